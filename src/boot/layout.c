@@ -1,0 +1,2 @@
+/* SPDX-License-Identifier: MIT */
+typedef int layout_not_yet;

@@ -1,0 +1,2 @@
+/* SPDX-License-Identifier: MIT */
+typedef int bus_not_yet;

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Address dispatch: which device answers a physical address.
+ *
+ * A device sees offsets into its region, never addresses, and only accesses of a width it accepts,
+ * naturally aligned. A doorbell is a write whose only effect is to wake someone: the bus sets the
+ * notifier and never calls the device, and an engine may do the same in the kernel (ioeventfd).
+ *
+ * Threads: regions and doorbells are added before the vCPUs run (doorbells may come and go later,
+ * under the bus's lock). bus_read and bus_write are called by vCPU threads, concurrently: a device
+ * guards its own state.
+ */
+#ifndef HAKO_BUS_BUS_H
+#define HAKO_BUS_BUS_H
+
+#include <stdint.h>
+
+struct bus;
+struct err;
+struct notifier;
+
+/* size is 1, 2, 4 or 8; off is a multiple of it. Values above `size` bytes are zero. */
+struct bus_ops {
+	uint64_t (*read)(void *dev, uint64_t off, unsigned size);
+	void (*write)(void *dev, uint64_t off, unsigned size, uint64_t val);
+};
+
+/* Filled in by the device's owner, who keeps it in place until bus_del(). */
+struct bus_region {
+	const char *name;
+	uint64_t base, size;            /* guest physical address and bytes */
+	uint8_t min_access, max_access; /* widths accepted, bytes */
+	const struct bus_ops *ops;
+	void *dev;
+};
+
+int bus_create(struct bus **bus, struct err *err);
+void bus_destroy(struct bus *bus);
+
+/* -EEXIST with both names when it overlaps another region. */
+int bus_add(struct bus *bus, struct bus_region *region, struct err *err);
+void bus_del(struct bus *bus, struct bus_region *region);
+
+/*
+ * Dispatch one access. 0; -ENXIO when no region holds the whole access; -EINVAL when the region
+ * does not take that width or alignment (an engine turns both into the guest's external abort).
+ */
+int bus_read(struct bus *bus, uint64_t addr, unsigned size, uint64_t *val);
+int bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t val);
+
+/*
+ * A write of `match` (any width the region takes) at `off` sets `notifier` instead of reaching the
+ * device. -EEXIST for a second one at the same place and value.
+ */
+int bus_doorbell_add(struct bus *bus, struct bus_region *region, uint64_t off, uint32_t match,
+		     struct notifier *notifier);
+void bus_doorbell_del(struct bus *bus, struct bus_region *region, uint64_t off, uint32_t match);
+
+#endif

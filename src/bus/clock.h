@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine's clock: guest timers and device timeouts read it and arm it, and nothing in a
+ * machine reads the host's clock behind its back. Nanoseconds since the machine was built,
+ * monotonic.
+ *
+ * Threads: any thread may read, arm and disarm. fire() runs on the control loop's thread.
+ */
+#ifndef HAKO_BUS_CLOCK_H
+#define HAKO_BUS_CLOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct clock;
+struct err;
+struct loop;
+
+/* A timer, embedded in its owner; zero-initialise, then set fire. */
+struct clock_timer {
+	void (*fire)(struct clock_timer *timer);
+	uint64_t deadline; /* ns; meaningful while armed */
+	size_t slot;       /* place in the clock's heap + 1; 0 when not armed */
+};
+
+int clock_create(struct clock **clock, struct loop *loop, struct err *err);
+/* No timer may be armed. */
+void clock_destroy(struct clock *clock);
+
+uint64_t clock_now(const struct clock *clock);
+/* Seconds since 1970, UTC, for a real-time clock device. */
+uint64_t clock_wall_seconds(const struct clock *clock);
+
+/*
+ * Fire once at `deadline` (or at once if it is past). Arming an armed timer moves it. -ENOMEM.
+ * Costs one timerfd_settime when the earliest deadline changes, otherwise no system call.
+ */
+int clock_arm(struct clock *clock, struct clock_timer *timer, uint64_t deadline);
+/*
+ * After it returns, fire() will not begin. Called from another thread than the loop's it also waits
+ * for a fire() that is under way; so it must not be called with a lock held that fire() takes.
+ */
+void clock_disarm(struct clock *clock, struct clock_timer *timer);
+/* Like clock_disarm, but never waits: fire() may still be running on the loop's thread. */
+void clock_cancel(struct clock *clock, struct clock_timer *timer);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The host side of a serial console: a UART's bytes to and from two file descriptors of the host.
+ *
+ * Output goes through a ring: a vCPU thread only appends, the control loop writes, so that a slow
+ * terminal never stops a vCPU inside a store; when the ring is full the UART shows its transmit
+ * FIFO as full. Input is read only while the UART has room, so that nothing piped in is lost.
+ *
+ * Threads: console_put, console_room and console_rx_ready from vCPU threads; everything else, and
+ * the callbacks, on the control loop's thread.
+ */
+#ifndef HAKO_DEVICE_CONSOLE_H
+#define HAKO_DEVICE_CONSOLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct console;
+struct err;
+struct loop;
+
+/* The UART above. */
+struct console_port {
+	/* Bytes that receive() can take now. Loop thread. */
+	size_t (*room)(void *dev);
+	void (*receive)(void *dev, const uint8_t *data, size_t len);
+	/* Output ring has room again after console_put() refused a byte. */
+	void (*writable)(void *dev);
+	void *dev;
+};
+
+struct console_config {
+	struct loop *loop;
+	int in_fd, out_fd; /* -1: none. Not closed by the console. */
+	bool escape;       /* interpret Ctrl-A: x quits, h helps, Ctrl-A sends itself */
+	void (*key)(void *arg, char key); /* the key after Ctrl-A, but for Ctrl-A itself */
+	void *arg;
+};
+
+int console_create(struct console **con, const struct console_config *config, struct err *err);
+/* Writes out what is left (giving up when the reader is gone or stalls), then frees. Loop stopped.
+ */
+void console_destroy(struct console *con);
+void console_attach(struct console *con, const struct console_port *port);
+
+/* Append a byte; false when the ring is full. */
+bool console_put(struct console *con, uint8_t byte);
+bool console_room(struct console *con);
+/* The UART has room for input again. */
+void console_rx_ready(struct console *con);
+
+#endif

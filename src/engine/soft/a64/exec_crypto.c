@@ -1,0 +1,2 @@
+/* SPDX-License-Identifier: MIT */
+typedef int exec_crypto_not_yet;

@@ -1,0 +1,2 @@
+/* SPDX-License-Identifier: MIT */
+typedef int fp_not_yet;

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An event loop: file descriptors that become ready, and tasks posted from other threads.
+ *
+ * A VM has one control loop (console, timers, signals) and one loop per I/O thread. What is
+ * attached to a loop runs on that loop's thread only and needs no lock against its neighbours.
+ */
+#ifndef HAKO_HOST_LOOP_H
+#define HAKO_HOST_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct err;
+struct loop;
+
+/* A unit of work, embedded in its owner. Free to post again once it has begun to run. */
+struct loop_task {
+	struct loop_task *next;
+	void (*run)(struct loop_task *task);
+	bool queued; /* owned by the loop, under its lock */
+};
+
+enum loop_event { LOOP_IN = 1, LOOP_OUT = 2, LOOP_HUP = 4 };
+
+/* A watched descriptor, embedded in its owner, who keeps the descriptor open until loop_del(). */
+struct loop_source {
+	int fd;
+	uint32_t events; /* LOOP_IN, LOOP_OUT or both; LOOP_HUP is always reported */
+	void (*ready)(struct loop_source *source, uint32_t events);
+};
+
+int loop_create(struct loop **loop, struct err *err);
+/* After loop_run() has returned. Tasks still posted are dropped. */
+void loop_destroy(struct loop *loop);
+
+/* Run until loop_stop(); the calling thread becomes the loop's thread. 0 or a negative errno. */
+int loop_run(struct loop *loop);
+/* Any thread; sticky: a loop_run() that has not yet begun returns at once. */
+void loop_stop(struct loop *loop);
+
+/* Loop thread, or before loop_run(). A descriptor that cannot be polled (a regular file) is -EPERM.
+ */
+int loop_add(struct loop *loop, struct loop_source *source);
+int loop_mod(struct loop *loop, struct loop_source *source, uint32_t events);
+/* After it returns, ready() is not called again, even for an event already fetched. */
+void loop_del(struct loop *loop, struct loop_source *source);
+
+/* Any thread. Runs each task once, in order; a task already queued stays queued once. Allocates
+ * nothing. */
+void loop_post(struct loop *loop, struct loop_task *task);
+
+/* Is the caller the loop's thread? For assertions. */
+bool loop_is_current(const struct loop *loop);
+
+#endif

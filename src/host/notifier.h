@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A wake-up that one thread sends and a loop (or KVM) receives: an eventfd on Linux, a pipe
+ * elsewhere, hence two descriptors, which may be equal. Setting it twice before it is seen is seen
+ * once.
+ */
+#ifndef HAKO_HOST_NOTIFIER_H
+#define HAKO_HOST_NOTIFIER_H
+
+#include <stdbool.h>
+
+struct err;
+
+struct notifier {
+	int rfd, wfd;
+};
+
+int notifier_init(struct notifier *n, struct err *err);
+void notifier_fini(struct notifier *n);
+/* Any thread, also from a signal handler. */
+void notifier_set(struct notifier *n);
+/* The receiver: take the wake-up back; was it set? */
+bool notifier_clear(struct notifier *n);
+
+#endif

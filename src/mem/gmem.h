@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest physical memory: the one door through which hako touches a guest's RAM.
+ *
+ * A whole range is checked, or nothing is done. Guest RAM is shared with running vCPUs, so every
+ * field that matters must be read exactly once, into hako's own memory, and judged there. Every
+ * write made through this door is reported to observers where it hits a page that holds decoded
+ * code, so that a software CPU never executes stale instructions after DMA.
+ *
+ * Threads: regions are added before vCPUs and I/O threads start and stay for the life of the VM.
+ * The accessors may then be called from any thread; ordering between threads is the caller's (the
+ * 16-bit load and store are acquire and release).
+ */
+#ifndef HAKO_MEM_GMEM_H
+#define HAKO_MEM_GMEM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+struct gmem;
+
+/* A guest physical address. Never a pointer. */
+typedef uint64_t gpa_t;
+
+enum { GMEM_PAGE_SHIFT = 12, GMEM_PAGE_SIZE = 1 << GMEM_PAGE_SHIFT };
+
+enum gmem_access { GMEM_READ = 1, GMEM_WRITE = 2 };
+
+struct gmem_region {
+	gpa_t base;
+	uint64_t size;          /* bytes, a multiple of GMEM_PAGE_SIZE */
+	uint8_t *host;          /* where it is mapped */
+	_Atomic uint8_t *flags; /* one byte per page, GMEM_PAGE_* */
+};
+
+/* Page flags. */
+enum { GMEM_PAGE_CODE = 1 }; /* some vCPU holds decoded instructions of this page */
+
+int gmem_create(struct gmem **mem, struct err *err);
+void gmem_destroy(struct gmem *mem);
+
+/* Add zeroed RAM. base and size are multiples of the page size; regions may not overlap. */
+int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err);
+
+/* The regions in order of address, for engines and boot loaders. */
+size_t gmem_count(const struct gmem *mem);
+const struct gmem_region *gmem_region(const struct gmem *mem, size_t i);
+/* The region that holds gpa, or NULL. */
+const struct gmem_region *gmem_find(const struct gmem *mem, gpa_t gpa);
+
+/* Copy a range; 0, or -EFAULT if any byte of it is not RAM (then nothing was copied). */
+int gmem_read(struct gmem *mem, gpa_t gpa, void *dst, size_t len);
+int gmem_write(struct gmem *mem, gpa_t gpa, const void *src, size_t len);
+
+/* Little-endian ring indices: load-acquire, store-release. -EFAULT outside RAM or when gpa is odd.
+ */
+int gmem_load16(struct gmem *mem, gpa_t gpa, uint16_t *val);
+int gmem_store16(struct gmem *mem, gpa_t gpa, uint16_t val);
+
+/*
+ * Borrow a range of one region for direct access (I/O buffers). -EFAULT if it is not wholly inside
+ * one region. A range borrowed with GMEM_WRITE must be given back with gmem_unmap(), which reports
+ * the write; it may be given back by another thread. len 0 is -EFAULT.
+ */
+int gmem_map(struct gmem *mem, gpa_t gpa, size_t len, enum gmem_access access, void **host);
+void gmem_unmap(struct gmem *mem, gpa_t gpa, size_t len, enum gmem_access access);
+
+/*
+ * Observers of writes to pages flagged GMEM_PAGE_CODE. Called on the writing thread, after the
+ * bytes are in place, with a range inside one page. Attach before any thread starts.
+ */
+struct gmem_observer {
+	struct gmem_observer *next;
+	void (*written)(struct gmem_observer *obs, gpa_t gpa, size_t len);
+};
+void gmem_observe(struct gmem *mem, struct gmem_observer *obs);
+
+/*
+ * Report bytes that were written other than through gmem_write/gmem_unmap (a vCPU's store to a code
+ * page). Cheap when no touched page is flagged. The flag is read after the write with sequential
+ * consistency, and the engine sets the flag before it reads the bytes: one of the two sees the
+ * other.
+ */
+void gmem_written(struct gmem *mem, gpa_t gpa, size_t len);
+
+#endif

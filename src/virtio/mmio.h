@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * virtio over MMIO, version 2 (virtio 1.2, 4.2): one slot of 0x200 bytes and one interrupt line.
+ */
+#ifndef HAKO_VIRTIO_MMIO_H
+#define HAKO_VIRTIO_MMIO_H
+
+#include <stdint.h>
+
+#include "bus/irq.h"
+
+struct bus;
+struct err;
+struct gmem;
+struct log;
+struct virtio_dev;
+struct virtio_mmio;
+
+enum { VIRTIO_MMIO_SIZE = 0x200 };
+
+struct virtio_mmio_config {
+	const char *name; /* "blk0"; copied */
+	uint64_t base;    /* guest physical address of the slot */
+	struct irq_line irq;
+	struct bus *bus;
+	struct gmem *mem;
+	struct log *log;
+};
+
+/*
+ * Put `dev` (NULL: an empty slot, DeviceID 0) behind a slot. The device must outlive the transport;
+ * its loop must run while vCPUs run. Created before the vCPUs run.
+ */
+int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_config *config,
+		       struct virtio_dev *dev, struct err *err);
+/* vCPUs stopped, loop still running: waits until the device is quiet. */
+void virtio_mmio_destroy(struct virtio_mmio *mmio);
+/* The machine's reset line: as if the driver wrote 0 to Status. vCPUs stopped, loop running. */
+void virtio_mmio_reset(struct virtio_mmio *mmio);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtio device, apart from its transport (virtio 1.2, chapter 2). Below: the device's own code,
+ * virtio_ops. Above: the transport, virtio_host_ops.
+ *
+ * Life of a device: the transport offers features, the driver accepts some, sets up queues and says
+ * DRIVER_OK; then start() hands each ready queue to the device on its loop. A kick is always
+ * asynchronous: the transport's doorbell wakes the loop, which calls kick(). Reset or a queue going
+ * away calls stop(), which finishes what is in flight and then says so; until then the transport
+ * keeps the driver waiting (2.4.1).
+ *
+ * Threads: features and config_* are called on vCPU threads under the transport's mutex. start,
+ * kick and stop are called on the device's loop thread. The host ops may be called from the loop
+ * thread.
+ */
+#ifndef HAKO_VIRTIO_VIRTIO_H
+#define HAKO_VIRTIO_VIRTIO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct loop;
+struct virtio_dev;
+struct virtio_host;
+struct vq;
+
+/* Device status (2.1) */
+enum {
+	VIRTIO_STATUS_ACKNOWLEDGE = 1,
+	VIRTIO_STATUS_DRIVER = 2,
+	VIRTIO_STATUS_DRIVER_OK = 4,
+	VIRTIO_STATUS_FEATURES_OK = 8,
+	VIRTIO_STATUS_NEEDS_RESET = 64,
+	VIRTIO_STATUS_FAILED = 128,
+};
+
+/* Feature bits that are not a device's own (6) */
+enum {
+	VIRTIO_F_INDIRECT_DESC = 28,
+	VIRTIO_F_EVENT_IDX = 29,
+	VIRTIO_F_VERSION_1 = 32,
+};
+
+enum { VIRTIO_ID_BLOCK = 2 };
+
+struct virtio_ops {
+	const char *name;
+	uint16_t id, n_queues, queue_size_max;
+	size_t config_size; /* bytes; the transport keeps accesses inside */
+	uint64_t (*features)(struct virtio_dev *dev);
+	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *dst, size_t len);
+	void (*config_write)(struct virtio_dev *dev, uint32_t off, const void *src, size_t len);
+	/* `dev->acked` holds the accepted features. vq stays valid until stop() has reported. */
+	int (*start)(struct virtio_dev *dev, unsigned q, struct vq *vq);
+	void (*kick)(struct virtio_dev *dev, unsigned q);
+	/* Take no more chains; when those in flight are pushed, call stopped(arg), once, on the
+	 * loop. */
+	void (*stop)(struct virtio_dev *dev, unsigned q, void (*stopped)(void *arg), void *arg);
+};
+
+struct virtio_host_ops {
+	void (*queue_irq)(struct virtio_host *host, unsigned q);
+	void (*config_irq)(struct virtio_host *host);
+	/* The device met an error it cannot recover from (2.1.2). */
+	void (*needs_reset)(struct virtio_host *host);
+};
+
+struct virtio_host {
+	const struct virtio_host_ops *ops;
+};
+
+struct virtio_dev {
+	const struct virtio_ops *ops;
+	struct virtio_host *host; /* set by the transport */
+	struct loop *loop;        /* set by the device's creator */
+	uint64_t acked;           /* features both sides agreed on; set by the transport */
+};
+
+#endif

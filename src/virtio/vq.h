@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtqueue as a device sees it (virtio 1.2, 2.6 to 2.7): chains of buffers come out, used
+ * lengths go in. The device never knows how the ring is laid out.
+ *
+ *      driver                                device
+ *   descriptor table   {addr,len,flags,next}  read once per descriptor, into the chain
+ *   available ring     idx, ring[]            idx load-acquire; entry read once
+ *   used ring          idx, ring[{id,len}]    entries, then idx store-release, once per batch
+ *
+ * Everything in the rings is hostile. vq_pop copies each descriptor once, bounds the chain by the
+ * queue size, refuses a head that is already in flight, and maps every buffer before the device
+ * sees it; a malformed ring is -EPROTO and stops the queue (the transport then sets NEEDS_RESET),
+ * never "empty".
+ *
+ * Threads: everything is called on the loop thread of the device, except vq_setup and vq_reset,
+ * which are called while the device is stopped.
+ */
+#ifndef HAKO_VIRTIO_VQ_H
+#define HAKO_VIRTIO_VQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "mem/gmem.h"
+
+struct log;
+
+enum { VQ_SIZE_MAX = 256 };
+
+/* What a queue is: plain state, the part that a snapshot saves. */
+struct vq_state {
+	uint16_t size; /* entries, a power of two, 0 when not set up */
+	uint8_t ready;
+	uint8_t broken; /* a malformed ring was seen */
+	gpa_t desc, avail, used;
+	uint16_t next_avail; /* index of the next available entry to read */
+	uint16_t next_used;  /* index of the next used entry to write */
+	uint16_t signalled;  /* next_used when the last interrupt was decided (event index) */
+};
+
+/* One request's buffers. iov[0..n_out) are device-readable, iov[n_out..n_out+n_in) device-writable.
+ */
+struct vq_chain {
+	uint16_t head;
+	uint16_t n_out, n_in;
+	uint64_t out_len, in_len; /* bytes */
+	struct iovec *iov;        /* lives until vq_push */
+};
+
+struct vq;
+
+int vq_create(struct vq **vq, struct gmem *mem, struct log *log, const char *name);
+void vq_destroy(struct vq *vq);
+
+/*
+ * Freeze a validated copy of what the driver configured and begin at index 0. -EINVAL with the
+ * reason in the log when the rings are misaligned, outside RAM or the size is not acceptable.
+ */
+int vq_setup(struct vq *vq, const struct vq_state *state, bool indirect, bool event_idx);
+void vq_reset(struct vq *vq);
+const struct vq_state *vq_state(const struct vq *vq);
+
+/* 1: a chain was taken; 0: none available; -EPROTO: malformed, the queue is broken from now on. */
+int vq_pop(struct vq *vq, struct vq_chain *chain);
+/*
+ * Give the chain back. `written` is the length of the prefix of the writable bytes that was written
+ * (2.7.8.2). Visible to the driver after vq_publish().
+ */
+void vq_push(struct vq *vq, struct vq_chain *chain, uint32_t written);
+/* Publish all pushed entries at once; true when the driver wants an interrupt for them (2.7.7). */
+bool vq_publish(struct vq *vq);
+
+/*
+ * Kicks on or off, while the device drains the ring (2.7.10). vq_kicks(true) returns true if more
+ * is available already: the driver may have seen kicks off, so the device must drain again.
+ */
+bool vq_kicks(struct vq *vq, bool on);
+
+/* Chains popped and not pushed yet. */
+unsigned vq_in_flight(const struct vq *vq);
+
+#endif
