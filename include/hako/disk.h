@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Disk images: make an empty one, look at one.
+ */
+#ifndef HAKO_DISK_H
+#define HAKO_DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hako/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { HAKO_SECTOR_SIZE = 512 };
+
+struct hako_disk_create_options {
+	const char *path;
+	uint64_t size;    /* bytes, a multiple of HAKO_SECTOR_SIZE, not 0 */
+	bool overwrite;   /* replace an existing file; without it that is -EEXIST */
+	bool preallocate; /* give the file its room on the host now; without it, it grows */
+	/*
+	 * Called now and then with the bytes done and the size, from the calling thread; a result
+	 * other than 0 gives up (-ECANCELED). May be NULL.
+	 */
+	int (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *arg;
+};
+
+/*
+ * Make a raw image that reads as zeros. The file appears under its name only when it is complete;
+ * on failure nothing is left behind and a file that was to be replaced is as it was.
+ */
+int hako_disk_create(const struct hako_disk_create_options *options, struct hako_err *err);
+
+struct hako_disk_details {
+	uint64_t bytes;     /* length of the file or device */
+	uint64_t sectors;   /* what a guest sees, HAKO_SECTOR_SIZE each: bytes rounded up */
+	uint64_t allocated; /* bytes that it takes on the host; for a device, bytes */
+	bool block_device;
+	/* What the first bytes look like: "ext4 file system", "GPT partition table", "all zeros",
+	 * "unknown data". */
+	char contents[64];
+	/* Why a guest may not see what the user expects, a sentence; "" when there is no doubt. */
+	char warning[256];
+};
+
+/* Reads only. */
+int hako_disk_inspect(const char *path, struct hako_disk_details *details, struct hako_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

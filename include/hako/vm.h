@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtual machine: describe it, create it, run it, destroy it.
+ *
+ *	struct hako_vm_config config;
+ *	struct hako_disk disk = { .path = "root.ext4" };
+ *	struct hako_err err = { 0 };
+ *	enum hako_outcome outcome;
+ *	struct hako_vm *vm;
+ *
+ *	hako_vm_config_init(&config);
+ *	config.kernel = "Image";
+ *	config.disks = &disk;
+ *	config.n_disks = 1;
+ *	config.console.in_fd = 0;
+ *	config.console.out_fd = 1;
+ *	if (hako_vm_create(&vm, &config, &err) < 0)
+ *		... err.msg says why
+ *	if (hako_vm_run(vm, &outcome, &err) < 0)
+ *		...
+ *	hako_vm_destroy(vm);
+ *
+ * A VM is an object: any number may live in one process. The library installs no signal handlers,
+ * changes no terminal settings and never exits.
+ *
+ * Threads: create, run and destroy are called by one thread at a time. hako_vm_stop() may be called
+ * by any thread and from a signal handler. The callbacks are called on threads of the library; they
+ * may call hako_vm_stop() and nothing else of this header.
+ */
+#ifndef HAKO_VM_H
+#define HAKO_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hako/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct hako_vm;
+
+enum {
+	HAKO_CPUS_MAX = 8,
+	HAKO_DISKS_MAX = 32,  /* one virtio-mmio slot each */
+	HAKO_SERIAL_MAX = 20, /* bytes (virtio 1.2, 5.2.6) */
+};
+
+/* The smallest and the default guest memory, bytes. The most is what the host can map. */
+#define HAKO_MEM_MIN     (16ULL << 20)
+#define HAKO_MEM_DEFAULT (512ULL << 20)
+
+/* How a run ended. */
+enum hako_outcome {
+	HAKO_POWEROFF, /* the guest powered off */
+	HAKO_RESET,    /* the guest asked for a reset and no_reboot was set */
+	HAKO_STUCK,    /* all CPUs are off, or wait with nothing that could wake them */
+	HAKO_TIMEOUT,  /* timeout_ms ran out */
+	HAKO_STOPPED,  /* hako_vm_stop() was called */
+};
+
+enum hako_log_level { HAKO_LOG_ERROR, HAKO_LOG_WARN, HAKO_LOG_INFO, HAKO_LOG_DEBUG };
+
+/*
+ * One message, a whole line without newline. `who` is the speaker: "blk0", "cpu1". Any thread, one
+ * message at a time.
+ */
+typedef void hako_log_fn(void *arg, enum hako_log_level level, const char *who, const char *text);
+
+/* A raw image file or block device, served as a virtio-blk disk: the first is the guest's vda. */
+struct hako_disk {
+	const char *path;
+	bool readonly;
+	const char *serial; /* at most HAKO_SERIAL_MAX bytes; NULL: a name of hako's */
+};
+
+/* The serial port. */
+struct hako_console {
+	/*
+	 * Descriptors that guest input is read from and output written to; -1: none. They stay the
+	 * caller's, who has set a terminal into raw mode, and are open until hako_vm_destroy().
+	 */
+	int in_fd, out_fd;
+	/*
+	 * When set, Ctrl-A in the input is an escape: Ctrl-A twice sends one to the guest, any
+	 * other key after it goes to this function and not to the guest. NULL: all input is the
+	 * guest's.
+	 */
+	void (*key)(void *arg, char key);
+	void *arg;
+};
+
+/*
+ * What hako_vm_create() builds. hako_vm_config_init() sets every default; change what differs.
+ * Everything pointed to is read during hako_vm_create() and may go afterwards.
+ */
+struct hako_vm_config {
+	const char *machine; /* NULL: "arm64" */
+	const char *engine;  /* NULL: the fastest that works on this host (hako/doctor.h) */
+	uint64_t mem;        /* guest memory, bytes: a multiple of 2 MiB, at least HAKO_MEM_MIN */
+	unsigned cpus;       /* 1 to HAKO_CPUS_MAX */
+
+	/* Kernel: a file, or bytes when kernel is NULL (an Image or a gzip'd Image). */
+	const char *kernel;
+	const void *kernel_data;
+	size_t kernel_size;
+	uint64_t entry;     /* first instruction, guest physical; 0: the image's own start */
+	const char *initrd; /* file, NULL: none */
+
+	/* Command line: the base (NULL: a default that suits the disks), then `append`. */
+	const char *cmdline;
+	const char *append;
+
+	const char *dtb;      /* use the device tree in this file; NULL: build one */
+	uint64_t dtb_addr;    /* where the tree goes, guest physical; 0: hako's choice */
+	const char *dump_dtb; /* write the tree that the guest gets to this file; NULL: do not */
+
+	const struct hako_disk *disks;
+	size_t n_disks; /* at most HAKO_DISKS_MAX */
+
+	struct hako_console console;
+
+	bool no_reboot;      /* a reset ends the run instead of booting again */
+	uint64_t timeout_ms; /* real time that hako_vm_run() may take; 0: no limit */
+
+	hako_log_fn *log; /* NULL: standard error */
+	void *log_arg;
+	enum hako_log_level log_level; /* messages above it are dropped */
+};
+
+/* Defaults: HAKO_MEM_DEFAULT, one CPU, no kernel, no disks, no console, warnings and errors. */
+void hako_vm_config_init(struct hako_vm_config *config);
+
+/*
+ * Check the configuration, open every file, build the machine and load the kernel. Nothing of the
+ * guest runs yet, and no disk has been changed. -EINVAL for a value that cannot be, -EAGAIN for a
+ * disk image in use, -ENOENT and so on for files. *vm is NULL on failure.
+ */
+int hako_vm_create(struct hako_vm **vm, const struct hako_vm_config *config, struct hako_err *err);
+
+/*
+ * Run until the guest ends it, the time is over or hako_vm_stop(); says how in *outcome. A negative
+ * errno means that hako itself failed. Disks hold everything that the guest has flushed. A VM runs
+ * once.
+ */
+int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err *err);
+
+/* End the run soon. Sticky: a run that has not begun yet ends at once. */
+void hako_vm_stop(struct hako_vm *vm);
+
+/* Not while hako_vm_run() is under way. NULL is allowed. */
+void hako_vm_destroy(struct hako_vm *vm);
+
+/*
+ * All of it in one call: boot the kernel file `kernel` with `cmdline` (NULL: the default) and the
+ * device tree at `dtb_addr` (0: hako's choice) on a machine with default memory, its console on the
+ * standard input and output, and run it until it ends.
+ */
+int hako_boot_linux(const char *kernel, const char *cmdline, uint64_t dtb_addr,
+		    enum hako_outcome *outcome, struct hako_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
