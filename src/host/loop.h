@@ -26,7 +26,9 @@ enum loop_event { LOOP_IN = 1, LOOP_OUT = 2, LOOP_HUP = 4 };
 /* A watched descriptor, embedded in its owner, who keeps the descriptor open until loop_del(). */
 struct loop_source {
 	int fd;
-	uint32_t events; /* LOOP_IN, LOOP_OUT or both; LOOP_HUP is always reported */
+	/* LOOP_IN, LOOP_OUT or both. LOOP_HUP (hang-up or error) is always reported, and again
+	 * and again until loop_del(). */
+	uint32_t events;
 	void (*ready)(struct loop_source *source, uint32_t events);
 };
 
@@ -36,7 +38,10 @@ void loop_destroy(struct loop *loop);
 
 /* Run until loop_stop(); the calling thread becomes the loop's thread. 0 or a negative errno. */
 int loop_run(struct loop *loop);
-/* Any thread; sticky: a loop_run() that has not yet begun returns at once. */
+/*
+ * Any thread; not from a signal handler. Ends one loop_run(). Sticky: one that has not yet begun
+ * returns after one turn. Tasks that the caller posted before are still run.
+ */
 void loop_stop(struct loop *loop);
 
 /* Loop thread, or before loop_run(). A descriptor that cannot be polled (a regular file) is -EPERM.

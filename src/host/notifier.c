@@ -1,2 +1,57 @@
 /* SPDX-License-Identifier: MIT */
-typedef int notifier_not_yet;
+/*
+ * Notifier on Linux: one eventfd(2). Its counter is the wake-up; reading takes it back to zero.
+ */
+#include "host/notifier.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+int notifier_init(struct notifier *n, struct err *err)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	n->rfd = n->wfd = fd;
+	if (fd < 0) {
+		int code = -errno;
+
+		return err_set(err, code, "cannot create an eventfd: %s%s", strerror(-code),
+			       code == -EMFILE ? "; raise the limit of open files (ulimit -n)"
+					       : "");
+	}
+	return 0;
+}
+
+void notifier_fini(struct notifier *n)
+{
+	if (n->rfd >= 0)
+		close(n->rfd);
+	n->rfd = n->wfd = -1;
+}
+
+void notifier_set(struct notifier *n)
+{
+	const uint64_t one = 1;
+	int saved = errno; /* a signal handler must leave it alone */
+
+	/* EAGAIN: the counter is full, hence not zero, hence set. */
+	while (write(n->wfd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+	errno = saved;
+}
+
+bool notifier_clear(struct notifier *n)
+{
+	uint64_t count;
+	ssize_t got;
+
+	do {
+		got = read(n->rfd, &count, sizeof(count));
+	} while (got < 0 && errno == EINTR);
+	return got == sizeof(count);
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads with a name. All signals are blocked in them: signals belong to the main thread.
+ * Threads with a name. Signals are blocked in them (but for those of a fault of their own, such as
+ * SIGSEGV): signals belong to the main thread.
  */
 #ifndef HAKO_HOST_THREAD_H
 #define HAKO_HOST_THREAD_H
