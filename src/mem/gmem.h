@@ -27,6 +27,8 @@ typedef uint64_t gpa_t;
 
 enum { GMEM_PAGE_SHIFT = 12, GMEM_PAGE_SIZE = 1 << GMEM_PAGE_SHIFT };
 
+enum { GMEM_REGION_MAX = 16 }; /* regions that one machine may have */
+
 enum gmem_access { GMEM_READ = 1, GMEM_WRITE = 2 };
 
 struct gmem_region {
@@ -42,7 +44,10 @@ enum { GMEM_PAGE_CODE = 1 }; /* some vCPU holds decoded instructions of this pag
 int gmem_create(struct gmem **mem, struct err *err);
 void gmem_destroy(struct gmem *mem);
 
-/* Add zeroed RAM. base and size are multiples of the page size; regions may not overlap. */
+/*
+ * Add zeroed RAM. base and size are multiples of the page size (-EINVAL); regions may touch but not
+ * overlap (-EEXIST). Moves the structs gmem_region, so take pointers to them afterwards.
+ */
 int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err);
 
 /* The regions in order of address, for engines and boot loaders. */
@@ -51,7 +56,10 @@ const struct gmem_region *gmem_region(const struct gmem *mem, size_t i);
 /* The region that holds gpa, or NULL. */
 const struct gmem_region *gmem_find(const struct gmem *mem, gpa_t gpa);
 
-/* Copy a range; 0, or -EFAULT if any byte of it is not RAM (then nothing was copied). */
+/*
+ * Copy a range; 0, or -EFAULT if any byte of it is not RAM (then nothing was copied). It may cross
+ * from a region into one that touches it. A range of length 0 is good wherever it is.
+ */
 int gmem_read(struct gmem *mem, gpa_t gpa, void *dst, size_t len);
 int gmem_write(struct gmem *mem, gpa_t gpa, const void *src, size_t len);
 
@@ -80,9 +88,11 @@ void gmem_observe(struct gmem *mem, struct gmem_observer *obs);
 
 /*
  * Report bytes that were written other than through gmem_write/gmem_unmap (a vCPU's store to a code
- * page). Cheap when no touched page is flagged. The flag is read after the write with sequential
- * consistency, and the engine sets the flag before it reads the bytes: one of the two sees the
- * other.
+ * page). Cheap when no touched page is flagged; bytes outside RAM are ignored.
+ *
+ * Order: here the bytes are stored, then a full barrier, then the flag is loaded. The engine sets
+ * the flag (atomic_fetch_or), then has a full barrier, then loads the bytes to decode. So one of
+ * the two sees the other: either the writer reports, or the decoder has the new bytes.
  */
 void gmem_written(struct gmem *mem, gpa_t gpa, size_t len);
 
