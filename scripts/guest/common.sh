@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034 # the variables are for the scripts that source this
 #
 # What the guest image scripts share: messages, checks, scratch space, the table of guest
 # architectures and the copying of kernel modules. Sourced, never run.
@@ -30,7 +30,7 @@ need() {
 # make_scratch DIR: sets $scratch, a directory inside DIR (so that a result gets into place with
 # one rename) that is gone when the script ends, however it ends.
 make_scratch() {
-    mkdir -p "$1" 2>/dev/null && scratch=$(mktemp -d "$1/.tmp.XXXXXX" 2>/dev/null) ||
+    { mkdir -p "$1" && scratch=$(mktemp -d "$1/.tmp.XXXXXX"); } 2>/dev/null ||
         die "cannot write to $1: choose a directory that you may write to"
     trap 'rm -rf "$scratch"' EXIT
     trap 'exit 129' HUP
@@ -88,7 +88,7 @@ install_modules() {
     shift 2
     mkdir -p "$to" "${list%/*}"
 
-    todo= wanted= table=
+    todo='' wanted='' table=''
     for name in "$@"; do
         grep -q "/$(module_pattern "$name")\$" "$from/modules.builtin" && continue
         todo="$todo $name" wanted="$wanted $name"
@@ -96,6 +96,7 @@ install_modules() {
     echo "${wanted# }" >"$list"
 
     # The table has a line "NAME FILE NEEDED-NAME..." for each module.
+    # shellcheck disable=SC2086 # split on purpose
     while set -- $todo && [ $# -gt 0 ]; do
         name=$1
         shift

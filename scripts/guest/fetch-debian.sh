@@ -23,6 +23,7 @@ need apt-get apt
 need dpkg-deb dpkg
 
 # os_release KEY: prints a value of this machine's os-release(5), which is shell syntax.
+# shellcheck disable=SC2034 # $1 names the variable
 os_release() (
     ID='' VERSION_CODENAME=''
     # shellcheck source=/dev/null
