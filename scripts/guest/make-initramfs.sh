@@ -3,7 +3,7 @@
 #
 # Usage: make-initramfs.sh TREE INIT OUT [MODULE...]
 #
-# Makes the initramfs OUT (cpio, gzip) from the packages that fetch-debian.sh unpacked in TREE:
+# Makes the initramfs OUT (cpio, compressed if the name ends in ".gz") from the packages that fetch-debian.sh unpacked in TREE:
 # INIT as /init, busybox, and each kernel MODULE with what it depends on. The same inputs give the
 # same bytes. No root and no device nodes are needed: the kernel's own built-in initramfs has
 # /dev/console, and /init mounts devtmpfs for the others.
@@ -36,5 +36,8 @@ chmod 755 "$root/bin/busybox" "$root/init"
 
 find "$root" -exec touch -h -d "@$epoch" {} +
 (cd "$root" && find . | sort | cpio -o -H newc --quiet --reproducible --owner 0:0) >"$scratch/cpio"
-gzip -9n "$scratch/cpio"
-mv "$scratch/cpio.gz" "$out"
+case $out in
+*.gz) gzip -9nc "$scratch/cpio" >"$scratch/out" ;;
+*) mv "$scratch/cpio" "$scratch/out" ;;
+esac
+mv "$scratch/out" "$out"

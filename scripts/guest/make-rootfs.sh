@@ -68,7 +68,7 @@ E2FSPROGS_FAKE_TIME=$epoch MKE2FS_CONFIG=/dev/null mke2fs -q -F -d "$root" -L ha
     -O none,64bit,dir_index,dir_nlink,ext_attr,extent,extra_isize,filetype,flex_bg,has_journal \
     -O huge_file,large_file,metadata_csum,resize_inode,sparse_super \
     "$image" "$size" >/dev/null 2>"$scratch/errors" ||
-    die "could not make a file system of $size: $(grep -m 1 . "$scratch/errors" || echo 'it may be too small')"
+    die "could not make a file system of $size: $(grep . "$scratch/errors" | tail -n 1)"
 
 # The files in the image belong to who built it, and their inodes say when: neither shall be seen.
 (cd "$root" && find . | sort) | while read -r path; do
