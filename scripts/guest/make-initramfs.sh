@@ -3,10 +3,10 @@
 #
 # Usage: make-initramfs.sh TREE INIT OUT [MODULE...]
 #
-# Makes the initramfs OUT (cpio, compressed if the name ends in ".gz") from the packages that fetch-debian.sh unpacked in TREE:
-# INIT as /init, busybox, and each kernel MODULE with what it depends on. The same inputs give the
-# same bytes. No root and no device nodes are needed: the kernel's own built-in initramfs has
-# /dev/console, and /init mounts devtmpfs for the others.
+# Makes the initramfs OUT (a cpio archive, compressed if its name ends in ".gz") from the packages
+# that fetch-debian.sh unpacked in TREE: INIT as /init, busybox, and each kernel MODULE with what it
+# depends on. The same inputs give the same bytes. No root and no device nodes are needed: the
+# kernel's own built-in initramfs has /dev/console, and /init mounts devtmpfs for the others.
 #
 # There is no link for each busybox command: its shell finds them by itself (it starts
 # /proc/self/exe), which keeps the archive small and unpacking it quick.
