@@ -1,2 +1,560 @@
 /* SPDX-License-Identifier: MIT */
-typedef int kernel_not_yet;
+/*
+ * Recognising and loading arm64 kernels.
+ */
+#include "boot/kernel.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "base/bits.h"
+#include "base/endian.h"
+#include "base/err.h"
+#include "host/file.h"
+
+/* The head of an Image; booting.rst, section 4. */
+struct image_header {
+	le32_t code0, code1;
+	le64_t text_offset;
+	le64_t image_size; /* 0 before Linux 3.17 */
+	le64_t flags;
+	le64_t res2, res3, res4;
+	uint8_t magic[4];
+	le32_t pe_offset; /* of the EFI program's header, when there is one */
+};
+
+enum {
+	FLAG_BIG_ENDIAN = 1 << 0,
+	FLAG_PAGE_SIZE_LO = 1,
+	FLAG_PAGE_SIZE_HI = 2,
+};
+
+/* What booting.rst says to assume when image_size is 0. */
+#define OLD_TEXT_OFFSET 0x80000
+/* Nobody knows the bss of such a kernel; those of that age have less than a quarter of this. */
+#define OLD_BSS_SLACK (8ULL << 20)
+
+/* No kernel is larger. Bounds what is believed of a header and unpacked from an old image. */
+#define IMAGE_SIZE_MAX (1ULL << 30)
+
+/* As much of a file as its recognition looks at. */
+enum { HEAD_SIZE = 4096 };
+
+/* ---- The bytes behind a kernel: a file or memory ---- */
+
+static uint64_t source_end(const struct kernel *k)
+{
+	return k->off + k->len;
+}
+
+/* Exactly `len` bytes at `off`, which the caller has checked against source_end(). */
+static int source_read(const struct kernel *k, void *dst, size_t len, uint64_t off)
+{
+	if (k->fd >= 0)
+		return file_read_at(k->fd, dst, len, off);
+	memcpy(dst, k->data + off, len);
+	return 0;
+}
+
+static int read_failed(const struct kernel *k, int code, struct err *err)
+{
+	return err_set(err, code, "cannot read the kernel '%s': %s", k->path,
+		       code == -EIO ? "the host cannot read it, or it became shorter meanwhile"
+				    : strerror(-code));
+}
+
+/* ---- What is not an arm64 Image, by name ---- */
+
+struct format {
+	uint16_t off;
+	uint8_t len;
+	const char *magic;
+	const char *what; /* "it is ..." */
+	const char *todo;
+};
+
+#define M(off, magic)        off, sizeof(magic) - 1, magic
+#define UNPACK(tool, suffix) "unpack it first (" tool " -d < FILE > Image" suffix ")"
+#define WRONG_CPU            "give an Image built for arm64"
+
+/* Looked up in order: the first that fits names the file. */
+static const struct format formats[] = {
+	{ M(0x30, "RISCV\0\0\0"), "a RISC-V kernel", WRONG_CPU },
+	/* arch/arm/boot/compressed/head.S: 0x016f2818 behind eight instructions and a branch */
+	{ M(0x24, "\x18\x28\x6f\x01"), "a 32-bit arm kernel (zImage)", WRONG_CPU },
+	{ M(0, "\x27\x05\x19\x56"), "a U-Boot image (uImage)",
+	  "take the payload out (dumpimage -p 0 -o Image FILE)" },
+	{ M(0, "\x28\xb5\x2f\xfd"), "compressed with zstd", UNPACK("zstd", "") },
+	{ M(0, "\xfd"
+	       "7zXZ\0"),
+	  "compressed with xz", UNPACK("xz", "") },
+	{ M(0, "\x04\x22\x4d\x18"), "compressed with lz4", UNPACK("lz4", "") },
+	{ M(0, "\x02\x21\x4c\x18"), "compressed with lz4", UNPACK("lz4", "") },
+	{ M(0, "BZh"), "compressed with bzip2", UNPACK("bzip2", "") },
+	{ M(0, "\x5d\0\0"), "compressed with lzma", UNPACK("lzma", "") },
+	{ M(0, "\x89LZO"), "compressed with lzop", UNPACK("lzop", "") },
+	{ M(0, "\x1f\x8b"), "gzip'd more than once", UNPACK("gzip", ".gz") },
+	{ M(0, "070701"), "an initramfs (cpio archive)", "give it as the initrd, with a kernel" },
+	{ M(0, "!<arch>\n"), "a Debian package or archive",
+	  "unpack it (dpkg -x) and give the file boot/vmlinuz-* in it" },
+	{ M(0, "QFI\xfb"), "a qcow2 disk image", "give it as a disk, with a kernel" },
+	{ M(0x438, "\x53\xef"), "an ext4 file system", "give it as a disk, with a kernel" },
+	{ M(0x200, "EFI PART"), "a disk with a GPT", "give it as a disk, with a kernel" },
+	{ M(0x1fe, "\x55\xaa"), "a disk with an MBR", "give it as a disk, with a kernel" },
+	{ M(0, "#!"), "a script", WRONG_CPU },
+};
+
+static const struct {
+	uint16_t machine;
+	const char *name;
+} elf_machines[] = {
+	{ EM_386, "32-bit x86" },
+	{ EM_X86_64, "x86-64" },
+	{ EM_ARM, "32-bit arm" },
+	{ EM_RISCV, "RISC-V" },
+	{ EM_PPC64, "64-bit PowerPC" },
+	{ EM_S390, "s390" },
+	{ EM_MIPS, "MIPS" },
+	{ EM_LOONGARCH, "LoongArch" },
+	{ EM_PPC, "PowerPC" },
+	{ EM_SPARCV9, "64-bit SPARC" },
+};
+
+static bool has(const uint8_t *head, size_t n, size_t off, const void *magic, size_t len)
+{
+	return off + len <= n && memcmp(head + off, magic, len) == 0;
+}
+
+static uint16_t head16(const uint8_t *head, size_t off, bool big)
+{
+	return (uint16_t)(big ? head[off] << 8 | head[off + 1] : head[off + 1] << 8 | head[off]);
+}
+
+static uint32_t head32(const uint8_t *head, size_t off)
+{
+	return (uint32_t)head16(head, off, false) | (uint32_t)head16(head, off + 2, false) << 16;
+}
+
+static int refuse(const struct kernel *k, const char *what, const char *todo, struct err *err)
+{
+	return err_set(err, -ENOEXEC, "cannot boot the kernel '%s': it is %s%s; %s", k->path,
+		       k->gzip ? "gzip'd, and inside " : "", what, todo);
+}
+
+static int refuse_elf(const struct kernel *k, const uint8_t *head, size_t n, struct err *err)
+{
+	char what[64];
+	uint16_t machine;
+
+	if (n < offsetof(Elf64_Ehdr, e_version))
+		return refuse(k, "the beginning of an ELF file", "copy the file again", err);
+	/* e_ident and e_machine are at the same place in both classes (gABI, chapter 4). */
+	machine = head16(head, offsetof(Elf64_Ehdr, e_machine), head[EI_DATA] == ELFDATA2MSB);
+	if (machine == EM_AARCH64)
+		return refuse(k, "an ELF file for arm64 (a vmlinux)",
+			      "give the Image made from it (arch/arm64/boot/Image, or objcopy -O "
+			      "binary vmlinux Image)",
+			      err);
+	snprintf(what, sizeof(what), "an ELF file for machine %u", machine);
+	for (size_t i = 0; i < ARRAY_SIZE(elf_machines); i++)
+		if (elf_machines[i].machine == machine)
+			snprintf(what, sizeof(what), "an ELF file for %s", elf_machines[i].name);
+	return refuse(k, what, WRONG_CPU, err);
+}
+
+/* A bzImage tells its version (Linux, Documentation/arch/x86/boot.rst, kernel_version). */
+static int refuse_bzimage(const struct kernel *k, const uint8_t *head, size_t n, struct err *err)
+{
+	char what[128], version[65] = "";
+	size_t off, len = 0;
+
+	if (n >= 0x210) {
+		off = (size_t)head16(head, 0x20e, false) + 0x200;
+		if (!k->gzip && off > 0x200 && off < source_end(k)) {
+			len = (size_t)(source_end(k) - off);
+			len = len < sizeof(version) - 1 ? len : sizeof(version) - 1;
+			if (source_read(k, version, len, off) < 0)
+				version[0] = 0;
+		}
+	}
+	/* The first word of it; it comes from the file, so only what can be printed. */
+	for (len = 0; version[len] > ' ' && version[len] <= '~'; len++)
+		;
+	version[len] = 0;
+	snprintf(what, sizeof(what), "an x86 kernel (bzImage%s%s)", len ? ", version " : "",
+		 version);
+	return refuse(k, what, WRONG_CPU, err);
+}
+
+/* An EFI program other than an arm64 Image: PE machine types as the PE/COFF specification has them.
+ */
+static int refuse_pe(const struct kernel *k, const uint8_t *head, size_t n, struct err *err)
+{
+	uint32_t pe = n >= 0x40 ? head32(head, 0x3c) : 0;
+	const char *what = "a DOS or EFI program";
+
+	if (pe && pe < n && has(head, n, pe, "PE\0\0", 4) && n - pe >= 6) {
+		switch (head16(head, pe + 4, false)) {
+		case 0x8664: what = "an EFI program for x86-64"; break;
+		case 0x014c: what = "an EFI program for 32-bit x86"; break;
+		case 0xaa64: what = "an EFI program for arm64, but no Linux Image"; break;
+		case 0x5064: what = "an EFI program for RISC-V"; break;
+		}
+	}
+	return refuse(k, what, WRONG_CPU, err);
+}
+
+static bool is_zero(const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i])
+			return false;
+	return true;
+}
+
+/* `head` holds the first n bytes and is no arm64 Image: say what it is. */
+static int refuse_by_name(const struct kernel *k, const uint8_t *head, size_t n, struct err *err)
+{
+	if (has(head, n, 0, ELFMAG, SELFMAG))
+		return refuse_elf(k, head, n, err);
+	if (has(head, n, 0x202, "HdrS", 4))
+		return refuse_bzimage(k, head, n, err);
+	if (has(head, n, 0, "\xd0\x0d\xfe\xed", 4)) {
+		/* A FIT is a device tree with a node /images, early in it. */
+		if (memmem(head, n, "\0\0\0\1images", 11))
+			return refuse(
+				k, "a U-Boot FIT image",
+				"take the kernel out (dumpimage -T flat_dt -p 0 -o Image FILE)",
+				err);
+		return refuse(k, "a device tree", "give it as the device tree, with a kernel", err);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+		if (has(head, n, formats[i].off, formats[i].magic, formats[i].len))
+			return refuse(k, formats[i].what, formats[i].todo, err);
+	if (has(head, n, 0, "MZ", 2))
+		return refuse_pe(k, head, n, err);
+	if (n < sizeof(struct image_header))
+		return refuse(k, "too short to be a kernel", "check the file", err);
+	if (is_zero(head, n))
+		return refuse(k, "all zeros, as far as looked at",
+			      "check that it was copied completely", err);
+	return refuse(k, "in no format that hako knows",
+		      "give an arm64 Image, gzip'd or not (arch/arm64/boot/Image)", err);
+}
+
+/* ---- gzip ---- */
+
+static int unpack_failed(const struct kernel *k, int zr, const char *why, struct err *err)
+{
+	switch (zr) {
+	case Z_MEM_ERROR:
+		return err_set(err, -ENOMEM, "cannot unpack the kernel '%s': out of memory",
+			       k->path);
+	case Z_BUF_ERROR:
+		return err_set(
+			err, -EINVAL,
+			"the kernel '%s' is cut off: its gzip'd data ends too early; copy or "
+			"download it again",
+			k->path);
+	default:
+		return err_set(err, -EINVAL,
+			       "the kernel '%s' is damaged: its gzip'd data does not unpack (%s); "
+			       "copy or download it again",
+			       k->path, why ? why : "bad data");
+	}
+}
+
+/*
+ * Unpack the stream into dst[0..cap), or into nothing when dst is NULL; *out is how much came. 1
+ * when the stream ended there, 0 when there is more of it than cap.
+ */
+static int gunzip(const struct kernel *k, uint8_t *dst, uint64_t cap, uint64_t *out,
+		  struct err *err)
+{
+	enum { CHUNK = 256 << 10 };
+	enum { GZIP_BITS = 16 + MAX_WBITS }; /* zlib.h: expect a gzip header and trailer */
+	z_stream z = { 0 };
+	uint64_t off = k->off, left = k->len, done = 0;
+	uint8_t *in, *nowhere;
+	int r = 0, zr = Z_OK;
+
+	*out = 0;
+	in = malloc(2 * CHUNK);
+	if (!in || inflateInit2(&z, GZIP_BITS) != Z_OK) {
+		free(in);
+		return unpack_failed(k, Z_MEM_ERROR, NULL, err);
+	}
+	nowhere = in + CHUNK;
+
+	while (zr != Z_STREAM_END) {
+		/* With cap reached, room for one byte more tells a trailer from more data. */
+		bool full = done == cap;
+		uint64_t room = full ? 1 : cap - done < CHUNK ? cap - done : CHUNK;
+
+		if (z.avail_in == 0 && left) {
+			size_t n = left < CHUNK ? (size_t)left : CHUNK;
+
+			r = source_read(k, in, n, off);
+			if (r < 0) {
+				read_failed(k, r, err);
+				break;
+			}
+			z.next_in = in;
+			z.avail_in = (uInt)n;
+			off += n;
+			left -= n;
+		}
+		z.next_out = full || !dst ? nowhere : dst + done;
+		z.avail_out = (uInt)room;
+		zr = inflate(&z, Z_NO_FLUSH);
+		room -= z.avail_out;
+		if (full && room)
+			break;
+		done += room;
+		/* A buffer error only says that nothing moved: the next round brings more. */
+		if (zr == Z_BUF_ERROR && left)
+			zr = Z_OK;
+		if (zr != Z_OK && zr != Z_STREAM_END) {
+			r = unpack_failed(k, zr, z.msg, err);
+			break;
+		}
+	}
+	inflateEnd(&z);
+	free(in);
+	*out = done;
+	return r < 0 ? r : zr == Z_STREAM_END;
+}
+
+/* ---- The Image header ---- */
+
+/*
+ * An Image that is also an EFI program says how long its file must be: its sections have places in
+ * the file (PE/COFF specification, "Section Table"). Without that nothing tells a truncated Image.
+ */
+static uint64_t pe_file_size(const uint8_t *head, size_t n)
+{
+	enum { COFF_SIZE = 24, SECTION_SIZE = 40 }; /* signature included */
+	uint32_t pe = head32(head, 0x3c);
+	uint64_t end = 0, table;
+	unsigned sections;
+
+	if (!pe || pe > n - COFF_SIZE || !has(head, n, pe, "PE\0\0", 4))
+		return 0;
+	sections = head16(head, pe + 6, false);
+	table = (uint64_t)pe + COFF_SIZE + head16(head, pe + 20, false);
+	for (unsigned i = 0; i < sections; i++, table += SECTION_SIZE) {
+		uint64_t raw_end;
+
+		if (table + SECTION_SIZE > n)
+			break;
+		raw_end = (uint64_t)head32(head, (size_t)table + 16) +
+			  head32(head, (size_t)table + 20);
+		if (raw_end > end)
+			end = raw_end;
+	}
+	return end;
+}
+
+/* `head` holds the first n bytes of the Image itself. */
+static int read_header(struct kernel *k, const uint8_t *head, size_t n, struct err *err)
+{
+	static const uint32_t page_sizes[] = { 0, 4096, 16384, 65536 };
+	struct image_header h;
+	uint64_t flags, need, unpacked;
+	int r;
+
+	if (n < sizeof(h) || !has(head, n, offsetof(struct image_header, magic), "ARM\x64", 4))
+		return refuse_by_name(k, head, n, err);
+	memcpy(&h, head, sizeof(h));
+
+	flags = le64_get(h.flags);
+	k->text_offset = le64_get(h.text_offset);
+	k->image_size = le64_get(h.image_size);
+	if (flags & FLAG_BIG_ENDIAN)
+		return refuse(k, "a big-endian arm64 kernel",
+			      "give one built with CONFIG_CPU_LITTLE_ENDIAN", err);
+	k->page_size = page_sizes[bits(flags, FLAG_PAGE_SIZE_HI, FLAG_PAGE_SIZE_LO)];
+
+	need = pe_file_size(head, n);
+	if (!k->gzip && k->len < need)
+		return err_set(err, -EINVAL,
+			       "the kernel '%s' is cut off: it has %llu bytes and should have "
+			       "%llu; copy or download it again",
+			       k->path, (unsigned long long)k->len, (unsigned long long)need);
+
+	if (k->image_size == 0) {
+		k->text_offset = OLD_TEXT_OFFSET;
+		k->bss_slack = OLD_BSS_SLACK;
+		k->image_size = k->len;
+		if (k->gzip) {
+			r = gunzip(k, NULL, IMAGE_SIZE_MAX + 1, &unpacked, err);
+			if (r < 0)
+				return r;
+			k->image_size = unpacked;
+		}
+	}
+	if (k->image_size < sizeof(h) || k->image_size > IMAGE_SIZE_MAX ||
+	    k->text_offset > IMAGE_SIZE_MAX)
+		return err_set(err, -EINVAL,
+			       "the kernel '%s' is damaged: its header asks for %llu bytes at "
+			       "offset %#llx; copy or download it again",
+			       k->path, (unsigned long long)k->image_size,
+			       (unsigned long long)k->text_offset);
+	return 0;
+}
+
+/*
+ * An EFI program that unpacks a kernel (Linux, drivers/firmware/efi/libstub/zboot-header.S): the
+ * payload's place, size and packing are at 8, 12 and 24. 1: gzip'd, and `k` now stands for the
+ * payload.
+ */
+static int open_zboot(struct kernel *k, const uint8_t *head, size_t n, struct err *err)
+{
+	char what[80], packing[9] = "";
+	uint32_t off;
+
+	if (!has(head, n, 0, "MZ", 2) || !has(head, n, 4, "zimg", 4) || n < 0x40)
+		return 0;
+	memcpy(packing, head + 24, sizeof(packing) - 1);
+	for (char *c = packing; *c; c++)
+		if (*c <= ' ' || *c > '~')
+			*c = '?';
+	if (strcmp(packing, "gzip") != 0) {
+		snprintf(what, sizeof(what), "an EFI zboot image compressed with %s", packing);
+		return refuse(k, what,
+			      "give the Image that is inside (arch/arm64/boot/Image of the build), "
+			      "or a gzip'd one",
+			      err);
+	}
+	off = head32(head, 8);
+	if (off < 0x40 || off >= k->len)
+		return err_set(err, -EINVAL,
+			       "the kernel '%s' is cut off: its packed part begins at byte %u of "
+			       "%llu; copy or download it again",
+			       k->path, off, (unsigned long long)k->len);
+	/* The stream knows its own end; the payload size may or may not count the trailer. */
+	k->off = off;
+	k->len -= off;
+	return 1;
+}
+
+/* `k` has its source, path and len; recognise it. */
+static int recognise(struct kernel *k, struct err *err)
+{
+	uint8_t *head;
+	uint64_t n;
+	int r;
+
+	if (k->len == 0)
+		return err_set(err, -EINVAL, "the kernel '%s' is empty; check the file", k->path);
+	head = malloc(HEAD_SIZE);
+	if (!head)
+		return err_set(err, -ENOMEM, "cannot look at the kernel '%s': out of memory",
+			       k->path);
+	n = k->len < HEAD_SIZE ? k->len : HEAD_SIZE;
+	r = source_read(k, head, (size_t)n, 0);
+	if (r < 0) {
+		read_failed(k, r, err);
+		goto out;
+	}
+	r = open_zboot(k, head, (size_t)n, err);
+	if (r < 0)
+		goto out;
+	k->gzip = r == 1 || has(head, (size_t)n, 0, "\x1f\x8b", 2);
+	if (k->gzip) {
+		r = gunzip(k, head, HEAD_SIZE, &n, err);
+		if (r < 0)
+			goto out;
+	}
+	r = read_header(k, head, (size_t)n, err);
+out:
+	free(head);
+	return r;
+}
+
+/* ---- Interface ---- */
+
+int kernel_open_arm64(struct kernel *k, const char *path, struct err *err)
+{
+	int r;
+
+	memset(k, 0, sizeof(*k));
+	k->path = path;
+	k->fd = -1;
+	r = file_open(path, false, &k->fd, &k->len, err);
+	if (r < 0)
+		return r;
+	r = recognise(k, err);
+	if (r < 0)
+		kernel_close(k);
+	return r;
+}
+
+int kernel_from_bytes_arm64(struct kernel *k, const void *data, size_t len, struct err *err)
+{
+	int r;
+
+	memset(k, 0, sizeof(*k));
+	k->path = "from memory";
+	k->fd = -1;
+	k->len = len;
+	if (len) {
+		k->data = malloc(len);
+		if (!k->data)
+			return err_set(err, -ENOMEM,
+				       "cannot keep a kernel of %zu bytes: out of "
+				       "memory",
+				       len);
+		memcpy(k->data, data, len);
+	}
+	r = recognise(k, err);
+	if (r < 0)
+		kernel_close(k);
+	return r;
+}
+
+void kernel_close(struct kernel *k)
+{
+	if (k->fd >= 0)
+		close(k->fd);
+	k->fd = -1;
+	free(k->data);
+	k->data = NULL;
+}
+
+int kernel_load(const struct kernel *k, struct gmem *mem, gpa_t gpa, struct err *err)
+{
+	uint64_t len;
+	void *dst;
+	int r;
+
+	r = gmem_map(mem, gpa, k->image_size, GMEM_WRITE, &dst);
+	if (r < 0)
+		return err_set(err, r,
+			       "the kernel '%s' does not fit: no %llu bytes of memory at "
+			       "%#llx",
+			       k->path, (unsigned long long)k->image_size, (unsigned long long)gpa);
+	if (k->gzip) {
+		r = gunzip(k, dst, k->image_size, &len, err);
+		if (r == 0)
+			r = err_set(err, -EINVAL,
+				    "the kernel '%s' is damaged: it unpacks to more than the %llu "
+				    "bytes that its header announces",
+				    k->path, (unsigned long long)k->image_size);
+		else if (r > 0)
+			r = 0;
+	} else {
+		/* What may follow, such as a signature, is not part of the kernel in memory. */
+		len = k->len < k->image_size ? k->len : k->image_size;
+		r = source_read(k, dst, (size_t)len, k->off);
+		if (r < 0)
+			read_failed(k, r, err);
+	}
+	gmem_unmap(mem, gpa, k->image_size, GMEM_WRITE);
+	return r;
+}

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where kernel, initrd and device tree go in RAM, so that they never overlap, whatever their sizes.
+ *
+ *	RAM start                                                       RAM end
+ *	| kernel, with its bss | device tree, own 2 MiB block | initrd | free |
+ *
+ * The rules are those of Linux, Documentation/arch/arm64/booting.rst.
  */
 #ifndef HAKO_BOOT_LAYOUT_H
 #define HAKO_BOOT_LAYOUT_H
@@ -12,16 +17,26 @@
 struct err;
 struct kernel;
 
+enum { DTB_SIZE_MAX = 2 << 20 }; /* booting.rst, section 2 */
+
+struct layout_config {
+	gpa_t ram_base; /* a multiple of 2 MiB */
+	uint64_t ram_size;
+	const struct kernel *kernel;
+	uint64_t initrd_size; /* bytes, 0: none */
+	uint64_t dtb_size;    /* bytes to reserve, up to DTB_SIZE_MAX */
+	gpa_t dtb_addr;       /* where the tree must go, 0: anywhere */
+};
+
 struct layout {
 	gpa_t kernel, initrd, dtb; /* initrd is 0 when there is none */
 };
 
 /*
- * ram_base is 2 MiB-aligned. The tree is 8-byte aligned and must not straddle a 2 MiB boundary; the
- * initrd is page-aligned and lies, with the kernel, in a 1 GiB-aligned window of 32 GiB
- * (booting.rst). A sentence with the sizes and the --mem that would do when it does not fit.
+ * The tree is 8-byte aligned and does not straddle a 2 MiB boundary (one asked for elsewhere is
+ * refused); the initrd is page-aligned. -ENOMEM, with the sizes and the memory that would do, when
+ * they do not fit.
  */
-int layout_arm64(struct layout *l, gpa_t ram_base, uint64_t ram_size, const struct kernel *k,
-		 uint64_t initrd_size, uint64_t dtb_size, struct err *err);
+int layout_arm64(struct layout *l, const struct layout_config *config, struct err *err);
 
 #endif

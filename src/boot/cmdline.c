@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel command line.
+ */
+#include "boot/cmdline.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+
+int cmdline_arm64(char **out, const struct cmdline_config *c, struct err *err)
+{
+	const char *append = c->append && *c->append ? c->append : NULL;
+	char base[96];
+	size_t len;
+	char *line;
+	int n;
+
+	*out = NULL;
+	if (!c->base) {
+		/*
+		 * The PL011 is the console. After a panic Linux would spin for ever; when a reset
+		 * ends the run, let it reset at once (kernel-parameters.txt, "panic=").
+		 */
+		snprintf(base, sizeof(base), "console=ttyAMA0%s%s%s",
+			 c->disk ? " root=/dev/vda" : "",
+			 !c->disk           ? ""
+			 : c->disk_readonly ? " ro"
+					    : " rw",
+			 c->no_reboot ? " panic=-1" : "");
+	}
+	n = asprintf(&line, "%s%s%s", c->base ? c->base : base, append ? " " : "",
+		     append ? append : "");
+	if (n < 0)
+		return err_set(err, -ENOMEM, "cannot make the command line: out of memory");
+	len = (size_t)n;
+	if (len >= CMDLINE_SIZE_ARM64) {
+		free(line);
+		return err_set(
+			err, -E2BIG,
+			"the kernel command line has %zu characters, and the kernel takes at "
+			"most %d; shorten it",
+			len, CMDLINE_SIZE_ARM64 - 1);
+	}
+	*out = line;
+	return 0;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The device tree that tells an arm64 guest what its machine is made of: built, or read from a
+ * file.
+ *
+ * Bindings: Devicetree Specification 0.4, and Documentation/devicetree/bindings of Linux, by the
+ * name of each `compatible`. Functions are fdt_arm64*, fdt_file* and fdt_chosen* to stay clear of
+ * libfdt's own names.
+ *
+ * Trees are blobs on the heap: the caller frees them.
+ */
+#ifndef HAKO_BOOT_FDT_H
+#define HAKO_BOOT_FDT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mem/gmem.h"
+
+struct err;
+
+/* What /chosen says. */
+struct fdt_chosen {
+	const char *bootargs;           /* NULL: none */
+	gpa_t initrd_start, initrd_end; /* equal: none */
+	bool rng_seed;                  /* 64 random bytes for the kernel's generator */
+	bool kaslr_seed; /* a random place in virtual memory. Makes Linux isolate its page tables */
+};
+
+/* A device with registers and one SPI, by its number (0 is interrupt 32 of the GIC). */
+struct fdt_device {
+	gpa_t base;
+	uint64_t size;
+	unsigned spi;
+};
+
+/* The machine's memory map; the addresses are the machine's to choose. */
+struct fdt_arm64_config {
+	gpa_t ram_base;
+	uint64_t ram_size;
+	unsigned n_cpus;
+	gpa_t gicd_base; /* GICv3 distributor */
+	uint64_t gicd_size;
+	gpa_t gicr_base;    /* redistributors, one after the other */
+	uint64_t gicr_size; /* all of them */
+	/* PPIs of the generic timers, by number (0 is interrupt 16). */
+	unsigned ppi_secure, ppi_phys, ppi_virt, ppi_hyp;
+	struct fdt_device uart, rtc;
+	struct fdt_device virtio; /* the first slot; the others follow, in address and SPI */
+	unsigned n_virtio;
+	struct fdt_chosen chosen;
+};
+
+int fdt_arm64(const struct fdt_arm64_config *config, void **blob, size_t *size, struct err *err);
+
+/*
+ * Read and check a compiled device tree: at most DTB_SIZE_MAX bytes, every node and string in
+ * bounds. A source (.dts) is refused by name.
+ */
+int fdt_file(const char *path, void **blob, size_t *size, struct err *err);
+
+/*
+ * Put what hako decides into /chosen of somebody else's tree, which may move: the initrd always;
+ * bootargs and seeds where the tree has none, or all the same when `replace`.
+ */
+int fdt_chosen_update(void **blob, size_t *size, const struct fdt_chosen *chosen, bool replace,
+		      struct err *err);
+
+#endif
