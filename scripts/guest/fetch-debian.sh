@@ -47,7 +47,8 @@ find_mirror() {
 }
 mirror=${HAKO_DEBIAN_MIRROR:-$(find_mirror)}
 [ -n "$mirror" ] ||
-    die "no apt source of this machine names a Debian mirror: set HAKO_DEBIAN_MIRROR to the URL of one"
+    die 'no apt source of this machine names a Debian mirror:' \
+        'set HAKO_DEBIAN_MIRROR to the URL of one'
 
 case $out in
 */*) make_scratch "${out%/*}" ;;
