@@ -11,7 +11,7 @@
  * Everything in the rings is hostile. vq_pop copies each descriptor once, bounds the chain by the
  * queue size, refuses a head that is already in flight, and maps every buffer before the device
  * sees it; a malformed ring is -EPROTO and stops the queue (the transport then sets NEEDS_RESET),
- * never "empty".
+ * never "empty". Chains in flight when that happens can still be pushed.
  *
  * Threads: everything is called on the loop thread of the device, except vq_setup and vq_reset,
  * which are called while the device is stopped.
@@ -31,8 +31,8 @@ enum { VQ_SIZE_MAX = 256 };
 
 /* What a queue is: plain state, the part that a snapshot saves. */
 struct vq_state {
-	uint16_t size; /* entries, a power of two, 0 when not set up */
-	uint8_t ready;
+	uint16_t size;  /* entries, a power of two, 0 when not set up */
+	uint8_t ready;  /* the transport's: the driver says that the fields are final */
 	uint8_t broken; /* a malformed ring was seen */
 	gpa_t desc, avail, used;
 	uint16_t next_avail; /* index of the next available entry to read */
@@ -40,25 +40,30 @@ struct vq_state {
 	uint16_t signalled;  /* next_used when the last interrupt was decided (event index) */
 };
 
-/* One request's buffers. iov[0..n_out) are device-readable, iov[n_out..n_out+n_in) device-writable.
+/*
+ * One request's buffers. iov[0..n_out) are device-readable, iov[n_out..n_out+n_in) device-writable;
+ * none is empty. The device may change the elements of iov while it works through them.
  */
 struct vq_chain {
 	uint16_t head;
 	uint16_t n_out, n_in;
-	uint64_t out_len, in_len; /* bytes */
-	struct iovec *iov;        /* lives until vq_push */
+	uint64_t out_len, in_len; /* bytes; their sum is at most 2^32 (2.7.5.2) */
+	struct iovec *iov;        /* lives until vq_push or vq_reject */
 };
 
 struct vq;
 
+/* Room for VQ_SIZE_MAX chains is set aside here; no later call allocates. `name` is copied. */
 int vq_create(struct vq **vq, struct gmem *mem, struct log *log, const char *name);
 void vq_destroy(struct vq *vq);
 
 /*
- * Freeze a validated copy of what the driver configured and begin at index 0. -EINVAL with the
- * reason in the log when the rings are misaligned, outside RAM or the size is not acceptable.
+ * Freeze a validated copy of what the driver configured and go on from the state's indices (a fresh
+ * queue has them all 0). -EINVAL with the reason in the log when the rings are misaligned, outside
+ * RAM or the size is not acceptable.
  */
 int vq_setup(struct vq *vq, const struct vq_state *state, bool indirect, bool event_idx);
+/* Forget the queue. Chains still in flight are given up: nothing reaches the used ring any more. */
 void vq_reset(struct vq *vq);
 const struct vq_state *vq_state(const struct vq *vq);
 
@@ -69,6 +74,11 @@ int vq_pop(struct vq *vq, struct vq_chain *chain);
  * (2.7.8.2). Visible to the driver after vq_publish().
  */
 void vq_push(struct vq *vq, struct vq_chain *chain, uint32_t written);
+/*
+ * The chain just popped cannot even be answered (no room for a status, say): let go of its buffers
+ * without a used entry. The queue is broken from now on; `why` goes to the log.
+ */
+void vq_reject(struct vq *vq, struct vq_chain *chain, const char *why);
 /* Publish all pushed entries at once; true when the driver wants an interrupt for them (2.7.7). */
 bool vq_publish(struct vq *vq);
 
