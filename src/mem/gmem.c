@@ -75,14 +75,14 @@ int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err)
 			at = i + 1;
 	}
 
+	r.host = host_map((size_t)size, err);
+	if (!r.host)
+		return -ENOMEM;
 	r.flags = calloc((size_t)(size >> GMEM_PAGE_SHIFT), sizeof(*r.flags));
-	if (!r.flags)
+	if (!r.flags) {
+		host_unmap(r.host, (size_t)size);
 		return err_set(err, -ENOMEM, "cannot place %llu MiB of guest RAM: out of memory",
 			       (unsigned long long)(size >> 20));
-	r.host = host_map((size_t)size, err);
-	if (!r.host) {
-		free((void *)r.flags);
-		return -ENOMEM;
 	}
 	memmove(&mem->regions[at + 1], &mem->regions[at], (mem->n - at) * sizeof(mem->regions[0]));
 	mem->regions[at] = r;
