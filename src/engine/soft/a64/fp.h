@@ -49,7 +49,7 @@ enum fp_round { FP_RN, FP_RP, FP_RM, FP_RZ, FP_RA };
 	bool fp##w##_ge(const struct fpenv *e, T a, T b);                                         \
 	bool fp##w##_gt(const struct fpenv *e, T a, T b);                                         \
 	/* FPToFixed: to an integer of `width` (32 or 64) bits with `fbits` fraction bits; the    \
-	 * result of a 32-bit one is zero-extended. Saturates, IOC. */                                                \
+	 * result of a 32-bit one is zero-extended. Saturates, IOC. */                            \
 	uint64_t fp##w##_to_fixed(const struct fpenv *e, T a, unsigned fbits, bool is_unsigned,   \
 				  enum fp_round r, unsigned width);                               \
 	/* FixedToFP: from the low `width` bits */                                                \

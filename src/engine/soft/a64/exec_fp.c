@@ -1,2 +1,0 @@
-/* SPDX-License-Identifier: MIT */
-typedef int exec_fp_not_yet;
