@@ -48,9 +48,11 @@ enum {
 	HAKO_SERIAL_MAX = 20, /* bytes (virtio 1.2, 5.2.6) */
 };
 
-/* The smallest and the default guest memory, bytes. The most is what the host can map. */
+/* Guest memory, bytes. */
 #define HAKO_MEM_MIN     (16ULL << 20)
 #define HAKO_MEM_DEFAULT (512ULL << 20)
+#define HAKO_MEM_MAX     (255ULL << 30) /* with devices below it, what 38 address bits reach */
+#define HAKO_MEM_UNIT    (2ULL << 20)
 
 /* How a run ended. */
 enum hako_outcome {
@@ -99,7 +101,7 @@ struct hako_console {
 struct hako_vm_config {
 	const char *machine; /* NULL: "arm64" */
 	const char *engine;  /* NULL: the fastest that works on this host (hako/doctor.h) */
-	uint64_t mem;        /* guest memory, bytes: a multiple of 2 MiB, at least HAKO_MEM_MIN */
+	uint64_t mem;        /* guest memory, bytes: a multiple of HAKO_MEM_UNIT */
 	unsigned cpus;       /* 1 to HAKO_CPUS_MAX */
 
 	/* Kernel: a file, or bytes when kernel is NULL (an Image or a gzip'd Image). */
@@ -132,6 +134,12 @@ struct hako_vm_config {
 
 /* Defaults: HAKO_MEM_DEFAULT, one CPU, no kernel, no disks, no console, warnings and errors. */
 void hako_vm_config_init(struct hako_vm_config *config);
+
+/*
+ * Check every value, without opening anything: -EINVAL for one that cannot be, -ENODEV for an
+ * engine that is not in this version.
+ */
+int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *err);
 
 /*
  * Check the configuration, open every file, build the machine and load the kernel. Nothing of the

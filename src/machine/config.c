@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The defaults of a VM, and the one-call boot that is made of them.
+ * The configuration of a VM: its defaults, its check, and the one-call boot that is made of the
+ * defaults.
  */
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "hako/doctor.h"
 #include "machine/public.h"
 
 void hako_vm_config_init(struct hako_vm_config *config)
@@ -15,6 +18,104 @@ void hako_vm_config_init(struct hako_vm_config *config)
 	config->console.in_fd = -1;
 	config->console.out_fd = -1;
 	config->log_level = HAKO_LOG_WARN;
+}
+
+static int check_mem(uint64_t mem, struct err *err)
+{
+	const unsigned long long bytes = mem;
+
+	if (mem > HAKO_MEM_MAX)
+		return err_set(
+			err, -EINVAL,
+			"a machine cannot have %llu GiB of memory; it can have up to %llu GiB",
+			bytes >> 30, HAKO_MEM_MAX >> 30);
+	if (mem < HAKO_MEM_MIN)
+		return err_set(err, -EINVAL,
+			       "a machine cannot do with %llu bytes of memory; give it %llu MiB or "
+			       "more",
+			       bytes, HAKO_MEM_MIN >> 20);
+	if (mem % HAKO_MEM_UNIT)
+		return err_set(err, -EINVAL,
+			       "a machine cannot have %llu bytes of memory: that is not a multiple "
+			       "of %llu MiB; take %llu MiB",
+			       bytes, HAKO_MEM_UNIT >> 20,
+			       (mem / HAKO_MEM_UNIT + 1) * HAKO_MEM_UNIT >> 20);
+	return 0;
+}
+
+static int check_machine(const char *name, struct err *err)
+{
+	const char *const *machines = hako_machines();
+
+	if (!name)
+		return 0;
+	for (size_t i = 0; machines[i]; i++)
+		if (strcmp(name, machines[i]) == 0)
+			return 0;
+	return err_set(err, -EINVAL, "there is no machine '%s'; there is: %s", name, machines[0]);
+}
+
+static int check_engine(const char *name, struct err *err)
+{
+	struct hako_engine engines[8];
+	size_t n = hako_engines(engines, sizeof(engines) / sizeof(engines[0]));
+
+	if (!name)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(name, engines[i].name) != 0)
+			continue;
+		if (!engines[i].available)
+			return err_set(err, -ENODEV, "the engine '%s' cannot be used: %s", name,
+				       engines[i].note);
+		return 0;
+	}
+	return err_set(err, -EINVAL, "there is no engine '%s'; ask 'hako doctor' which there are",
+		       name);
+}
+
+static int check_disks(const struct hako_vm_config *config, struct err *err)
+{
+	if (config->n_disks > HAKO_DISKS_MAX)
+		return err_set(err, -EINVAL,
+			       "a machine cannot have %zu disks; it can have up to %d",
+			       config->n_disks, HAKO_DISKS_MAX);
+	for (size_t i = 0; i < config->n_disks; i++) {
+		const struct hako_disk *disk = &config->disks[i];
+
+		if (!disk->path || !*disk->path)
+			return err_set(err, -EINVAL, "disk %zu has no file name", i + 1);
+		if (disk->serial && strlen(disk->serial) > HAKO_SERIAL_MAX)
+			return err_set(err, -EINVAL,
+				       "the serial '%s' of disk '%s' is too long; it can have %d "
+				       "characters",
+				       disk->serial, disk->path, HAKO_SERIAL_MAX);
+	}
+	return 0;
+}
+
+int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *public_err)
+{
+	struct err *err = err_of(public_err);
+	int r;
+
+	if (config->cpus < 1 || config->cpus > HAKO_CPUS_MAX)
+		return err_set(err, -EINVAL, "a machine cannot have %u CPUs; it can have 1 to %d",
+			       config->cpus, HAKO_CPUS_MAX);
+	if (!config->kernel && !config->kernel_data)
+		return err_set(err, -EINVAL, "there is no kernel to boot; name one");
+	if (config->entry % 4)
+		return err_set(err, -EINVAL,
+			       "no instruction can be at %#llx; it must be a multiple of 4",
+			       (unsigned long long)config->entry);
+	r = check_mem(config->mem, err);
+	if (!r)
+		r = check_machine(config->machine, err);
+	if (!r)
+		r = check_engine(config->engine, err);
+	if (!r)
+		r = check_disks(config, err);
+	return r;
 }
 
 int hako_boot_linux(const char *kernel, const char *cmdline, uint64_t dtb_addr,
