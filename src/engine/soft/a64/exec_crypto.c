@@ -1,2 +1,272 @@
 /* SPDX-License-Identifier: MIT */
-typedef int exec_crypto_not_yet;
+/*
+ * The cryptographic extension (DDI0487 C4.1, "Cryptographic AES", "... SHA"): FEAT_AES, FEAT_PMULL,
+ * FEAT_SHA1, FEAT_SHA256. Round constants and key schedules are the guest's business.
+ */
+#include "engine/soft/a64/exec.h"
+#include "engine/soft/a64/simd.h"
+
+#define EXEC(NAME) void a64_exec_##NAME(struct a64_cpu *c, uint32_t w)
+#define RD(NAME)   c->v[a64_##NAME##_Rd(w)]
+#define RN(NAME)   c->v[a64_##NAME##_Rn(w)]
+#define RM(NAME)   c->v[a64_##NAME##_Rm(w)]
+
+/* ---- AES (FIPS-197): byte i of a register is row i % 4, column i / 4 of the state ---- */
+
+/* SubBytes, FIPS-197 figure 7 */
+static const uint8_t sub_bytes[256] = {
+	0x63, 0x7c, 0x77, 0x7b, 0xf2, 0x6b, 0x6f, 0xc5, 0x30, 0x01, 0x67, 0x2b, 0xfe, 0xd7, 0xab,
+	0x76, 0xca, 0x82, 0xc9, 0x7d, 0xfa, 0x59, 0x47, 0xf0, 0xad, 0xd4, 0xa2, 0xaf, 0x9c, 0xa4,
+	0x72, 0xc0, 0xb7, 0xfd, 0x93, 0x26, 0x36, 0x3f, 0xf7, 0xcc, 0x34, 0xa5, 0xe5, 0xf1, 0x71,
+	0xd8, 0x31, 0x15, 0x04, 0xc7, 0x23, 0xc3, 0x18, 0x96, 0x05, 0x9a, 0x07, 0x12, 0x80, 0xe2,
+	0xeb, 0x27, 0xb2, 0x75, 0x09, 0x83, 0x2c, 0x1a, 0x1b, 0x6e, 0x5a, 0xa0, 0x52, 0x3b, 0xd6,
+	0xb3, 0x29, 0xe3, 0x2f, 0x84, 0x53, 0xd1, 0x00, 0xed, 0x20, 0xfc, 0xb1, 0x5b, 0x6a, 0xcb,
+	0xbe, 0x39, 0x4a, 0x4c, 0x58, 0xcf, 0xd0, 0xef, 0xaa, 0xfb, 0x43, 0x4d, 0x33, 0x85, 0x45,
+	0xf9, 0x02, 0x7f, 0x50, 0x3c, 0x9f, 0xa8, 0x51, 0xa3, 0x40, 0x8f, 0x92, 0x9d, 0x38, 0xf5,
+	0xbc, 0xb6, 0xda, 0x21, 0x10, 0xff, 0xf3, 0xd2, 0xcd, 0x0c, 0x13, 0xec, 0x5f, 0x97, 0x44,
+	0x17, 0xc4, 0xa7, 0x7e, 0x3d, 0x64, 0x5d, 0x19, 0x73, 0x60, 0x81, 0x4f, 0xdc, 0x22, 0x2a,
+	0x90, 0x88, 0x46, 0xee, 0xb8, 0x14, 0xde, 0x5e, 0x0b, 0xdb, 0xe0, 0x32, 0x3a, 0x0a, 0x49,
+	0x06, 0x24, 0x5c, 0xc2, 0xd3, 0xac, 0x62, 0x91, 0x95, 0xe4, 0x79, 0xe7, 0xc8, 0x37, 0x6d,
+	0x8d, 0xd5, 0x4e, 0xa9, 0x6c, 0x56, 0xf4, 0xea, 0x65, 0x7a, 0xae, 0x08, 0xba, 0x78, 0x25,
+	0x2e, 0x1c, 0xa6, 0xb4, 0xc6, 0xe8, 0xdd, 0x74, 0x1f, 0x4b, 0xbd, 0x8b, 0x8a, 0x70, 0x3e,
+	0xb5, 0x66, 0x48, 0x03, 0xf6, 0x0e, 0x61, 0x35, 0x57, 0xb9, 0x86, 0xc1, 0x1d, 0x9e, 0xe1,
+	0xf8, 0x98, 0x11, 0x69, 0xd9, 0x8e, 0x94, 0x9b, 0x1e, 0x87, 0xe9, 0xce, 0x55, 0x28, 0xdf,
+	0x8c, 0xa1, 0x89, 0x0d, 0xbf, 0xe6, 0x42, 0x68, 0x41, 0x99, 0x2d, 0x0f, 0xb0, 0x54, 0xbb,
+	0x16,
+};
+
+/* InvSubBytes, FIPS-197 figure 14 */
+static const uint8_t inv_sub_bytes[256] = {
+	0x52, 0x09, 0x6a, 0xd5, 0x30, 0x36, 0xa5, 0x38, 0xbf, 0x40, 0xa3, 0x9e, 0x81, 0xf3, 0xd7,
+	0xfb, 0x7c, 0xe3, 0x39, 0x82, 0x9b, 0x2f, 0xff, 0x87, 0x34, 0x8e, 0x43, 0x44, 0xc4, 0xde,
+	0xe9, 0xcb, 0x54, 0x7b, 0x94, 0x32, 0xa6, 0xc2, 0x23, 0x3d, 0xee, 0x4c, 0x95, 0x0b, 0x42,
+	0xfa, 0xc3, 0x4e, 0x08, 0x2e, 0xa1, 0x66, 0x28, 0xd9, 0x24, 0xb2, 0x76, 0x5b, 0xa2, 0x49,
+	0x6d, 0x8b, 0xd1, 0x25, 0x72, 0xf8, 0xf6, 0x64, 0x86, 0x68, 0x98, 0x16, 0xd4, 0xa4, 0x5c,
+	0xcc, 0x5d, 0x65, 0xb6, 0x92, 0x6c, 0x70, 0x48, 0x50, 0xfd, 0xed, 0xb9, 0xda, 0x5e, 0x15,
+	0x46, 0x57, 0xa7, 0x8d, 0x9d, 0x84, 0x90, 0xd8, 0xab, 0x00, 0x8c, 0xbc, 0xd3, 0x0a, 0xf7,
+	0xe4, 0x58, 0x05, 0xb8, 0xb3, 0x45, 0x06, 0xd0, 0x2c, 0x1e, 0x8f, 0xca, 0x3f, 0x0f, 0x02,
+	0xc1, 0xaf, 0xbd, 0x03, 0x01, 0x13, 0x8a, 0x6b, 0x3a, 0x91, 0x11, 0x41, 0x4f, 0x67, 0xdc,
+	0xea, 0x97, 0xf2, 0xcf, 0xce, 0xf0, 0xb4, 0xe6, 0x73, 0x96, 0xac, 0x74, 0x22, 0xe7, 0xad,
+	0x35, 0x85, 0xe2, 0xf9, 0x37, 0xe8, 0x1c, 0x75, 0xdf, 0x6e, 0x47, 0xf1, 0x1a, 0x71, 0x1d,
+	0x29, 0xc5, 0x89, 0x6f, 0xb7, 0x62, 0x0e, 0xaa, 0x18, 0xbe, 0x1b, 0xfc, 0x56, 0x3e, 0x4b,
+	0xc6, 0xd2, 0x79, 0x20, 0x9a, 0xdb, 0xc0, 0xfe, 0x78, 0xcd, 0x5a, 0xf4, 0x1f, 0xdd, 0xa8,
+	0x33, 0x88, 0x07, 0xc7, 0x31, 0xb1, 0x12, 0x10, 0x59, 0x27, 0x80, 0xec, 0x5f, 0x60, 0x51,
+	0x7f, 0xa9, 0x19, 0xb5, 0x4a, 0x0d, 0x2d, 0xe5, 0x7a, 0x9f, 0x93, 0xc9, 0x9c, 0xef, 0xa0,
+	0xe0, 0x3b, 0x4d, 0xae, 0x2a, 0xf5, 0xb0, 0xc8, 0xeb, 0xbb, 0x3c, 0x83, 0x53, 0x99, 0x61,
+	0x17, 0x2b, 0x04, 0x7e, 0xba, 0x77, 0xd6, 0x26, 0xe1, 0x69, 0x14, 0x63, 0x55, 0x21, 0x0c,
+	0x7d,
+};
+
+EXEC(AESE)
+{
+	union a64_vreg r;
+
+	/* ShiftRows: row i comes from i columns to the right. */
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned from = (i + 4 * (i % 4)) % 16;
+
+		r.b[i] = sub_bytes[RD(AESE).b[from] ^ RN(AESE).b[from]];
+	}
+	RD(AESE) = r;
+}
+
+EXEC(AESD)
+{
+	union a64_vreg r;
+
+	/* InvShiftRows: from i columns to the left. */
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned from = (i + 12 * (i % 4)) % 16;
+
+		r.b[i] = inv_sub_bytes[RD(AESD).b[from] ^ RN(AESD).b[from]];
+	}
+	RD(AESD) = r;
+}
+
+static inline uint32_t ror(uint32_t x, unsigned n)
+{
+	return x >> n | x << (32 - n);
+}
+
+static inline uint32_t rol(uint32_t x, unsigned n)
+{
+	return ror(x, 32 - n);
+}
+
+/* Four bytes, each multiplied by x in GF(2^8) (FIPS-197 4.2.1). */
+static inline uint32_t times_2(uint32_t x)
+{
+	return (x & 0x7f7f7f7f) << 1 ^ (x >> 7 & 0x01010101) * 0x1b;
+}
+
+/* A column times {03}x^3 + {01}x^2 + {01}x + {02} (FIPS-197 5.1.3). */
+static inline uint32_t mix_column(uint32_t x)
+{
+	return times_2(x ^ ror(x, 8)) ^ ror(x, 8) ^ ror(x, 16) ^ ror(x, 24);
+}
+
+/* The inverse polynomial is that one times {04}x^2 + {05}. */
+static inline uint32_t inv_mix_column(uint32_t x)
+{
+	return mix_column(x ^ times_2(times_2(x ^ ror(x, 16))));
+}
+
+EXEC(AESMC)
+{
+	const union a64_vreg n = RN(AESMC);
+
+	for (unsigned i = 0; i < 4; i++)
+		RD(AESMC).s[i] = mix_column(n.s[i]);
+}
+
+EXEC(AESIMC)
+{
+	const union a64_vreg n = RN(AESIMC);
+
+	for (unsigned i = 0; i < 4; i++)
+		RD(AESIMC).s[i] = inv_mix_column(n.s[i]);
+}
+
+/* ---- Polynomial multiplication of 64 by 64 bits, four bits at a time ---- */
+
+EXEC(PMULL_64)
+{
+	const unsigned q = a64_PMULL_64_Q(w);
+	const uint64_t n = RN(PMULL_64).d[q], m = RM(PMULL_64).d[q];
+	unsigned __int128 multiple[16], r = 0;
+
+	multiple[0] = 0;
+	for (unsigned i = 1; i < 16; i++)
+		multiple[i] = multiple[i / 2] << 1 ^ (i % 2 ? n : 0);
+	for (unsigned i = 0; i < 64; i += 4)
+		r = r << 4 ^ multiple[m >> (60 - i) & 15];
+	RD(PMULL_64) = (union a64_vreg){ .d = { (uint64_t)r, (uint64_t)(r >> 64) } };
+}
+
+/* ---- SHA (FIPS-180-4) ---- */
+
+/* The functions of 4.1.1 and 4.1.2 */
+static inline uint32_t choose(uint32_t x, uint32_t y, uint32_t z)
+{
+	return ((y ^ z) & x) ^ z;
+}
+
+static inline uint32_t majority(uint32_t x, uint32_t y, uint32_t z)
+{
+	return (x & y) | ((x | y) & z);
+}
+
+static inline uint32_t parity(uint32_t x, uint32_t y, uint32_t z)
+{
+	return x ^ y ^ z;
+}
+
+/* Four rounds: Rd is d:c:b:a, the low word of Rn is e, Rm has the schedule with the constants. */
+#define SHA1_ROUNDS(NAME, FUNCTION)                                                             \
+	EXEC(NAME)                                                                              \
+	{                                                                                       \
+		const union a64_vreg m = RM(NAME);                                              \
+		union a64_vreg x = RD(NAME);                                                    \
+		uint32_t y = RN(NAME).s[0];                                                     \
+                                                                                                \
+		for (unsigned i = 0; i < 4; i++) {                                              \
+			uint32_t t =                                                            \
+				y + rol(x.s[0], 5) + m.s[i] + FUNCTION(x.s[1], x.s[2], x.s[3]); \
+                                                                                                \
+			y = x.s[3];                                                             \
+			x.s[3] = x.s[2];                                                        \
+			x.s[2] = rol(x.s[1], 30);                                               \
+			x.s[1] = x.s[0];                                                        \
+			x.s[0] = t;                                                             \
+		}                                                                               \
+		RD(NAME) = x;                                                                   \
+	}
+
+SHA1_ROUNDS(SHA1C, choose)
+SHA1_ROUNDS(SHA1P, parity)
+SHA1_ROUNDS(SHA1M, majority)
+
+EXEC(SHA1H)
+{
+	simd_write_scalar(c, a64_SHA1H_Rd(w), rol(RN(SHA1H).s[0], 30));
+}
+
+/* The message schedule, four words: Rd, Rn and Rm are w[0..3], w[4..7] and w[8..11]. */
+EXEC(SHA1SU0)
+{
+	const union a64_vreg d = RD(SHA1SU0), n = RN(SHA1SU0), m = RM(SHA1SU0);
+
+	RD(SHA1SU0).d[0] = d.d[0] ^ d.d[1] ^ m.d[0];
+	RD(SHA1SU0).d[1] = d.d[1] ^ n.d[0] ^ m.d[1];
+}
+
+/* Rd is what SHA1SU0 gave, Rn is w[12..15]; the last word also needs the first of the result. */
+EXEC(SHA1SU1)
+{
+	const union a64_vreg n = RN(SHA1SU1);
+	union a64_vreg r = RD(SHA1SU1);
+
+	for (unsigned i = 0; i < 3; i++)
+		r.s[i] = rol(r.s[i] ^ n.s[i + 1], 1);
+	r.s[3] = rol(r.s[3] ^ r.s[0], 1);
+	RD(SHA1SU1) = r;
+}
+
+/* Four rounds: x is d:c:b:a, y is h:g:f:e. */
+static void sha256_rounds(union a64_vreg *x, union a64_vreg *y, const union a64_vreg *wk)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		const uint32_t a = x->s[0], e = y->s[0];
+		const uint32_t t1 = y->s[3] + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) +
+				    choose(e, y->s[1], y->s[2]) + wk->s[i];
+		const uint32_t t2 =
+			(ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + majority(a, x->s[1], x->s[2]);
+
+		*y = (union a64_vreg){ .s = { x->s[3] + t1, e, y->s[1], y->s[2] } };
+		*x = (union a64_vreg){ .s = { t1 + t2, a, x->s[1], x->s[2] } };
+	}
+}
+
+EXEC(SHA256H)
+{
+	union a64_vreg x = RD(SHA256H), y = RN(SHA256H);
+	const union a64_vreg wk = RM(SHA256H);
+
+	sha256_rounds(&x, &y, &wk);
+	RD(SHA256H) = x;
+}
+
+EXEC(SHA256H2)
+{
+	union a64_vreg x = RN(SHA256H2), y = RD(SHA256H2);
+	const union a64_vreg wk = RM(SHA256H2);
+
+	sha256_rounds(&x, &y, &wk);
+	RD(SHA256H2) = y;
+}
+
+/* The message schedule: w[i] += sigma0(w[i + 1]); Rd and Rn are w[0..3] and w[4..7]. */
+EXEC(SHA256SU0)
+{
+	const union a64_vreg d = RD(SHA256SU0), n = RN(SHA256SU0);
+
+	for (unsigned i = 0; i < 4; i++) {
+		const uint32_t next = i < 3 ? d.s[i + 1] : n.s[0];
+
+		RD(SHA256SU0).s[i] = d.s[i] + (ror(next, 7) ^ ror(next, 18) ^ next >> 3);
+	}
+}
+
+/* w[i] += w[i + 9] + sigma1(w[i + 14]); Rd is what SHA256SU0 gave, Rn is w[8..11], Rm w[12..15]. */
+EXEC(SHA256SU1)
+{
+	const union a64_vreg n = RN(SHA256SU1), m = RM(SHA256SU1);
+	union a64_vreg r = RD(SHA256SU1);
+
+	for (unsigned i = 0; i < 4; i++) {
+		const uint32_t far = i < 2 ? m.s[i + 2] : r.s[i - 2];
+
+		r.s[i] += (i < 3 ? n.s[i + 1] : m.s[0]) + (ror(far, 17) ^ ror(far, 19) ^ far >> 10);
+	}
+	RD(SHA256SU1) = r;
+}

@@ -1,2 +1,375 @@
 /* SPDX-License-Identifier: MIT */
-typedef int exec_simd_mem_not_yet;
+/*
+ * SIMD&FP loads and stores (DDI0487 C4.1, "Loads and Stores"): one register, pairs, multiple and
+ * single structures.
+ *
+ * Each makes one access, which may fault, before it changes a vector register or the base.
+ */
+#include <string.h>
+
+#include "engine/soft/a64/exec.h"
+#include "engine/soft/a64/simd.h"
+
+#define EXEC(NAME) void a64_exec_##NAME(struct a64_cpu *c, uint32_t w)
+
+static uint64_t base(struct a64_cpu *c, unsigned rn)
+{
+	const uint64_t va = a64_xr_sp(c, rn);
+
+	if (rn == 31 && unlikely(va & c->sp_mask)) /* CheckSPAlignment() */
+		a64_raise(c, A64_EC_SP_ALIGN, 0);
+	return va;
+}
+#define BASE(NAME)           base(c, a64_##NAME##_Rn(w))
+#define WRITE_BASE(NAME, VA) a64_xw_sp(c, a64_##NAME##_Rn(w), VA)
+
+/* ---- One register of 1 << scale bytes ---- */
+
+static void load(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned rt)
+{
+	switch (scale) {
+	case 0: simd_write_scalar(c, rt, a64_ld8(c, va)); break;
+	case 1: simd_write_scalar(c, rt, a64_ld16(c, va)); break;
+	case 2: simd_write_scalar(c, rt, a64_ld32(c, va)); break;
+	case 3: simd_write_scalar(c, rt, a64_ld64(c, va)); break;
+	default: a64_ld(c, va, &c->v[rt], 16);
+	}
+}
+
+static void store(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned rt)
+{
+	switch (scale) {
+	case 0: a64_st8(c, va, c->v[rt].b[0]); break;
+	case 1: a64_st16(c, va, c->v[rt].h[0]); break;
+	case 2: a64_st32(c, va, c->v[rt].s[0]); break;
+	case 3: a64_st64(c, va, c->v[rt].d[0]); break;
+	default: a64_st(c, va, &c->v[rt], 16);
+	}
+}
+
+#define SCALE(NAME) (a64_##NAME##_opc1(w) << 2 | a64_##NAME##_size(w))
+#define IMM12(NAME) ((uint64_t)a64_##NAME##_imm12(w) << SCALE(NAME))
+#define IMM9(NAME)  ((uint64_t)sign_extend(a64_##NAME##_imm9(w), 9))
+#define EXTENDED(NAME) \
+	extended(c, a64_##NAME##_Rm(w), a64_##NAME##_option(w), a64_##NAME##_S(w) ? SCALE(NAME) : 0)
+
+/* ExtendReg() for the options that an address may have. */
+static uint64_t extended(const struct a64_cpu *c, unsigned rm, unsigned option, unsigned shift)
+{
+	uint64_t x = a64_xr(c, rm);
+
+	if (option == 2) /* UXTW */
+		x = (uint32_t)x;
+	else if (option == 6) /* SXTW */
+		x = (uint64_t)sign_extend(x, 32);
+	return x << shift;
+}
+
+#define OFFSET(NAME, ACCESS, OFFSET)                                                   \
+	EXEC(NAME)                                                                     \
+	{                                                                              \
+		ACCESS(c, BASE(NAME) + OFFSET(NAME), SCALE(NAME), a64_##NAME##_Rt(w)); \
+	}
+#define PRE(NAME, ACCESS)                                       \
+	EXEC(NAME)                                              \
+	{                                                       \
+		const uint64_t va = BASE(NAME) + IMM9(NAME);    \
+                                                                \
+		ACCESS(c, va, SCALE(NAME), a64_##NAME##_Rt(w)); \
+		WRITE_BASE(NAME, va);                           \
+	}
+#define POST(NAME, ACCESS)                                      \
+	EXEC(NAME)                                              \
+	{                                                       \
+		const uint64_t va = BASE(NAME);                 \
+                                                                \
+		ACCESS(c, va, SCALE(NAME), a64_##NAME##_Rt(w)); \
+		WRITE_BASE(NAME, va + IMM9(NAME));              \
+	}
+
+OFFSET(LDR_simd_imm, load, IMM12)
+OFFSET(STR_simd_imm, store, IMM12)
+OFFSET(LDUR_simd, load, IMM9)
+OFFSET(STUR_simd, store, IMM9)
+OFFSET(LDR_simd_reg, load, EXTENDED)
+OFFSET(STR_simd_reg, store, EXTENDED)
+PRE(LDR_simd_pre, load)
+PRE(STR_simd_pre, store)
+POST(LDR_simd_post, load)
+POST(STR_simd_post, store)
+
+EXEC(LDR_simd_lit)
+{
+	const int64_t offset = sign_extend(a64_LDR_simd_lit_imm19(w), 19) * 4;
+
+	load(c, a64_op_va(c, c->cur) + (uint64_t)offset, 2 + a64_LDR_simd_lit_opc(w),
+	     a64_LDR_simd_lit_Rt(w));
+}
+
+/* ---- Pairs ---- */
+
+static void load_pair(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned rt, unsigned rt2)
+{
+	union a64_vreg r[2] = { 0 };
+
+	if (scale == 4) {
+		a64_ld(c, va, r, 32);
+	} else {
+		a64_ld(c, va, &r[0], 2u << scale);
+		if (scale == 3) {
+			r[1].d[0] = r[0].d[1];
+			r[0].d[1] = 0;
+		} else {
+			r[1].s[0] = r[0].s[1];
+			r[0].s[1] = 0;
+		}
+	}
+	c->v[rt] = r[0];
+	c->v[rt2] = r[1];
+}
+
+static void store_pair(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned rt, unsigned rt2)
+{
+	union a64_vreg r[2] = { c->v[rt], c->v[rt2] };
+
+	if (scale == 3)
+		r[0].d[1] = r[1].d[0];
+	else if (scale == 2)
+		r[0].s[1] = r[1].s[0];
+	a64_st(c, va, r, 2u << scale);
+}
+
+#define PAIR_SCALE(NAME) (2 + a64_##NAME##_opc(w))
+#define IMM7(NAME)       ((uint64_t)sign_extend(a64_##NAME##_imm7(w), 7) << PAIR_SCALE(NAME))
+
+#define PAIR(NAME, ACCESS, BEFORE, AFTER, WRITE)                                          \
+	EXEC(NAME)                                                                        \
+	{                                                                                 \
+		const uint64_t va = BASE(NAME) + BEFORE(NAME);                            \
+                                                                                          \
+		ACCESS(c, va, PAIR_SCALE(NAME), a64_##NAME##_Rt(w), a64_##NAME##_Rt2(w)); \
+		WRITE(NAME, va + AFTER(NAME));                                            \
+	}
+#define ZERO(NAME)          0
+#define KEEP_BASE(NAME, VA) (void)0
+
+PAIR(LDNP_simd, load_pair, IMM7, ZERO, KEEP_BASE)
+PAIR(STNP_simd, store_pair, IMM7, ZERO, KEEP_BASE)
+PAIR(LDP_simd, load_pair, IMM7, ZERO, KEEP_BASE)
+PAIR(STP_simd, store_pair, IMM7, ZERO, KEEP_BASE)
+PAIR(LDP_simd_pre, load_pair, IMM7, ZERO, WRITE_BASE)
+PAIR(STP_simd_pre, store_pair, IMM7, ZERO, WRITE_BASE)
+PAIR(LDP_simd_post, load_pair, ZERO, IMM7, WRITE_BASE)
+PAIR(STP_simd_post, store_pair, ZERO, IMM7, WRITE_BASE)
+
+/* ---- Multiple structures: `n` registers from V[rt], interleaved by element (not LD1, ST1) ---- */
+
+/* The bytes of the access. */
+union structures {
+	uint8_t b[64];
+	uint16_t h[32];
+	uint32_t s[16];
+	uint64_t d[8];
+};
+
+#define MULTI_BY_SIZE(size, LOOP) \
+	switch (size) {           \
+	case 0: LOOP(b) break;    \
+	case 1: LOOP(h) break;    \
+	case 2: LOOP(s) break;    \
+	default: LOOP(d)          \
+	}
+#define DEINTERLEAVE(F)                                         \
+	for (unsigned i = 0; i < bytes / sizeof(mem.F[0]); i++) \
+		for (unsigned j = 0; j < n; j++)                \
+			r[j].F[i] = mem.F[i * n + j];
+#define INTERLEAVE(F)                                           \
+	for (unsigned i = 0; i < bytes / sizeof(mem.F[0]); i++) \
+		for (unsigned j = 0; j < n; j++)                \
+			mem.F[i * n + j] = c->v[(rt + j) % 32].F[i];
+
+/* Both return the bytes that they moved. */
+static unsigned load_multi(struct a64_cpu *c, uint64_t va, unsigned n, bool interleaved,
+			   unsigned size, unsigned q, unsigned rt)
+{
+	const unsigned bytes = 8u << q;
+	union a64_vreg r[4] = { 0 };
+	union structures mem;
+
+	a64_ld(c, va, &mem, n * bytes);
+	if (interleaved) {
+		MULTI_BY_SIZE(size, DEINTERLEAVE)
+	} else {
+		for (unsigned j = 0; j < n; j++)
+			memcpy(&r[j], mem.b + j * bytes, bytes);
+	}
+	for (unsigned j = 0; j < n; j++)
+		c->v[(rt + j) % 32] = r[j];
+	return n * bytes;
+}
+
+static unsigned store_multi(struct a64_cpu *c, uint64_t va, unsigned n, bool interleaved,
+			    unsigned size, unsigned q, unsigned rt)
+{
+	const unsigned bytes = 8u << q;
+	union structures mem;
+
+	if (interleaved) {
+		MULTI_BY_SIZE(size, INTERLEAVE)
+	} else {
+		for (unsigned j = 0; j < n; j++)
+			memcpy(mem.b + j * bytes, &c->v[(rt + j) % 32], bytes);
+	}
+	a64_st(c, va, &mem, n * bytes);
+	return n * bytes;
+}
+
+/* In the post-indexed forms, Rm of 31 stands for the bytes moved. */
+static uint64_t post_index(const struct a64_cpu *c, unsigned rm, unsigned bytes)
+{
+	return rm == 31 ? bytes : a64_xr(c, rm);
+}
+
+#define MULTI(NAME, ACCESS, N, INTERLEAVED)                                                        \
+	EXEC(NAME##_multi)                                                                         \
+	{                                                                                          \
+		ACCESS(c, BASE(NAME##_multi), N(NAME##_multi), INTERLEAVED,                        \
+		       a64_##NAME##_multi_size(w), a64_##NAME##_multi_Q(w),                        \
+		       a64_##NAME##_multi_Rt(w));                                                  \
+	}                                                                                          \
+	EXEC(NAME##_multi_post)                                                                    \
+	{                                                                                          \
+		const uint64_t va = BASE(NAME##_multi_post);                                       \
+		const unsigned bytes = ACCESS(                                                     \
+			c, va, N(NAME##_multi_post), INTERLEAVED, a64_##NAME##_multi_post_size(w), \
+			a64_##NAME##_multi_post_Q(w), a64_##NAME##_multi_post_Rt(w));              \
+                                                                                                   \
+		WRITE_BASE(NAME##_multi_post,                                                      \
+			   va + post_index(c, a64_##NAME##_multi_post_Rm(w), bytes));              \
+	}
+
+/* How many registers the opcode of LD1 and ST1 names. */
+static unsigned opcode_registers(unsigned opcode)
+{
+	switch (opcode) {
+	case 7: return 1;
+	case 10: return 2;
+	case 6: return 3;
+	default: /* 2 */ return 4;
+	}
+}
+
+#define N_OPCODE(NAME) opcode_registers(a64_##NAME##_opcode(w))
+#define N_2(NAME)      2
+#define N_3(NAME)      3
+#define N_4(NAME)      4
+
+MULTI(LD1, load_multi, N_OPCODE, false)
+MULTI(ST1, store_multi, N_OPCODE, false)
+MULTI(LD2, load_multi, N_2, true)
+MULTI(ST2, store_multi, N_2, true)
+MULTI(LD3, load_multi, N_3, true)
+MULTI(ST3, store_multi, N_3, true)
+MULTI(LD4, load_multi, N_4, true)
+MULTI(ST4, store_multi, N_4, true)
+
+/* ---- Single structures: element `index` of each of n registers ---- */
+
+struct lane {
+	unsigned size, index;
+};
+
+/* Q:S:size, without the bits that give the size */
+static struct lane single_lane(unsigned scale, unsigned q, unsigned s, unsigned size)
+{
+	if (scale == 2 && size == 1)
+		return (struct lane){ 3, q };
+	return (struct lane){ scale, (q << 3 | s << 2 | size) >> scale };
+}
+
+static unsigned load_single(struct a64_cpu *c, uint64_t va, unsigned n, struct lane at, unsigned rt)
+{
+	union a64_vreg mem[2];
+
+	a64_ld(c, va, mem, n << at.size);
+	for (unsigned j = 0; j < n; j++)
+		simd_set(&c->v[(rt + j) % 32], at.size, at.index,
+			 simd_get(&mem[j << at.size >> 4], at.size, j % (16u >> at.size)));
+	return n << at.size;
+}
+
+static unsigned store_single(struct a64_cpu *c, uint64_t va, unsigned n, struct lane at,
+			     unsigned rt)
+{
+	union a64_vreg mem[2];
+
+	for (unsigned j = 0; j < n; j++)
+		simd_set(&mem[j << at.size >> 4], at.size, j % (16u >> at.size),
+			 simd_get(&c->v[(rt + j) % 32], at.size, at.index));
+	a64_st(c, va, mem, n << at.size);
+	return n << at.size;
+}
+
+#define SINGLE(NAME, ACCESS, N)                                                                    \
+	EXEC(NAME##_single)                                                                        \
+	{                                                                                          \
+		ACCESS(c, BASE(NAME##_single), N, LANE(NAME##_single), a64_##NAME##_single_Rt(w)); \
+	}                                                                                          \
+	EXEC(NAME##_single_post)                                                                   \
+	{                                                                                          \
+		const uint64_t va = BASE(NAME##_single_post);                                      \
+		const unsigned bytes = ACCESS(c, va, N, LANE(NAME##_single_post),                  \
+					      a64_##NAME##_single_post_Rt(w));                     \
+                                                                                                   \
+		WRITE_BASE(NAME##_single_post,                                                     \
+			   va + post_index(c, a64_##NAME##_single_post_Rm(w), bytes));             \
+	}
+#define LANE(NAME)                                                               \
+	single_lane(a64_##NAME##_scale(w), a64_##NAME##_Q(w), a64_##NAME##_S(w), \
+		    a64_##NAME##_size(w))
+
+SINGLE(LD1, load_single, 1)
+SINGLE(ST1, store_single, 1)
+SINGLE(LD2, load_single, 2)
+SINGLE(ST2, store_single, 2)
+SINGLE(LD3, load_single, 3)
+SINGLE(ST3, store_single, 3)
+SINGLE(LD4, load_single, 4)
+SINGLE(ST4, store_single, 4)
+
+/* One element to all lanes. */
+static unsigned load_replicate(struct a64_cpu *c, uint64_t va, unsigned n, unsigned size,
+			       unsigned q, unsigned rt)
+{
+	union a64_vreg mem[2];
+
+	a64_ld(c, va, mem, n << size);
+	for (unsigned j = 0; j < n; j++) {
+		const union a64_vreg r =
+			simd_dup(size, simd_get(&mem[j << size >> 4], size, j % (16u >> size)));
+
+		simd_write(c, (rt + j) % 32, q, &r);
+	}
+	return n << size;
+}
+
+#define REPLICATE(NAME, N)                                                                   \
+	EXEC(NAME)                                                                           \
+	{                                                                                    \
+		load_replicate(c, BASE(NAME), N, a64_##NAME##_size(w), a64_##NAME##_Q(w),    \
+			       a64_##NAME##_Rt(w));                                          \
+	}                                                                                    \
+	EXEC(NAME##_post)                                                                    \
+	{                                                                                    \
+		const uint64_t va = BASE(NAME##_post);                                       \
+		const unsigned bytes =                                                       \
+			load_replicate(c, va, N, a64_##NAME##_post_size(w),                  \
+				       a64_##NAME##_post_Q(w), a64_##NAME##_post_Rt(w));     \
+                                                                                             \
+		WRITE_BASE(NAME##_post, va + post_index(c, a64_##NAME##_post_Rm(w), bytes)); \
+	}
+
+REPLICATE(LD1R, 1)
+REPLICATE(LD2R, 2)
+REPLICATE(LD3R, 3)
+REPLICATE(LD4R, 4)
