@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See gen.h. Loads, stores and branches are recognized by the encoding groups of DDI0487 C4.1, not
+ * by the table's names, so that a new line of the table needs nothing here.
+ */
+#include <string.h>
+
+#include "base/bits.h"
+#include "gen.h"
+#include "quirks.h"
+
+/* splitmix64 */
+uint64_t rng_next(struct rng *r)
+{
+	uint64_t z = r->state += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+uint64_t rng_below(struct rng *r, uint64_t n)
+{
+	return rng_next(r) % n;
+}
+
+struct rng rng_case(uint64_t seed, uint64_t index)
+{
+	struct rng r = { seed ^ index << 32 };
+
+	r.state = rng_next(&r) ^ index;
+	return r;
+}
+
+/* Values of w bits that end, begin or break something. */
+static uint64_t edge_int(struct rng *r, unsigned w)
+{
+	uint64_t all = mask_low(w), v;
+
+	switch (rng_below(r, 8)) {
+	case 0: v = 0; break;
+	case 1: v = all; break;
+	case 2: v = 1ULL << (w - 1); break;
+	case 3: v = all >> 1; break;
+	case 4: v = rng_below(r, 8); break;
+	case 5: v = 1ULL << rng_below(r, w); break;
+	case 6: v = (1ULL << rng_below(r, w)) - 1; break;
+	default: v = rng_next(r); break;
+	}
+	switch (rng_below(r, 8)) {
+	case 0: v++; break;
+	case 1: v--; break;
+	case 2: v = ~v; break;
+	case 3: v = 0 - v; break;
+	default: break;
+	}
+	return v & all;
+}
+
+static uint64_t edge_x(struct rng *r)
+{
+	uint64_t v;
+
+	switch (rng_below(r, 4)) {
+	case 0: return rng_next(r);
+	case 1:
+		v = edge_int(r, 32);
+		return bit(v, 0) ? v : (uint64_t)sign_extend(v, 32);
+	case 2: return rng_next(r) >> rng_below(r, 64);
+	default: return edge_int(r, 64);
+	}
+}
+
+/* A floating-point value with e exponent and m fraction bits. */
+static uint64_t edge_fp(struct rng *r, unsigned e, unsigned m)
+{
+	uint64_t bias = mask_low(e - 1), top = mask_low(e), exponent, fraction;
+
+	switch (rng_below(r, 12)) {
+	case 0: exponent = 0; break;
+	case 1: exponent = 1; break;
+	case 2: exponent = top; break;
+	case 3: exponent = top - 1; break;
+	case 4:
+	case 5:
+	case 6: exponent = bias - 2 + rng_below(r, 4); break;
+	/* sums that cancel or round; the reach of integers of up to 64 bits */
+	case 7: exponent = bias + rng_below(r, m + 4); break;
+	case 8: exponent = bias - rng_below(r, bias < m + 4 ? bias : m + 4); break;
+	case 9: exponent = bias + 29 + 32 * rng_below(r, 2) + rng_below(r, 5); break;
+	/* the ends of the narrower formats, subnormals included */
+	case 10: {
+		static const int ends[] = { 16, -14, -24, -25, 128, -126, -149, -150 };
+
+		exponent = bias + (uint64_t)ends[rng_below(r, 8)] + rng_below(r, 3) - 1;
+		break;
+	}
+	default: exponent = rng_next(r); break;
+	}
+	exponent &= top;
+	switch (rng_below(r, 10)) {
+	case 0:
+	case 1: fraction = 0; break;
+	case 2: fraction = ~0ULL; break;
+	case 3: fraction = 1ULL << (m - 1); break;
+	case 4: fraction = rng_below(r, 4); break;
+	case 5: fraction = 1ULL << rng_below(r, m); break;
+	/* halfway between two values of a narrower format, or next to it */
+	case 6: fraction = (rng_next(r) << 1 | 1) << rng_below(r, m); break;
+	case 7: fraction = ((rng_next(r) << 1 | 1) << rng_below(r, m)) + rng_below(r, 3) - 1; break;
+	default: fraction = rng_next(r); break;
+	}
+	return (rng_next(r) & 1) << (e + m) | exponent << m | (fraction & mask_low(m));
+}
+
+/* A vector register of one kind of contents. */
+enum { V_INT8, V_INT16, V_INT32, V_INT64, V_FP16, V_FP32, V_FP64, V_RANDOM, V_N_KINDS };
+
+static void edge_v(struct rng *r, unsigned kind, uint64_t v[2])
+{
+	static const struct {
+		uint8_t width, e, m;
+	} kinds[V_N_KINDS] = {
+		{ 8, 0, 0 }, { 16, 0, 0 }, { 32, 0, 0 },   { 64, 0, 0 },
+		{ 16, 5, 10 }, { 32, 8, 23 }, { 64, 11, 52 }, { 64, 0, 0 },
+	};
+	unsigned width = kinds[kind].width;
+	bool same = rng_one_in(r, 8);
+
+	v[0] = v[1] = 0;
+	for (unsigned i = 0; i < 128; i += width) {
+		uint64_t x = kind == V_RANDOM ? rng_next(r)
+			: kinds[kind].e	      ? edge_fp(r, kinds[kind].e, kinds[kind].m)
+					      : edge_int(r, width);
+
+		if (same && i)
+			x = v[0] & mask_low(width);
+		v[i / 64] |= x << i % 64;
+	}
+}
+
+static void gen_state(struct rng *r, struct insn_state *s)
+{
+	unsigned kind = (unsigned)rng_below(r, V_N_KINDS);
+	bool mixed = rng_one_in(r, 4);
+
+	memset(s, 0, sizeof(*s));
+	for (unsigned i = 0; i < 31; i++)
+		s->x[i] = edge_x(r);
+	s->sp = SCRATCH_BASE + SCRATCH_SIZE / 2 + (rng_below(r, 64) - 32) * 16;
+	s->nzcv = rng_below(r, 16) << 28;
+	s->tpidr = rng_next(r);
+	/* AHP, DN, FZ, RMode (C5.2.8) */
+	if (!rng_one_in(r, 2))
+		s->fpcr = (uint32_t)rng_below(r, 32) << 22;
+	/* QC, IDC, IXC..IOC (C5.2.10) */
+	if (rng_one_in(r, 4))
+		s->fpsr = (uint32_t)rng_next(r) & 0x0800009f;
+	for (unsigned i = 0; i < 32; i++)
+		edge_v(r, mixed ? (unsigned)rng_below(r, V_N_KINDS) : kind, s->v[i]);
+	/* the same value in several registers, also with the other sign: cancellation */
+	for (unsigned i = (unsigned)rng_below(r, 12); i; i--) {
+		unsigned from = (unsigned)rng_below(r, 32), to = (unsigned)rng_below(r, 32);
+
+		memcpy(s->v[to], s->v[from], 16);
+		if (bit(i, 0))
+			s->v[to][0] ^= 1ULL << 63;
+	}
+}
+
+bool gen_word(struct rng *r, enum a64_insn insn, uint32_t *word)
+{
+	const struct a64_info *info = &a64_info[insn];
+
+	for (unsigned i = 0; i < 5000; i++) {
+		uint32_t w = (uint32_t)rng_next(r);
+
+		/* thin out or fill up the free bits; or set a run of them */
+		switch (rng_below(r, 8)) {
+		case 0: w &= (uint32_t)rng_next(r); break;
+		case 1: w |= (uint32_t)rng_next(r); break;
+		case 2:
+		case 3: {
+			uint32_t run = (uint32_t)mask_low((unsigned)rng_below(r, 13)) << rng_below(r, 31);
+
+			w = rng_one_in(r, 2) ? w & ~run : w | run;
+			break;
+		}
+		default: break;
+		}
+		/* Rd == Rn, Rn == Rm, Rd == Rm, Rd == Ra */
+		if (rng_one_in(r, 8))
+			w = (w & ~31u) | (w >> 5 & 31);
+		if (rng_one_in(r, 8))
+			w = (w & ~(31u << 16)) | (w >> 5 & 31) << 16;
+		if (rng_one_in(r, 12))
+			w = (w & ~(31u << 16)) | (w & 31) << 16;
+		if (rng_one_in(r, 12))
+			w = (w & ~(31u << 10)) | (w & 31) << 10;
+		/* system registers: there are few that can be run */
+		if ((info->value & 0xffc00000) == 0xd5000000 && !rng_one_in(r, 4)) {
+			uint32_t sys = quirk_system_word((unsigned)rng_next(r));
+
+			if ((sys & info->mask) == info->value)
+				w = (sys & ~31u) | (w & 31);
+		}
+		w = (w & ~info->mask) | info->value;
+		if (a64_decode(w) == insn && !quirk_excluded(w) && !quirk_unpredictable(w)) {
+			*word = w;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* How an instruction addresses memory. */
+struct access {
+	bool any; /* it does */
+	bool aligned; /* a misaligned address faults */
+	bool exclusive;
+	bool index; /* Rm is part of the address */
+	unsigned size;
+	unsigned rn, rm;
+	int64_t offset;
+	unsigned option, shift; /* of the index */
+};
+
+static struct access access_of(uint32_t w)
+{
+	struct access a = { .rn = (unsigned)bits(w, 9, 5), .rm = (unsigned)bits(w, 20, 16) };
+	unsigned size = (unsigned)bits(w, 31, 30), log2 = size;
+	bool v = bit(w, 26);
+
+	/* DC and IC by address: Xt */
+	if ((w & 0xfff80000) == 0xd5080000) {
+		a.any = true;
+		a.rn = w & 31;
+		a.size = 64;
+		return a;
+	}
+	if ((w & 0x0a000000) != 0x08000000)
+		return a;
+	a.any = true;
+	a.size = 16;
+	if ((w & 0x3f000000) == 0x08000000) { /* exclusive, ordered, compare and swap */
+		bool pair = bit(w, 21) && !(bit(w, 23) && bit(w, 21));
+
+		a.aligned = true;
+		a.exclusive = !bit(w, 23) && !(bit(w, 21) && !bit(w, 31));
+		if (pair && !bit(w, 31)) /* CASP: sz in bit 30 */
+			log2 = 2 + bit(w, 30);
+		a.size = (1u << log2) << pair;
+	} else if ((w & 0xbe000000) == 0x0c000000) { /* vector structures */
+		a.size = 64;
+	} else if ((w & 0x3b000000) == 0x18000000) { /* literal */
+		a.any = false;
+	} else if ((w & 0x3a000000) == 0x28000000) { /* pairs */
+		log2 = v ? 2 + size : size == 2 ? 3 : 2;
+		a.size = 2u << log2;
+		if (bits(w, 24, 23) != 1)
+			a.offset = sign_extend(bits(w, 21, 15), 7) * (1 << log2);
+	} else if ((w & 0x3b000000) == 0x39000000) { /* unsigned offset */
+		if (v && bit(w, 23))
+			log2 = 4;
+		a.size = 1u << log2;
+		a.offset = (int64_t)bits(w, 21, 10) << log2;
+	} else if ((w & 0x3b000000) == 0x38000000) {
+		if (v && bit(w, 23))
+			log2 = 4;
+		a.size = 1u << log2;
+		if (!bit(w, 21)) {
+			if (bits(w, 11, 10) != 1)
+				a.offset = sign_extend(bits(w, 20, 12), 9);
+		} else if (bits(w, 11, 10) == 2) {
+			a.index = true;
+			a.option = (unsigned)bits(w, 15, 13);
+			a.shift = bit(w, 12) ? log2 : 0;
+		} else {
+			a.aligned = true; /* atomics, LDAPR */
+		}
+	}
+	return a;
+}
+
+/* Somewhere for an access to go: mostly valid, often across the page boundary. */
+static uint64_t gen_target(struct rng *r, const struct access *a, bool safe)
+{
+	uint64_t va, middle = SCRATCH_BASE + SCRATCH_SIZE / 2;
+
+	if (rng_one_in(r, 3))
+		va = middle - rng_below(r, 2 * a->size);
+	else
+		va = SCRATCH_BASE + 64 + rng_below(r, SCRATCH_SIZE - 192);
+	if (a->aligned && (safe || !rng_one_in(r, 10)))
+		va = align_down(va, a->size);
+	else if (!rng_one_in(r, 3))
+		va = align_down(va, 16);
+	if (a->rn == 31)
+		va = align_down(va, 16);
+	if (safe || !rng_one_in(r, 16))
+		return va;
+	/* into or over the edge */
+	switch (rng_below(r, 3)) {
+	case 0: return align_down(SCRATCH_BASE - a->size + rng_below(r, a->size), a->size);
+	case 1: return align_down(SCRATCH_END - 2 * a->size + rng_below(r, 2 * a->size + 16), 16);
+	default: return align_down(SCRATCH_BASE - 0x10000 + rng_below(r, 0x8000), 64);
+	}
+}
+
+/* ExtendReg() (DDI0487 shared pseudocode) */
+static uint64_t index_value(const struct access *a, uint64_t x)
+{
+	switch (a->option) {
+	case 2: return (uint64_t)(uint32_t)x << a->shift;
+	case 6: return (uint64_t)(int64_t)(int32_t)x << a->shift;
+	default: return x << a->shift;
+	}
+}
+
+static uint32_t movz(unsigned rd, uint32_t imm16, unsigned hw)
+{
+	return 0xd2800000 | hw << 21 | imm16 << 5 | rd;
+}
+
+static uint32_t movk(unsigned rd, uint32_t imm16, unsigned hw)
+{
+	return 0xf2800000 | hw << 21 | imm16 << 5 | rd;
+}
+
+/* Set the base register so that the access goes to scratch memory. False: choose another word. */
+static bool set_base(struct rng *r, uint32_t w, struct insn_record *rec)
+{
+	struct access a = access_of(w);
+	uint64_t base;
+
+	if (!a.any)
+		return true;
+	if (a.index && a.rm == a.rn)
+		return false;
+	/* A failing STXR may or may not look at its address. */
+	base = gen_target(r, &a, a.exclusive && !bit(w, 22)) - (uint64_t)a.offset;
+	if (a.index && a.rm != 31)
+		base -= index_value(&a, rec->in.x[a.rm]);
+	rec->flags |= INSN_MEM;
+	rec->mem_seed = rng_one_in(r, 4) ? 0 : rng_next(r) | 1;
+	/* let compare-and-swap succeed now and then */
+	if (!rec->mem_seed && !(a.index && a.rm == 0))
+		for (unsigned i = 0; i < 31; i += 2)
+			if (rng_one_in(r, 2) && i != a.rm - a.rm % 2)
+				rec->in.x[i] = rec->in.x[i + (i < 30)] = 0;
+	if (a.rn == 31) {
+		if (base & 15)
+			return false; /* SP alignment, which QEMU's user mode does not check */
+		rec->in.sp = base;
+	} else {
+		if (rng_one_in(r, 8)) /* a tag (TBI): the address is sign-extended from bit 55 */
+			base ^= rng_next(r) << 56;
+		rec->in.x[a.rn] = base;
+	}
+	return true;
+}
+
+enum branch { BR_NONE, BR_IMM26, BR_IMM19, BR_IMM14, BR_REG };
+
+static enum branch branch_of(uint32_t w)
+{
+	if ((w & 0x7c000000) == 0x14000000)
+		return BR_IMM26;
+	if ((w & 0xff000000) == 0x54000000 || (w & 0x7e000000) == 0x34000000)
+		return BR_IMM19;
+	if ((w & 0x7e000000) == 0x36000000)
+		return BR_IMM14;
+	if ((w & 0xfe000000) == 0xd6000000)
+		return BR_REG;
+	return BR_NONE;
+}
+
+static bool is_literal(uint32_t w)
+{
+	return (w & 0x3b000000) == 0x18000000;
+}
+
+static uint32_t set_words(uint32_t w, enum branch b, int64_t words)
+{
+	switch (b) {
+	case BR_IMM26: return (w & ~0x03ffffffu) | ((uint32_t)words & 0x03ffffff);
+	case BR_IMM19: return (w & ~0x00ffffe0u) | ((uint32_t)words & 0x7ffff) << 5;
+	case BR_IMM14: return (w & ~0x0007ffe0u) | ((uint32_t)words & 0x3fff) << 5;
+	default: return w;
+	}
+}
+
+/* Words from the tested instruction to another of its slot's that both sides know. Not 0: a loop. */
+static int64_t gen_near(struct rng *r)
+{
+	int64_t words = (int64_t)(8 + rng_below(r, SLOT_LITERALS - 16)) - SLOT_CODE;
+
+	return words ? words : 1;
+}
+
+static bool in_code(uint64_t va)
+{
+	return va - CODE_BASE < (uint64_t)INSN_BATCH_MAX * SLOT_WORDS * 4;
+}
+
+/* Let a branch go to its own slot, or to where nothing is. */
+static uint32_t set_branch(struct rng *r, uint32_t w, struct insn_record *rec)
+{
+	enum branch b = branch_of(w);
+	uint64_t pc = slot_pc(rec->slot), to;
+	unsigned width = b == BR_IMM26 ? 26 : b == BR_IMM19 ? 19 : 14;
+	int64_t words;
+
+	if (is_literal(w))
+		return set_words(w, BR_IMM19, gen_near(r));
+	if (b == BR_NONE)
+		return w;
+	rec->flags |= INSN_TRAP;
+	if (b == BR_REG) {
+		unsigned rn = (unsigned)bits(w, 9, 5);
+
+		to = pc + (uint64_t)(gen_near(r) * 4);
+		if (rng_one_in(r, 3))
+			to = 0x30000000 + rng_below(r, 0x10000000);
+		else if (rng_one_in(r, 8))
+			to = SCRATCH_BASE + rng_below(r, SCRATCH_SIZE);
+		if (rng_below(r, 8))
+			to &= ~3ULL;
+		if (rn != 31)
+			rec->in.x[rn] = to;
+		return w;
+	}
+	words = sign_extend(rng_next(r), width);
+	if (rng_one_in(r, 2) || in_code(pc + (uint64_t)(words * 4)))
+		words = gen_near(r);
+	return set_words(w, b, words);
+}
+
+/* MSR FPCR and FPSR: only fields that the CPU has; for others the oracle's may differ. */
+static void set_fpcr(uint32_t w, struct insn_record *rec)
+{
+	unsigned t = w & 31;
+
+	if (t == 31)
+		return;
+	if ((w & 0xffffffe0) == 0xd51b4400)
+		rec->in.x[t] &= 0x07c00000;
+	else if ((w & 0xffffffe0) == 0xd51b4420)
+		rec->in.x[t] &= 0x0800009f;
+}
+
+void gen_single(struct rng *r, uint32_t word, struct insn_record *rec)
+{
+	uint32_t slot = rec->slot;
+
+	do {
+		memset(rec, 0, sizeof(*rec));
+		rec->slot = slot;
+		gen_state(r, &rec->in);
+	} while (!set_base(r, word, rec) && !rng_one_in(r, 1000));
+	if (rng_one_in(r, 8))
+		rec->flags |= INSN_TRAP;
+	rec->n = 1;
+	rec->code[0] = set_branch(r, word, rec);
+	set_fpcr(word, rec);
+}
+
+/* Does the instruction only make sense alone? */
+static bool solo(uint32_t w)
+{
+	return branch_of(w) == BR_REG || (w & 0xffc00000) == 0xd5000000 ||
+	       (w & 0xff000000) == 0xd4000000 || quirk_needs_max(w);
+}
+
+static void emit(struct insn_record *rec, uint32_t w)
+{
+	rec->code[rec->n++] = w;
+}
+
+/* Instructions that let the access of `w` go to scratch memory. False: choose another word. */
+static bool emit_base(struct rng *r, uint32_t w, struct insn_record *rec)
+{
+	struct access a = access_of(w);
+	uint64_t base;
+	unsigned rn = a.rn;
+
+	if (!a.any)
+		return true;
+	if (a.index && a.rm == a.rn)
+		return false;
+	if (a.exclusive && (!bit(w, 22) || (w & 31) == a.rn || bits(w, 14, 10) == a.rn))
+		return false;
+	base = gen_target(r, &a, a.exclusive) - (uint64_t)a.offset;
+	if (a.index && a.rm != 31) {
+		uint32_t index = (uint32_t)rng_below(r, 0x4000);
+
+		base -= (uint64_t)index << a.shift;
+		if (rn == 31 && base & 15)
+			return false;
+		emit(rec, movz(a.rm, index, 0));
+	}
+	if (rn == 31) {
+		if (base & 15)
+			return false;
+		rn = a.rm == 0 ? 1 : 0;
+	}
+	emit(rec, movz(rn, base >> 16 & 0xffff, 1));
+	emit(rec, movk(rn, base & 0xffff, 0));
+	if (a.rn == 31)
+		emit(rec, 0x9100001f | rn << 5); /* ADD SP, Xn, #0 */
+	rec->flags |= INSN_MEM;
+	return true;
+}
+
+void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct insn_record *rec)
+{
+	uint32_t slot = rec->slot, length = 16 + (uint32_t)rng_below(r, 17);
+
+	memset(rec, 0, sizeof(*rec));
+	rec->slot = slot;
+	gen_state(r, &rec->in);
+	rec->mem_seed = rng_one_in(r, 8) ? 0 : rng_next(r) | 1;
+	for (uint32_t i = 0; i < length && rec->n + 8 < INSN_CODE_MAX;) {
+		uint32_t w;
+
+		if (!gen_word(r, insns[rng_below(r, n)], &w) || solo(w))
+			continue;
+		if (is_literal(w)) /* below the code: what is above depends on the ending */
+			w = set_words(w, BR_IMM19,
+				      (int64_t)(8 + rng_below(r, SLOT_CODE - 16)) -
+					      (int64_t)(SLOT_CODE + rec->n));
+		if (!emit_base(r, w, rec))
+			continue;
+		emit(rec, w);
+		i++;
+		if (access_of(w).exclusive) {
+			/* LDXR, LDXP: the store to match, which then must succeed */
+			uint32_t pair = (w & ~(1u << 22 | 31u << 16 | 31u)) |
+					(uint32_t)rng_below(r, 32) << 16 | (uint32_t)rng_below(r, 32);
+
+			if (!quirk_unpredictable(pair) && a64_decode(pair)) {
+				emit(rec, pair);
+				i++;
+			}
+		}
+	}
+	for (uint32_t i = 0; i < rec->n; i++) {
+		enum branch b = branch_of(rec->code[i]);
+		uint32_t words = 1 + (uint32_t)rng_below(r, 4);
+
+		if (b)
+			rec->code[i] = set_words(rec->code[i], b,
+						 i + words < rec->n ? words : rec->n - i);
+	}
+}
+
+void gen_any(struct rng *r, struct insn_record *rec)
+{
+	uint32_t slot = rec->slot, w;
+
+	memset(rec, 0, sizeof(*rec));
+	rec->slot = slot;
+	do {
+		w = (uint32_t)rng_next(r);
+		if (!rng_one_in(r, 4)) { /* a line of the table, with one or two bits changed */
+			const struct a64_info *info = &a64_info[rng_below(r, a64_N_INSNS)];
+
+			w = (w & ~info->mask) | info->value;
+			for (unsigned i = (unsigned)rng_below(r, 3); i; i--)
+				w ^= 1u << rng_below(r, 32);
+		}
+	} while (quirk_excluded(w));
+	rec->n = 1;
+	rec->flags = INSN_TRAP;
+	for (unsigned i = 0; i < 31; i++)
+		rec->in.x[i] = SCRATCH_BASE + SCRATCH_SIZE / 2;
+	rec->in.sp = SCRATCH_BASE + SCRATCH_SIZE / 2;
+	rec->code[0] = set_words(w, branch_of(w), 1);
+}

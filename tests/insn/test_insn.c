@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The software CPU's instructions against qemu-aarch64, register by register.
+ *
+ * Each line of the instruction table is run as often as every other, alone and in straight-line
+ * streams, with random fields, registers, flags and memory (gen.c), by hako and by the oracle
+ * (runner.c), and the outcomes are compared. In between come words that may not be instructions at
+ * all: both must find the same ones undefined. What is left out, and why: quirks.c.
+ *
+ * The seed is printed; --seed runs the same cases again, --case one of them.
+ */
+#include <err.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/bits.h"
+#include "gen.h"
+#include "oracle.h"
+#include "quirks.h"
+#include "side.h"
+
+enum { NOP = 0xd503201f, EXIT_SKIP = 77 };
+
+/* Of each GROUP cases, so many are single instructions and so many streams; the rest are words. */
+enum { GROUP = 32, GROUP_SINGLES = 27, GROUP_STREAMS = 1 };
+enum kind { KIND_SINGLE, KIND_STREAM, KIND_ANY };
+
+struct batch {
+	struct oracle oracle;
+	unsigned n;
+	struct insn_record recs[INSN_BATCH_MAX];
+	struct insn_result theirs[INSN_BATCH_MAX], ours[INSN_BATCH_MAX];
+	uint64_t index[INSN_BATCH_MAX];
+	enum kind kind[INSN_BATCH_MAX];
+};
+
+struct line {
+	uint64_t runs, failures;
+};
+
+struct test {
+	uint64_t seed, count, start;
+	bool one_case, verbose, words_only;
+	const char *only;
+	unsigned max_reports; /* of one line */
+	struct side *side;
+	struct batch *n1, *max; /* by what the oracle's CPU has */
+	enum a64_insn insns[a64_N_INSNS];
+	unsigned n_insns;
+	struct line lines[a64_N_INSNS];
+	uint64_t insns_run, words_run, failures;
+};
+
+static const char *const stop_names[] = {
+	[STOP_END] = "end",	    [STOP_ILL] = "undefined", [STOP_SEGV] = "abort",
+	[STOP_BUS] = "misaligned",  [STOP_TRAP] = "breakpoint", [STOP_OTHER] = "other",
+};
+
+static const char *stop_name(uint32_t stop)
+{
+	return stop < ARRAY_SIZE(stop_names) ? stop_names[stop] : "?";
+}
+
+/* The word itself is undefined (and not one that it jumped to). */
+static bool undefined_itself(const struct insn_record *rec, const struct insn_result *res)
+{
+	return res->stop == STOP_ILL && res->out.pc == slot_pc(rec->slot);
+}
+
+/* Is ours as good as theirs? With `out`, also say where not. */
+static bool same(enum kind kind, const struct insn_record *rec, const struct insn_result *ours,
+		 const struct insn_result *theirs, FILE *out)
+{
+	const struct insn_state *a = &ours->out, *b = &theirs->out;
+	bool ok = true;
+
+	if (kind == KIND_ANY) {
+		bool undef = undefined_itself(rec, ours);
+
+		if (undef == undefined_itself(rec, theirs))
+			return true;
+		if (undef ? quirk_hidden(rec->code[0]) : quirk_missing(rec->code[0]))
+			return true;
+		if (out)
+			fprintf(out, "  hako: %s  oracle: %s\n", undef ? "undefined" : "executed",
+				undef ? "executed" : "undefined");
+		return false;
+	}
+
+#define CHECK(cond, ...)                              \
+	do {                                          \
+		if (!(cond)) {                        \
+			ok = false;                   \
+			if (out)                      \
+				fprintf(out, __VA_ARGS__); \
+		}                                     \
+	} while (0)
+
+	CHECK(ours->stop == theirs->stop, "  ended by   hako %s  oracle %s\n",
+	      stop_name(ours->stop), stop_name(theirs->stop));
+	CHECK(a->pc == b->pc, "  PC         hako %016" PRIx64 "  oracle %016" PRIx64 "\n", a->pc,
+	      b->pc);
+	for (unsigned i = 0; i < 31; i++)
+		CHECK(a->x[i] == b->x[i],
+		      "  X%-2u        hako %016" PRIx64 "  oracle %016" PRIx64 "  before %016" PRIx64
+		      "\n",
+		      i, a->x[i], b->x[i], rec->in.x[i]);
+	CHECK(a->sp == b->sp, "  SP         hako %016" PRIx64 "  oracle %016" PRIx64 "\n", a->sp,
+	      b->sp);
+	CHECK(a->nzcv == b->nzcv, "  NZCV       hako %x  oracle %x  before %x\n",
+	      (unsigned)(a->nzcv >> 28), (unsigned)(b->nzcv >> 28), (unsigned)(rec->in.nzcv >> 28));
+	CHECK(a->fpcr == b->fpcr, "  FPCR       hako %08x  oracle %08x\n", a->fpcr, b->fpcr);
+	CHECK(a->fpsr == b->fpsr, "  FPSR       hako %08x  oracle %08x  before %08x\n", a->fpsr,
+	      b->fpsr, rec->in.fpsr);
+	for (unsigned i = 0; i < 32; i++)
+		CHECK(a->v[i][0] == b->v[i][0] && a->v[i][1] == b->v[i][1],
+		      "  V%-2u        hako %016" PRIx64 "_%016" PRIx64 "  oracle %016" PRIx64
+		      "_%016" PRIx64 "\n",
+		      i, a->v[i][1], a->v[i][0], b->v[i][1], b->v[i][0]);
+	if (theirs->stop != STOP_END)
+		CHECK(a->tpidr == b->tpidr,
+		      "  TPIDR_EL0  hako %016" PRIx64 "  oracle %016" PRIx64 "\n", a->tpidr, b->tpidr);
+	/* A store that faults may have been made in part (DDI0487 B2.2.1, D1.3). */
+	if (rec->flags & INSN_MEM && theirs->stop != STOP_SEGV && theirs->stop != STOP_BUS)
+		CHECK(ours->mem_sum == theirs->mem_sum, "  memory differs\n");
+#undef CHECK
+	return ok;
+}
+
+/* Run one record on both sides. */
+static void run_one(struct test *t, struct batch *b, const struct insn_record *rec,
+		    struct insn_result *ours, struct insn_result *theirs, void *mem)
+{
+	if (!oracle_send(&b->oracle, rec, 1, true) || !oracle_take(&b->oracle, theirs, 1, mem)) {
+		memset(theirs, 0, sizeof(*theirs));
+		theirs->stop = STOP_OTHER;
+	}
+	side_run(t->side, rec, ours);
+}
+
+static bool differs(struct test *t, struct batch *b, enum kind kind, const struct insn_record *rec)
+{
+	struct insn_result ours, theirs;
+	uint8_t mem[SCRATCH_SIZE];
+
+	run_one(t, b, rec, &ours, &theirs, mem);
+	return !same(kind, rec, &ours, &theirs, NULL);
+}
+
+/* The shortest prefix that still differs, then without every instruction that is not needed. */
+static void shrink(struct test *t, struct batch *b, struct insn_record *rec)
+{
+	struct insn_record r = *rec;
+
+	for (r.n = 1; r.n < rec->n && !differs(t, b, KIND_STREAM, &r); r.n++)
+		;
+	/* a branch that was cut off would now go past the end */
+	if (!differs(t, b, KIND_STREAM, &r))
+		r.n = rec->n;
+	for (uint32_t i = 0; i < r.n; i++) {
+		uint32_t w = r.code[i];
+
+		r.code[i] = NOP;
+		if (!differs(t, b, KIND_STREAM, &r))
+			r.code[i] = w;
+	}
+	*rec = r;
+}
+
+static void print_operands(const struct insn_record *rec)
+{
+	static const struct {
+		const char *name;
+		unsigned lo;
+	} fields[] = { { "d", 0 }, { "n", 5 }, { "a", 10 }, { "m", 16 } };
+
+	for (uint32_t i = 0; i < rec->n; i++) {
+		uint32_t w = rec->code[i];
+
+		if (w == NOP && rec->n > 1)
+			continue;
+		printf("  %08" PRIx64 ": %08x  %s\n", slot_pc(rec->slot) + i * 4, w,
+		       a64_info[a64_decode(w)].name);
+		for (unsigned f = 0; f < ARRAY_SIZE(fields); f++) {
+			unsigned n = w >> fields[f].lo & 31;
+
+			printf("    %s: ", fields[f].name);
+			if (n < 31)
+				printf("X%-2u %016" PRIx64, n, rec->in.x[n]);
+			else
+				printf("SP  %016" PRIx64, rec->in.sp);
+			printf("  V%-2u %016" PRIx64 "_%016" PRIx64 "\n", n, rec->in.v[n][1],
+			       rec->in.v[n][0]);
+		}
+	}
+	printf("    NZCV %x  FPCR %08x  FPSR %08x\n", (unsigned)(rec->in.nzcv >> 28), rec->in.fpcr,
+	       rec->in.fpsr);
+}
+
+static void print_memory(struct test *t, const uint8_t *theirs)
+{
+	const uint8_t *ours = side_scratch(t->side);
+	unsigned printed = 0;
+
+	for (unsigned i = 0; i < SCRATCH_SIZE && printed < 8; i += 8)
+		if (memcmp(ours + i, theirs + i, 8)) {
+			uint64_t a, b;
+
+			memcpy(&a, ours + i, 8);
+			memcpy(&b, theirs + i, 8);
+			printf("  [%08llx] hako %016" PRIx64 "  oracle %016" PRIx64 "\n",
+			       SCRATCH_BASE + i, a, b);
+			printed++;
+		}
+}
+
+static void report(struct test *t, struct batch *b, unsigned i)
+{
+	struct insn_record rec = b->recs[i];
+	struct insn_result ours, theirs;
+	uint8_t mem[SCRATCH_SIZE];
+	enum a64_insn insn;
+
+	t->failures++;
+	if (b->kind[i] == KIND_STREAM)
+		shrink(t, b, &rec);
+	insn = a64_decode(rec.code[rec.n - 1]);
+	if (t->lines[insn].failures++ >= t->max_reports && !t->verbose)
+		return;
+	run_one(t, b, &rec, &ours, &theirs, mem);
+	printf("MISMATCH %s  case %" PRIu64 " (seed %" PRIu64 ")\n", a64_info[insn].name,
+	       b->index[i], t->seed);
+	print_operands(&rec);
+	if (same(b->kind[i], &rec, &ours, &theirs, stdout))
+		printf("  only in its batch, not alone: state is left over\n");
+	else if (rec.flags & INSN_MEM && b->kind[i] != KIND_ANY && theirs.stop == STOP_END)
+		print_memory(t, mem);
+	fflush(stdout);
+}
+
+/* The oracle died somewhere in this batch: run its records one by one. */
+static void replay(struct test *t, struct batch *b)
+{
+	uint8_t mem[SCRATCH_SIZE];
+
+	for (unsigned i = 0; i < b->n; i++) {
+		run_one(t, b, &b->recs[i], &b->ours[i], &b->theirs[i], mem);
+		if (b->theirs[i].stop == STOP_OTHER)
+			printf("the oracle does not survive %08x (case %" PRIu64 ")\n",
+			       b->recs[i].code[0], b->index[i]);
+	}
+}
+
+static void flush(struct test *t, struct batch *b)
+{
+	bool alive;
+
+	if (!b->n)
+		return;
+	alive = oracle_send(&b->oracle, b->recs, b->n, false);
+	for (unsigned i = 0; alive && i < b->n; i++)
+		side_run(t->side, &b->recs[i], &b->ours[i]);
+	if (!alive || !oracle_take(&b->oracle, b->theirs, b->n, NULL))
+		replay(t, b);
+	for (unsigned i = 0; i < b->n; i++)
+		if (!same(b->kind[i], &b->recs[i], &b->ours[i], &b->theirs[i], NULL))
+			report(t, b, i);
+	b->n = 0;
+}
+
+static bool needs_max(const struct insn_record *rec)
+{
+	for (uint32_t i = 0; i < rec->n; i++)
+		if (quirk_needs_max(rec->code[i]))
+			return true;
+	return false;
+}
+
+/* Case `index` of the run goes into its batch. */
+static void add_case(struct test *t, uint64_t index)
+{
+	struct rng r = rng_case(t->seed, index);
+	uint64_t in_group = index % GROUP;
+	/* The slot is part of the case. */
+	struct insn_record rec = { .slot = (uint32_t)(index % INSN_BATCH_MAX) };
+	struct batch *b;
+	enum kind kind;
+
+	if (t->words_only || (!t->only && in_group >= GROUP_SINGLES + GROUP_STREAMS)) {
+		kind = KIND_ANY;
+		gen_any(&r, &rec);
+	} else if (in_group < GROUP_SINGLES || t->only) {
+		uint64_t n = t->only ? index : index / GROUP * GROUP_SINGLES + in_group;
+		uint32_t word;
+
+		kind = KIND_SINGLE;
+		if (!gen_word(&r, t->insns[n % t->n_insns], &word))
+			return;
+		gen_single(&r, word, &rec);
+	} else {
+		kind = KIND_STREAM;
+		gen_stream(&r, t->insns, t->n_insns, &rec);
+	}
+	if (kind == KIND_ANY) {
+		t->words_run++;
+	} else {
+		t->insns_run += rec.n;
+		for (uint32_t i = 0; i < rec.n; i++)
+			t->lines[a64_decode(rec.code[i])].runs++;
+	}
+
+	b = needs_max(&rec) ? t->max : t->n1;
+	/* no slot twice in a batch */
+	if (b->n && b->index[0] / INSN_BATCH_MAX != index / INSN_BATCH_MAX)
+		flush(t, b);
+	b->recs[b->n] = rec;
+	b->index[b->n] = index;
+	b->kind[b->n++] = kind;
+}
+
+/* The lines to run, and which are not. */
+static void choose(struct test *t)
+{
+	struct rng r = { 1 };
+	unsigned without = 0;
+
+	for (enum a64_insn i = 1; i < a64_N_INSNS; i++) {
+		uint32_t w;
+
+		if (t->only && strcmp(t->only, a64_info[i].name))
+			continue;
+		if (!side_has(i)) {
+			without++;
+		} else if (gen_word(&r, i, &w)) {
+			t->insns[t->n_insns++] = i;
+		} else {
+			const char *why = quirk_excluded(a64_info[i].value);
+
+			printf("not run: %s (%s)\n", a64_info[i].name,
+			       why ? why : "no word of it was found");
+		}
+	}
+	if (without)
+		printf("%u lines of the table have no code yet\n", without);
+	if (!t->n_insns && !t->words_only)
+		errx(2, "no line of the table is called %s", t->only ? t->only : "anything");
+}
+
+static void summary(struct test *t)
+{
+	unsigned never = 0;
+
+	for (unsigned i = 0; i < t->n_insns && !t->one_case && !t->words_only; i++)
+		if (!t->lines[t->insns[i]].runs) {
+			printf("%s %s", never ? "" : "never run:", a64_info[t->insns[i]].name);
+			never++;
+		}
+	if (never)
+		printf("\n");
+	for (unsigned i = 0; i < a64_N_INSNS; i++)
+		if (t->lines[i].failures)
+			printf("FAIL %-20s %" PRIu64 " of about %" PRIu64 " runs differ\n",
+			       a64_info[i].name, t->lines[i].failures, t->lines[i].runs);
+	printf("%" PRIu64 " instructions of %u lines, %" PRIu64 " words: %" PRIu64 " differ\n",
+	       t->insns_run, t->n_insns, t->words_run, t->failures);
+}
+
+static struct batch *batch_create(const char *qemu, const char *runner, const char *cpu)
+{
+	struct batch *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		err(2, "out of memory");
+	b->oracle = (struct oracle){ .qemu = qemu, .runner = runner, .cpu = cpu };
+	oracle_start(&b->oracle);
+	return b;
+}
+
+static void usage(FILE *out)
+{
+	fputs("usage: test_insn --qemu QEMU --runner RUNNER [option...]\n"
+	      "  --seed N     of the random cases (default 1)\n"
+	      "  --count N    instructions to run (default 100000)\n"
+	      "  --only NAME  one line of the table\n"
+	      "  --case N     one case of this seed (with the same --only)\n"
+	      "  --words      only the question which words are instructions\n"
+	      "  --verbose    every mismatch, not the first few of each line\n"
+	      "  --skip WHY   the oracle cannot be built here: say so and do nothing\n",
+	      out);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "qemu", required_argument, NULL, 'q' },  { "runner", required_argument, NULL, 'r' },
+		{ "seed", required_argument, NULL, 's' },  { "count", required_argument, NULL, 'c' },
+		{ "only", required_argument, NULL, 'o' },  { "case", required_argument, NULL, 'i' },
+		{ "verbose", no_argument, NULL, 'v' },	   { "words", no_argument, NULL, 'w' },
+		 { "skip", required_argument, NULL, 'k' },
+		{ "help", no_argument, NULL, 'h' },	   { NULL, 0, NULL, 0 },
+	};
+	struct test t = { .seed = 1, .count = 100000, .max_reports = 2 };
+	const char *qemu = NULL, *runner = NULL;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		switch (c) {
+		case 'q': qemu = optarg; break;
+		case 'r': runner = optarg; break;
+		case 's': t.seed = strtoull(optarg, NULL, 0); break;
+		case 'c': t.count = strtoull(optarg, NULL, 0); break;
+		case 'o': t.only = optarg; break;
+		case 'i':
+			t.start = strtoull(optarg, NULL, 0);
+			t.one_case = true;
+			break;
+		case 'v': t.verbose = true; break;
+		case 'w': t.words_only = true; break;
+		case 'k': printf("skipped: %s\n", optarg); return EXIT_SKIP;
+		case 'h': usage(stdout); return 0;
+		default: usage(stderr); return 2;
+		}
+	if (!qemu || !runner) {
+		usage(stderr);
+		return 2;
+	}
+	printf("seed %" PRIu64 "\n", t.seed);
+	t.side = side_create();
+	t.n1 = batch_create(qemu, runner, "neoverse-n1");
+	t.max = batch_create(qemu, runner, "max");
+	choose(&t);
+	for (uint64_t i = t.start;
+	     t.one_case ? i == t.start : t.insns_run + t.words_run < t.count; i++)
+		add_case(&t, i);
+	flush(&t, t.n1);
+	flush(&t, t.max);
+	summary(&t);
+	oracle_stop(&t.n1->oracle);
+	oracle_stop(&t.max->oracle);
+	free(t.n1);
+	free(t.max);
+	side_destroy(t.side);
+	return t.failures != 0;
+}
