@@ -3,10 +3,14 @@
  * The configuration of a VM: its defaults, its check, and the one-call boot that is made of the
  * defaults.
  */
+#include "machine/config.h"
+
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "boot/cmdline.h"
 #include "hako/doctor.h"
 #include "machine/public.h"
 
@@ -94,9 +98,23 @@ static int check_disks(const struct hako_vm_config *config, struct err *err)
 	return 0;
 }
 
+int config_cmdline(const struct hako_vm_config *config, char **out, struct err *err)
+{
+	const struct cmdline_config cmdline = {
+		.base = config->cmdline,
+		.append = config->append,
+		.disk = config->n_disks > 0,
+		.disk_readonly = config->n_disks > 0 && config->disks[0].readonly,
+		.no_reboot = config->no_reboot,
+	};
+
+	return cmdline_arm64(out, &cmdline, err);
+}
+
 int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *public_err)
 {
 	struct err *err = err_of(public_err);
+	char *cmdline = NULL;
 	int r;
 
 	if (config->cpus < 1 || config->cpus > HAKO_CPUS_MAX)
@@ -115,6 +133,10 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *p
 		r = check_engine(config->engine, err);
 	if (!r)
 		r = check_disks(config, err);
+	if (!r) {
+		r = config_cmdline(config, &cmdline, err);
+		free(cmdline);
+	}
 	return r;
 }
 

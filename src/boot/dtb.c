@@ -2,7 +2,7 @@
 /*
  * The device tree.
  */
-#include "boot/fdt.h"
+#include "boot/dtb.h"
 
 #include <errno.h>
 #include <libfdt.h>
@@ -135,7 +135,7 @@ struct seeds {
 	uint64_t kaslr;
 };
 
-static void write_chosen(struct writer *w, const struct fdt_chosen *c, const struct seeds *seeds,
+static void write_chosen(struct writer *w, const struct dtb_chosen *c, const struct seeds *seeds,
 			 const char *stdout_path)
 {
 	begin(w, "chosen");
@@ -155,7 +155,7 @@ static void write_chosen(struct writer *w, const struct fdt_chosen *c, const str
 
 /* ---- The arm64 machine ---- */
 
-static void write_cpus(struct writer *w, const struct fdt_arm64_config *c)
+static void write_cpus(struct writer *w, const struct dtb_arm64_config *c)
 {
 	begin(w, "cpus");
 	prop_u32s(w, "#address-cells", 1);
@@ -171,7 +171,7 @@ static void write_cpus(struct writer *w, const struct fdt_arm64_config *c)
 	end(w);
 }
 
-static void write_gic(struct writer *w, const struct fdt_arm64_config *c)
+static void write_gic(struct writer *w, const struct dtb_arm64_config *c)
 {
 	const uint64_t reg[] = { c->gicd_base, c->gicd_size, c->gicr_base, c->gicr_size };
 
@@ -188,7 +188,7 @@ static void write_gic(struct writer *w, const struct fdt_arm64_config *c)
 	end(w);
 }
 
-static void write_timer(struct writer *w, const struct fdt_arm64_config *c)
+static void write_timer(struct writer *w, const struct dtb_arm64_config *c)
 {
 	begin(w, "timer");
 	prop_string(w, "compatible", "arm,armv8-timer");
@@ -200,7 +200,7 @@ static void write_timer(struct writer *w, const struct fdt_arm64_config *c)
 	end(w);
 }
 
-static void write_device(struct writer *w, const char *name, const struct fdt_device *d)
+static void write_device(struct writer *w, const char *name, const struct dtb_device *d)
 {
 	const uint64_t reg[] = { d->base, d->size };
 
@@ -209,7 +209,7 @@ static void write_device(struct writer *w, const char *name, const struct fdt_de
 	prop_u32s(w, "interrupts", GIC_SPI, d->spi, IRQ_LEVEL_HIGH);
 }
 
-static void write_apb(struct writer *w, const struct fdt_arm64_config *c)
+static void write_apb(struct writer *w, const struct dtb_arm64_config *c)
 {
 	begin(w, "apb-pclk");
 	prop_string(w, "compatible", "fixed-clock");
@@ -233,10 +233,10 @@ static void write_apb(struct writer *w, const struct fdt_arm64_config *c)
 }
 
 /* Linux names disks in the order of the nodes, so they ascend. */
-static void write_virtio(struct writer *w, const struct fdt_arm64_config *c)
+static void write_virtio(struct writer *w, const struct dtb_arm64_config *c)
 {
 	for (unsigned i = 0; i < c->n_virtio; i++) {
-		struct fdt_device slot = c->virtio;
+		struct dtb_device slot = c->virtio;
 
 		slot.base += i * slot.size;
 		slot.spi += i;
@@ -248,7 +248,7 @@ static void write_virtio(struct writer *w, const struct fdt_arm64_config *c)
 }
 
 /* All of it, once; libfdt's error code. */
-static int write_tree(void *blob, size_t cap, const struct fdt_arm64_config *c,
+static int write_tree(void *blob, size_t cap, const struct dtb_arm64_config *c,
 		      const struct seeds *seeds)
 {
 	const uint64_t ram[] = { c->ram_base, c->ram_size };
@@ -289,7 +289,7 @@ static int write_tree(void *blob, size_t cap, const struct fdt_arm64_config *c,
 	return w.code ? w.code : fdt_finish(blob);
 }
 
-int fdt_arm64(const struct fdt_arm64_config *c, void **blob, size_t *size, struct err *err)
+int dtb_arm64(const struct dtb_arm64_config *c, void **blob, size_t *size, struct err *err)
 {
 	struct seeds seeds;
 	void *tree = NULL;
@@ -337,7 +337,7 @@ static int not_a_tree(const char *path, const uint8_t *data, size_t size, int fd
 	return err_set(err, -EINVAL, "cannot use the device tree '%s': %s", path, why);
 }
 
-int fdt_file(const char *path, void **blob, size_t *size, struct err *err)
+int dtb_file(const char *path, void **blob, size_t *size, struct err *err)
 {
 	uint64_t len;
 	void *data;
@@ -373,7 +373,7 @@ int fdt_file(const char *path, void **blob, size_t *size, struct err *err)
 	return 0;
 }
 
-static int update_chosen(void *tree, const struct fdt_chosen *c, bool replace,
+static int update_chosen(void *tree, const struct dtb_chosen *c, bool replace,
 			 const struct seeds *seeds)
 {
 	int node = fdt_path_offset(tree, "/chosen");
@@ -404,7 +404,7 @@ static int update_chosen(void *tree, const struct fdt_chosen *c, bool replace,
 	return r;
 }
 
-int fdt_chosen_update(void **blob, size_t *size, const struct fdt_chosen *chosen, bool replace,
+int dtb_chosen_update(void **blob, size_t *size, const struct dtb_chosen *chosen, bool replace,
 		      struct err *err)
 {
 	/* Every property that may come in, with names and padding. */

@@ -4,13 +4,12 @@
  * file.
  *
  * Bindings: Devicetree Specification 0.4, and Documentation/devicetree/bindings of Linux, by the
- * name of each `compatible`. Functions are fdt_arm64*, fdt_file* and fdt_chosen* to stay clear of
- * libfdt's own names.
+ * name of each `compatible`.
  *
  * Trees are blobs on the heap: the caller frees them.
  */
-#ifndef HAKO_BOOT_FDT_H
-#define HAKO_BOOT_FDT_H
+#ifndef HAKO_BOOT_DTB_H
+#define HAKO_BOOT_DTB_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,7 +20,7 @@
 struct err;
 
 /* What /chosen says. */
-struct fdt_chosen {
+struct dtb_chosen {
 	const char *bootargs;           /* NULL: none */
 	gpa_t initrd_start, initrd_end; /* equal: none */
 	bool rng_seed;                  /* 64 random bytes for the kernel's generator */
@@ -29,14 +28,14 @@ struct fdt_chosen {
 };
 
 /* A device with registers and one SPI, by its number (0 is interrupt 32 of the GIC). */
-struct fdt_device {
+struct dtb_device {
 	gpa_t base;
 	uint64_t size;
 	unsigned spi;
 };
 
 /* The machine's memory map; the addresses are the machine's to choose. */
-struct fdt_arm64_config {
+struct dtb_arm64_config {
 	gpa_t ram_base;
 	uint64_t ram_size;
 	unsigned n_cpus;
@@ -46,25 +45,25 @@ struct fdt_arm64_config {
 	uint64_t gicr_size; /* all of them */
 	/* PPIs of the generic timers, by number (0 is interrupt 16). */
 	unsigned ppi_secure, ppi_phys, ppi_virt, ppi_hyp;
-	struct fdt_device uart, rtc;
-	struct fdt_device virtio; /* the first slot; the others follow, in address and SPI */
+	struct dtb_device uart, rtc;
+	struct dtb_device virtio; /* the first slot; the others follow, in address and SPI */
 	unsigned n_virtio;
-	struct fdt_chosen chosen;
+	struct dtb_chosen chosen;
 };
 
-int fdt_arm64(const struct fdt_arm64_config *config, void **blob, size_t *size, struct err *err);
+int dtb_arm64(const struct dtb_arm64_config *config, void **blob, size_t *size, struct err *err);
 
 /*
  * Read and check a compiled device tree: at most DTB_SIZE_MAX bytes, every node and string in
  * bounds. A source (.dts) is refused by name.
  */
-int fdt_file(const char *path, void **blob, size_t *size, struct err *err);
+int dtb_file(const char *path, void **blob, size_t *size, struct err *err);
 
 /*
  * Put what hako decides into /chosen of somebody else's tree, which may move: the initrd always;
  * bootargs and seeds where the tree has none, or all the same when `replace`.
  */
-int fdt_chosen_update(void **blob, size_t *size, const struct fdt_chosen *chosen, bool replace,
+int dtb_chosen_update(void **blob, size_t *size, const struct dtb_chosen *chosen, bool replace,
 		      struct err *err);
 
 #endif

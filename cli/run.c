@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hako run: describe a VM by options, run it, and tell by the exit status how it ended.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "hako/vm.h"
+#include "say.h"
+#include "tty.h"
+
+/* Beyond those of say.h. */
+enum {
+	EXIT_RESET = 10,
+	EXIT_STUCK = 11,
+	EXIT_TIMEOUT = 12,
+	EXIT_SIGNAL = 128, /* plus the signal, as shells tell it */
+};
+
+struct run {
+	struct hako_vm_config config;
+	struct hako_disk disks[HAKO_DISKS_MAX];
+	char *disk_text[HAKO_DISKS_MAX]; /* what the disks' strings point into */
+	bool quiet;
+	unsigned verbose;
+};
+
+/* The VM that signals and keys stop. */
+static struct hako_vm *_Atomic running;
+
+static void stop_running(void)
+{
+	struct hako_vm *vm = atomic_load(&running);
+
+	if (vm)
+		hako_vm_stop(vm);
+}
+
+/* ---- --disk FILE[,ro][,serial=TEXT][,format=raw] ---- */
+
+static const char *const disk_subs[] = { "ro", "serial", "format" };
+
+/*
+ * Cut the next part off *rest, in place: up to a single comma. Two commas stand for one. NULL at
+ * the end.
+ */
+static char *next_part(char **rest)
+{
+	char *part = *rest, *from = part, *to = part;
+
+	if (!part)
+		return NULL;
+	for (; *from; from++) {
+		if (*from == ',' && from[1] != ',')
+			break;
+		if (*from == ',')
+			from++;
+		*to++ = *from;
+	}
+	*rest = *from ? from + 1 : NULL;
+	*to = 0;
+	return part;
+}
+
+static int unknown_sub(const char *name)
+{
+	const char *near = nearest(name, disk_subs, sizeof(disk_subs) / sizeof(disk_subs[0]),
+				   sizeof(disk_subs[0]));
+	static const char comma[] = "a comma in a file name is written ',,'";
+
+	if (strcmp(name, "readonly") == 0 || strcmp(name, "read-only") == 0)
+		near = "ro";
+	if (near)
+		return say_usage("--disk has no '%s'; did you mean '%s'? (%s)", name, near, comma);
+	return say_usage("--disk has no '%s': after the file come ro, serial=TEXT and format=raw "
+			 "(%s)",
+			 name, comma);
+}
+
+static int set_sub(struct hako_disk *disk, char *part)
+{
+	char *value = strchr(part, '=');
+
+	if (value)
+		*value++ = 0;
+	if (strcmp(part, "ro") == 0) {
+		if (value)
+			return say_usage("--disk: ro takes no value, such as '%s'", value);
+		disk->readonly = true;
+		return 0;
+	}
+	if (strcmp(part, "serial") == 0) {
+		if (!value || !*value)
+			return say_usage("--disk: serial needs a value, as in serial=mydisk");
+		disk->serial = value;
+		return 0;
+	}
+	if (strcmp(part, "format") == 0) {
+		if (!value || strcmp(value, "raw") != 0)
+			return say_usage("--disk: format can only be raw, not '%s'; convert the "
+					 "image with 'qemu-img convert -O raw'",
+					 value ? value : "");
+		return 0;
+	}
+	return unknown_sub(part);
+}
+
+static int set_disk(void *target, const char *text)
+{
+	struct run *run = target;
+	size_t n = run->config.n_disks;
+	struct hako_disk *disk;
+	char *rest, *part;
+
+	if (n == HAKO_DISKS_MAX)
+		return say_usage("--disk %s is one disk too many; a machine can have %d", text,
+				 HAKO_DISKS_MAX);
+	rest = run->disk_text[n] = strdup(text);
+	if (!rest)
+		return say_usage("out of memory");
+	disk = &run->disks[n];
+	run->config.n_disks++;
+	disk->path = next_part(&rest);
+	if (!*disk->path)
+		return say_usage("--disk '%s' names no file", text);
+	while ((part = next_part(&rest)))
+		if (set_sub(disk, part) < 0)
+			return -1;
+	return 0;
+}
+
+static int set_timeout(void *target, const char *text)
+{
+	struct run *run = target;
+	unsigned long v;
+	char *end;
+
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || v == 0 || v > UINT32_MAX)
+		return say_usage("--timeout takes whole seconds, 1 or more, not '%s'", text);
+	run->config.timeout_ms = (uint64_t)v * 1000;
+	return 0;
+}
+
+static int set_mem(void *target, const char *text)
+{
+	struct run *run = target;
+	const char *why;
+	uint64_t mem;
+
+	if (parse_size(text, &mem, &why) < 0)
+		return say_usage("--mem cannot be '%s': %s", text, why);
+	if (mem > 0 && mem < 1 << 16) /* "--mem 512" */
+		return say_usage("--mem %s is %" PRIu64 " bytes; did you mean --mem %" PRIu64 "M?",
+				 text, mem, mem);
+	run->config.mem = mem;
+	return 0;
+}
+
+/* ---- The options ---- */
+
+#define AT(field)  .off = offsetof(struct run, field)
+#define VM(field)  .off = offsetof(struct run, config.field)
+#define CALL(func) .kind = OPT_CALL, .set = (func)
+
+static const struct opt run_opts[] = {
+	{ .group = "What is booted",
+	  .name = "kernel",
+	  .letter = 'k',
+	  .arg = "FILE",
+	  .help = "arm64 Linux Image, gzip'd or not; needed",
+	  .kind = OPT_STRING,
+	  VM(kernel) },
+	{ .name = "initrd",
+	  .letter = 'i',
+	  .arg = "FILE",
+	  .help = "initial RAM disk",
+	  .kind = OPT_STRING,
+	  VM(initrd) },
+	{ .name = "append",
+	  .letter = 'a',
+	  .arg = "TEXT",
+	  .help = "add TEXT to the kernel command line",
+	  .kind = OPT_STRING,
+	  VM(append) },
+	{ .name = "cmdline",
+	  .arg = "TEXT",
+	  .help = "use TEXT in place of the default command line, which is\n"
+		  "console=ttyAMA0, with a disk also root=/dev/vda rw (ro for\n"
+		  "a read-only one), with --no-reboot also panic=-1",
+	  .kind = OPT_STRING,
+	  VM(cmdline) },
+	{ .group = "Machine",
+	  .name = "disk",
+	  .letter = 'd',
+	  .arg = "FILE[,OPTION...]",
+	  .help = "disk from a raw image or block device; the first is\n"
+		  "/dev/vda, the next /dev/vdb. Options: ro (read-only),\n"
+		  "serial=TEXT, format=raw. A comma in FILE is written ',,'",
+	  CALL(set_disk) },
+	{ .name = "mem",
+	  .letter = 'm',
+	  .arg = "SIZE",
+	  .help = "memory, such as 1G; default 512M",
+	  CALL(set_mem) },
+	{ .name = "cpus",
+	  .letter = 'c',
+	  .arg = "N",
+	  .help = "CPUs, 1 to 8; default 1",
+	  .kind = OPT_NUMBER,
+	  VM(cpus) },
+	{ .name = "machine",
+	  .arg = "NAME",
+	  .help = "kind of machine; default and only one: arm64",
+	  .kind = OPT_STRING,
+	  VM(machine) },
+	{ .name = "engine",
+	  .arg = "NAME",
+	  .help = "what runs the CPUs ('hako doctor' lists them);\n"
+		  "default: the fastest that works here",
+	  .kind = OPT_STRING,
+	  VM(engine) },
+	{ .name = "dtb",
+	  .arg = "FILE",
+	  .help = "use the device tree in FILE and not one of hako's making",
+	  .kind = OPT_STRING,
+	  VM(dtb) },
+	{ .name = "dump-dtb",
+	  .arg = "FILE",
+	  .help = "write the device tree to FILE and end without a run",
+	  .kind = OPT_STRING,
+	  VM(dump_dtb) },
+	{ .group = "Run",
+	  .name = "no-reboot",
+	  .help = "end when the guest asks for a reset (status 10)",
+	  .kind = OPT_FLAG,
+	  VM(no_reboot) },
+	{ .name = "timeout",
+	  .arg = "SECONDS",
+	  .help = "end after that time (status 12)",
+	  CALL(set_timeout) },
+	{ .name = "quiet",
+	  .letter = 'q',
+	  .help = "say nothing but errors",
+	  .kind = OPT_FLAG,
+	  AT(quiet) },
+	{ .name = "verbose",
+	  .letter = 'v',
+	  .help = "say more; twice, even more",
+	  .kind = OPT_COUNT,
+	  AT(verbose) },
+	OPT_END,
+};
+
+/* ---- The run ---- */
+
+static void log_line(void *arg, enum hako_log_level level, const char *who, const char *text)
+{
+	(void)arg;
+	say("%s%s: %s", level == HAKO_LOG_ERROR ? "error: " : "", who, text);
+}
+
+static void on_key(void *arg, char key)
+{
+	(void)arg;
+	switch (key) {
+	case 'x':
+	case 'X': stop_running(); break;
+	case 'h':
+	case '?':
+		say("Ctrl-A x  quits: as if the power had been cut");
+		say("Ctrl-A h  prints this help");
+		say("Ctrl-A Ctrl-A  sends one Ctrl-A to the guest");
+		break;
+	default: break;
+	}
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+static int finish(const struct run *run, enum hako_outcome outcome)
+{
+	int signo = tty_signal(), status = EXIT_FAILED;
+	char line[128] = "the run ended in a way that this version does not know";
+
+	switch (outcome) {
+	case HAKO_POWEROFF:
+		snprintf(line, sizeof(line), "the guest powered off");
+		status = EXIT_OK;
+		break;
+	case HAKO_RESET:
+		snprintf(line, sizeof(line), "the guest asked for a reset");
+		status = EXIT_RESET;
+		break;
+	case HAKO_STUCK:
+		snprintf(line, sizeof(line),
+			 "the guest can never run again: every CPU is off, or "
+			 "waits with nothing that could wake it");
+		status = EXIT_STUCK;
+		break;
+	case HAKO_TIMEOUT:
+		snprintf(line, sizeof(line), "the time is over: the guest ran for %" PRIu64 " s",
+			 run->config.timeout_ms / 1000);
+		status = EXIT_TIMEOUT;
+		break;
+	case HAKO_STOPPED:
+		if (signo) {
+			snprintf(line, sizeof(line), "stopped by SIG%s", sigabbrev_np(signo));
+			status = EXIT_SIGNAL + signo;
+		} else {
+			snprintf(line, sizeof(line), "stopped from the console");
+			status = EXIT_OK;
+		}
+		break;
+	}
+	if (!run->quiet)
+		say("%s", line);
+	return status;
+}
+
+static int run_vm(struct run *run)
+{
+	struct hako_vm_config *config = &run->config;
+	struct hako_err err = { 0 };
+	enum hako_outcome outcome = HAKO_STOPPED;
+	struct hako_vm *vm;
+	bool terminal;
+	int r;
+
+	if (hako_vm_config_check(config, &err) < 0) {
+		say("%s", err.msg);
+		return err.code == -ENODEV ? EXIT_FAILED : EXIT_USAGE;
+	}
+	terminal = isatty(STDIN_FILENO) && !config->dump_dtb;
+	if (is_open(STDIN_FILENO))
+		config->console.in_fd = STDIN_FILENO;
+	if (is_open(STDOUT_FILENO))
+		config->console.out_fd = STDOUT_FILENO;
+	if (terminal)
+		config->console.key = on_key;
+	config->log = log_line;
+	config->log_level = run->quiet          ? HAKO_LOG_ERROR
+			    : run->verbose == 0 ? HAKO_LOG_WARN
+			    : run->verbose == 1 ? HAKO_LOG_INFO
+						: HAKO_LOG_DEBUG;
+
+	if (hako_vm_create(&vm, config, &err) < 0) {
+		say("%s", err.msg);
+		return EXIT_FAILED;
+	}
+	if (config->dump_dtb) {
+		if (!run->quiet)
+			say("the device tree is in '%s'", config->dump_dtb);
+		hako_vm_destroy(vm);
+		return EXIT_OK;
+	}
+
+	atomic_store(&running, vm);
+	tty_signals(stop_running);
+	if (terminal && !run->quiet)
+		say("the terminal is the guest's; Ctrl-A x quits, Ctrl-A h helps");
+	if (terminal && (r = tty_raw(STDIN_FILENO)) < 0)
+		say("the terminal cannot be made raw (%s); the guest gets whole lines",
+		    strerror(-r));
+	r = hako_vm_run(vm, &outcome, &err);
+	atomic_store(&running, NULL);
+	/* Destroyed first: it writes out what the guest has printed last. */
+	hako_vm_destroy(vm);
+	tty_restore();
+	if (r < 0) {
+		say("%s", err.msg);
+		return EXIT_FAILED;
+	}
+	return finish(run, outcome);
+}
+
+static int run_run(const struct command *command, int argc, char **argv)
+{
+	struct run *run = calloc(1, sizeof(*run));
+	int status;
+
+	if (!run) {
+		say("out of memory");
+		return EXIT_FAILED;
+	}
+	hako_vm_config_init(&run->config);
+	run->config.disks = run->disks;
+	if (!command_parse(command, run, &argc, argv, &status)) {
+		if (argc > 0) {
+			say_usage("unexpected argument '%s'; did you mean --kernel %s?", argv[0],
+				  argv[0]);
+			status = EXIT_USAGE;
+		} else if (!run->config.kernel) {
+			say_usage("there is no kernel to boot; name one with --kernel FILE");
+			status = EXIT_USAGE;
+		} else {
+			status = run_vm(run);
+		}
+	}
+	for (size_t i = 0; i < run->config.n_disks; i++)
+		free(run->disk_text[i]);
+	free(run);
+	return status;
+}
+
+const struct command command_run = {
+	.name = "run",
+	.summary = "boot a kernel on a virtual machine",
+	.usage = "hako run --kernel FILE [--initrd FILE] [--disk FILE]... [OPTION...]",
+	.about =
+		"Boots a Linux kernel. The guest's serial port is the standard input and output. "
+		"On\n"
+		"a terminal, Ctrl-A x quits and Ctrl-A h helps; with the input from a file or "
+		"pipe,\n"
+		"all of it goes to the guest.\n\n"
+		"Exit status: 0 the guest powered off, or Ctrl-A x; 1 hako failed; 2 wrong usage;\n"
+		"10 the guest asked for a reset (--no-reboot); 11 the guest can never run again;\n"
+		"12 the time is over (--timeout); 128 + N signal N ended the run.",
+	.opts = run_opts,
+	.run = run_run,
+};

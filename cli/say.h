@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What hako says to its user, on standard error, one line each. Lines end in CR LF while the
+ * terminal is raw.
+ */
+#ifndef HAKO_CLI_SAY_H
+#define HAKO_CLI_SAY_H
+
+/* Exit statuses of every command; `hako run` has more (run.c). */
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* "hako: TEXT" */
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same about a mistake in the command line; returns -1. */
+int say_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The terminal.
+ *
+ * tcsetattr(), sigaction(), raise() and _exit() may be called in signal handlers, signal-safety(7).
+ */
+#include "tty.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+static struct {
+	int fd;
+	struct termios before, raw;
+	volatile sig_atomic_t is_raw;
+	volatile sig_atomic_t signal;
+	void (*stop)(void);
+} tty = { .fd = -1 };
+
+/* Without SIGTTOU, with which the kernel stops a background process that does this. */
+static void set_attributes(const struct termios *attributes)
+{
+	sigset_t block, before;
+
+	sigemptyset(&block);
+	sigaddset(&block, SIGTTOU);
+	pthread_sigmask(SIG_BLOCK, &block, &before);
+	tcsetattr(tty.fd, TCSANOW, attributes);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void tty_restore(void)
+{
+	if (!tty.is_raw)
+		return;
+	tty.is_raw = 0;
+	set_attributes(&tty.before);
+}
+
+bool tty_is_raw(void)
+{
+	return tty.is_raw;
+}
+
+/* ---- Signals ---- */
+
+static void install(int signo, void (*handler)(int), int flags)
+{
+	struct sigaction action;
+
+	memset(&action, 0, sizeof(action));
+	action.sa_handler = handler;
+	action.sa_flags = flags;
+	sigfillset(&action.sa_mask);
+	sigaction(signo, &action, NULL);
+}
+
+static void on_stop(int signo)
+{
+	int saved = errno;
+
+	if (tty.signal) { /* asked before: do not wait for the end of the run */
+		tty_restore();
+		install(signo, SIG_DFL, 0);
+		raise(signo);
+		return;
+	}
+	tty.signal = signo;
+	if (tty.stop)
+		tty.stop();
+	errno = saved;
+}
+
+/*
+ * Restore, then end as if the signal had not been handled: SA_RESETHAND has put the default back,
+ * and the signal, blocked in here, is delivered on return.
+ */
+static void on_fatal(int signo)
+{
+	tty_restore();
+	raise(signo);
+}
+
+/* Stop with the terminal as it was; the process goes on in here, raw again if it was. */
+static void on_tstp(int signo)
+{
+	int saved = errno, was_raw = tty.is_raw;
+	sigset_t unblock;
+
+	tty_restore();
+	install(signo, SIG_DFL, 0);
+	raise(signo);
+	sigemptyset(&unblock);
+	sigaddset(&unblock, signo);
+	pthread_sigmask(SIG_UNBLOCK, &unblock, NULL); /* stopped here */
+	install(signo, on_tstp, SA_RESTART);
+	if (was_raw) {
+		set_attributes(&tty.raw);
+		tty.is_raw = 1;
+	}
+	errno = saved;
+}
+
+void tty_signals(void (*stop)(void))
+{
+	static const int stopping[] = { SIGTERM, SIGINT, SIGHUP };
+	static const int fatal[] = { SIGQUIT, SIGSEGV, SIGBUS, SIGILL,
+				     SIGFPE,  SIGABRT, SIGSYS, SIGXCPU };
+	struct sigaction old;
+
+	tty.stop = stop;
+	for (size_t i = 0; i < sizeof(stopping) / sizeof(stopping[0]); i++) {
+		/* nohup and shells ignore signals for their children; so be it. */
+		if (sigaction(stopping[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+			continue;
+		install(stopping[i], on_stop, 0);
+	}
+	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
+		install(fatal[i], on_fatal, (int)SA_RESETHAND);
+	install(SIGTSTP, on_tstp, SA_RESTART);
+	/* A write that fails is told by its result: a reader that went, a limit of file sizes. */
+	install(SIGPIPE, SIG_IGN, 0);
+	install(SIGXFSZ, SIG_IGN, 0);
+}
+
+int tty_signal(void)
+{
+	return tty.signal;
+}
+
+/* ---- Raw mode ---- */
+
+int tty_raw(int fd)
+{
+	if (tcgetattr(fd, &tty.before) < 0)
+		return -errno;
+	tty.fd = fd;
+	tty.raw = tty.before;
+	/* Nothing is edited, echoed, translated or made into a signal: all of it is the guest's. */
+	cfmakeraw(&tty.raw);
+	tty.raw.c_cc[VMIN] = 1;
+	tty.raw.c_cc[VTIME] = 0;
+	if (atexit(tty_restore))
+		return -ENOMEM;
+	tty.is_raw = 1; /* first: a signal in between restores what has not changed */
+	if (tcsetattr(fd, TCSANOW, &tty.raw) < 0) {
+		int code = -errno;
+
+		tty_restore();
+		return code;
+	}
+	return 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The terminal: raw while a guest uses it, as it was whenever hako ends or stops, whichever way.
+ *
+ * One terminal, one process: this is the only part of hako with state of its own, since signal
+ * handlers can reach nothing else.
+ */
+#ifndef HAKO_CLI_TTY_H
+#define HAKO_CLI_TTY_H
+
+#include <stdbool.h>
+
+/*
+ * Handle signals for a run. SIGTERM, SIGINT and SIGHUP call stop(), which may be NULL, once;
+ * another one ends the process at once. Signals that end the process restore the terminal first.
+ * SIGPIPE and SIGXFSZ are ignored.
+ */
+void tty_signals(void (*stop)(void));
+/* The signal that called stop(), or 0. */
+int tty_signal(void);
+
+/* Make the terminal on `fd` raw until tty_restore() or the end of the process. 0 or -errno. */
+int tty_raw(int fd);
+/* Any time, also from a signal handler. */
+void tty_restore(void);
+bool tty_is_raw(void);
+
+#endif
