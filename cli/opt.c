@@ -264,7 +264,7 @@ int opt_parse(const struct opt *opts, void *target, int argc, char **argv, bool 
 			value = argv[++i];
 		}
 		once = 1ULL << (o - opts);
-		if (o->arg && o->kind != OPT_CALL && (seen & once))
+		if (o->arg && !o->many && (seen & once))
 			return say_usage("--%s is given twice", o->name);
 		seen |= once;
 		if (set_value(o, target, value) < 0)

@@ -32,6 +32,7 @@ struct opt {
 	enum opt_kind kind;
 	size_t off; /* in the target; not for OPT_CALL */
 	int (*set)(void *target, const char *value);
+	bool many; /* has a value and may be given more than once */
 };
 
 #define OPT_END              \
@@ -42,7 +43,7 @@ struct opt {
 /*
  * Parse argv[0..argc) into `target`. Arguments that are no options are moved to the front of argv;
  * returns how many, or -1 after telling what is wrong. --help sets *help and ends the parse. An
- * option with one value may be given once.
+ * option with a value may be given once, unless its table says `many`.
  */
 int opt_parse(const struct opt *opts, void *target, int argc, char **argv, bool *help);
 /* The table as text on standard output. */

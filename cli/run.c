@@ -206,7 +206,8 @@ static const struct opt run_opts[] = {
 	  .help = "disk from a raw image or block device; the first is\n"
 		  "/dev/vda, the next /dev/vdb. Options: ro (read-only),\n"
 		  "serial=TEXT, format=raw. A comma in FILE is written ',,'",
-	  CALL(set_disk) },
+	  CALL(set_disk),
+	  .many = true },
 	{ .name = "mem",
 	  .letter = 'm',
 	  .arg = "SIZE",

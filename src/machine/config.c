@@ -6,10 +6,12 @@
 #include "machine/config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "boot/cmdline.h"
 #include "hako/doctor.h"
 #include "machine/public.h"
@@ -26,24 +28,25 @@ void hako_vm_config_init(struct hako_vm_config *config)
 
 static int check_mem(uint64_t mem, struct err *err)
 {
-	const unsigned long long bytes = mem;
+	bool mib = mem && mem % (1 << 20) == 0;
+	char size[40];
 
+	snprintf(size, sizeof(size), "%llu %s", (unsigned long long)(mib ? mem >> 20 : mem),
+		 mib ? "MiB" : "bytes");
 	if (mem > HAKO_MEM_MAX)
-		return err_set(
-			err, -EINVAL,
-			"a machine cannot have %llu GiB of memory; it can have up to %llu GiB",
-			bytes >> 30, HAKO_MEM_MAX >> 30);
+		return err_set(err, -EINVAL,
+			       "a machine cannot have %s of memory; it can have up to %llu GiB",
+			       size, HAKO_MEM_MAX >> 30);
 	if (mem < HAKO_MEM_MIN)
 		return err_set(err, -EINVAL,
-			       "a machine cannot do with %llu bytes of memory; give it %llu MiB or "
-			       "more",
-			       bytes, HAKO_MEM_MIN >> 20);
+			       "a machine cannot do with %s of memory; give it %llu MiB or more",
+			       size, HAKO_MEM_MIN >> 20);
 	if (mem % HAKO_MEM_UNIT)
 		return err_set(err, -EINVAL,
-			       "a machine cannot have %llu bytes of memory: that is not a multiple "
-			       "of %llu MiB; take %llu MiB",
-			       bytes, HAKO_MEM_UNIT >> 20,
-			       (mem / HAKO_MEM_UNIT + 1) * HAKO_MEM_UNIT >> 20);
+			       "a machine cannot have %s of memory: it must be a multiple of %llu "
+			       "MiB, such as %llu MiB",
+			       size, HAKO_MEM_UNIT >> 20,
+			       (unsigned long long)(align_up(mem, HAKO_MEM_UNIT) >> 20));
 	return 0;
 }
 
