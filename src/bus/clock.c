@@ -112,14 +112,11 @@ static void set_timerfd(struct clock *clock)
 	uint64_t deadline = earliest(clock);
 	/* A deadline too far to add is as good as never, and it stays one. */
 	uint64_t at = deadline > UINT64_MAX - clock->epoch ? UINT64_MAX : clock->epoch + deadline;
-	/* A time of 0 would disarm it, timerfd_create(2); never is what 0 is for. */
-	struct itimerspec when = { 0 };
+	struct itimerspec when = { 0 }; /* disarmed, timerfd_create(2) */
 
 	if (deadline != NEVER) {
 		when.it_value.tv_sec = (time_t)(at / NS_PER_S);
 		when.it_value.tv_nsec = (long)(at % NS_PER_S);
-		if (!at)
-			when.it_value.tv_nsec = 1;
 	}
 	clock->set_to = deadline;
 	timerfd_settime(clock->source.fd, TFD_TIMER_ABSTIME, &when, NULL);

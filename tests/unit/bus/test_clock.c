@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -251,23 +252,51 @@ static void *run_loop(void *loop)
 	return NULL;
 }
 
+/* A timer of one thread that fires on the loop's; `used` goes once it is disarmed. */
 struct shared {
 	struct clock_timer timer;
 	struct world *w;
-	unsigned *heap; /* freed once disarmed: fire() must not run then */
+	unsigned *used;
+	atomic_bool begun; /* fire() is under way */
+	useconds_t takes;  /* how long it stays so */
 	bool rearm;
 };
 
-static void touch(struct clock_timer *timer)
+static void use(struct clock_timer *timer)
 {
 	struct shared *s = container_of(timer, struct shared, timer);
 
-	s->heap[0]++;
+	atomic_store(&s->begun, true);
+	usleep(s->takes);
 	if (s->rearm)
 		clock_arm(s->w->clock, timer, 0);
+	++*s->used;
 }
 
 static void disarm_waits_for_fire(void **state)
+{
+	struct world *w = *state;
+	pthread_t t;
+
+	assert_int_equal(thread_create(&t, "loop", run_loop, w->loop, NULL), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		struct shared s = { .timer.fire = use, .w = w, .rearm = i % 2, .takes = 500 };
+
+		s.used = calloc(1, sizeof(*s.used));
+		clock_arm(w->clock, &s.timer, 0);
+		while (!atomic_load(&s.begun))
+			usleep(20);
+		clock_disarm(w->clock, &s.timer);
+		/* Armed again each time, it may have had more turns before the disarming. */
+		assert_true(s.rearm ? *s.used >= 1 : *s.used == 1);
+		assert_int_equal(s.timer.slot, 0);
+		free(s.used); /* not used any more, nor is s itself */
+	}
+	loop_stop(w->loop);
+	pthread_join(t, NULL);
+}
+
+static void disarm_at_any_moment(void **state)
 {
 	struct world *w = *state;
 	unsigned fired = 0;
@@ -275,17 +304,17 @@ static void disarm_waits_for_fire(void **state)
 
 	assert_int_equal(thread_create(&t, "loop", run_loop, w->loop, NULL), 0);
 	for (unsigned i = 0; i < 2000; i++) {
-		struct shared s = { .timer.fire = touch, .w = w, .rearm = i % 2 };
+		struct shared s = { .timer.fire = use, .w = w, .rearm = i % 2 };
 
-		s.heap = calloc(1, sizeof(*s.heap));
+		s.used = calloc(1, sizeof(*s.used));
 		clock_arm(w->clock, &s.timer, 0);
 		if (i % 3)
 			clock_arm(w->clock, &s.timer, clock_now(w->clock) + i % 50 * 1000);
-		if (i % 16 == 1) /* on two processors, now and then let it begin */
+		if (i % 16 == 1) /* now and then, let it begin for certain */
 			usleep(100);
 		clock_disarm(w->clock, &s.timer);
-		fired += *s.heap;
-		free(s.heap); /* not used any more, nor is s itself */
+		fired += *s.used;
+		free(s.used);
 	}
 	loop_stop(w->loop);
 	pthread_join(t, NULL);
@@ -352,6 +381,7 @@ int main(void)
 		TEST(a_timer_may_disarm_itself),
 		TEST(the_heap_holds_under_random_use),
 		TEST(disarm_waits_for_fire),
+		TEST(disarm_at_any_moment),
 		TEST(threads_share_a_timer),
 	};
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -295,7 +296,7 @@ static void *post_many(void *arg)
 		atomic_store(&p->done, false);
 		loop_post(p->loop, &p->task);
 		while (!atomic_load(&p->done))
-			;
+			sched_yield();
 	}
 	return NULL;
 }
@@ -317,27 +318,32 @@ static void posts_from_threads_are_never_lost(void **state)
 	}
 }
 
-static void *run_loop(void *loop)
+static void *run_and_destroy(void *arg)
 {
-	return (void *)(intptr_t)loop_run(loop);
+	struct loop *loop = arg;
+	int code = loop_run(loop);
+
+	loop_destroy(loop);
+	return (void *)(intptr_t)code;
 }
 
-/* Whoever sees a stop take effect may destroy the loop at once. */
+/* Whoever sees a stop take effect may destroy the loop: loop_stop() is done with it by then. */
 static void stop_from_another_thread(void **state)
 {
 	(void)state;
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 500; i++) {
 		struct loop *loop;
 		pthread_t t;
 		void *code;
 
 		assert_int_equal(loop_create(&loop, NULL), 0);
-		assert_int_equal(thread_create(&t, "loop", run_loop, loop, NULL), 0);
+		assert_int_equal(thread_create(&t, "loop", run_and_destroy, loop, NULL), 0);
 		assert_false(loop_is_current(loop));
+		if (i % 2) /* let it wait for events; else it may not yet run at all */
+			usleep(50);
 		loop_stop(loop);
 		pthread_join(t, &code);
 		assert_null(code);
-		loop_destroy(loop);
 	}
 	loop_destroy(NULL);
 }

@@ -275,60 +275,71 @@ static void reports_at_the_edges(void **state)
 }
 
 /*
- * The two-sided order: one thread stores and then looks at the flag, one sets the flag and then
- * looks at the bytes. Never may both see nothing.
+ * The two-sided order: one thread stores to a page and then looks at its flag, one sets the flag
+ * and then looks at the bytes. Never may both see nothing. The two walk over many pages side by
+ * side, so that they often meet at one.
  */
-enum { ROUNDS = 3000 };
+enum { RACE_PAGES = 2048, RACE_ROUNDS = 8 };
+#define RACE 0x10000000ULL
 
 struct race {
 	struct gmem *mem;
 	struct gmem_observer obs;
 	pthread_barrier_t line;
-	unsigned reported, missed;
+	bool reported[RACE_PAGES]; /* by the writer's thread */
+	bool seen[RACE_PAGES];     /* by the decoder's */
+	uint16_t round;
 };
 
-static void count_report(struct gmem_observer *obs, gpa_t gpa, size_t len)
+static void mark_report(struct gmem_observer *obs, gpa_t gpa, size_t len)
 {
-	(void)gpa;
 	(void)len;
-	container_of(obs, struct race, obs)->reported++;
+	container_of(obs, struct race, obs)->reported[(gpa - RACE) / PAGE] = true;
 }
 
 static void *decode(void *arg)
 {
 	struct race *race = arg;
-	const struct gmem_region *r = gmem_find(race->mem, LOW);
-	uint16_t val;
+	const struct gmem_region *r = gmem_find(race->mem, RACE);
+	uint16_t val = 0;
 
-	for (uint16_t i = 1; i <= ROUNDS; i++) {
-		pthread_barrier_wait(&race->line);
-		atomic_fetch_or(&r->flags[0], GMEM_PAGE_CODE);
-		gmem_load16(race->mem, LOW, &val);
-		pthread_barrier_wait(&race->line);
-		if (val != i && race->reported == 0)
-			race->missed++;
-		race->reported = 0;
-		atomic_store(&r->flags[0], 0);
+	pthread_barrier_wait(&race->line);
+	for (unsigned i = 0; i < RACE_PAGES; i++) {
+		atomic_fetch_or(&r->flags[i], GMEM_PAGE_CODE);
+		gmem_load16(race->mem, RACE + i * PAGE, &val);
+		race->seen[i] = val == race->round;
 	}
 	return NULL;
 }
 
 static void a_write_is_reported_or_seen(void **state)
 {
-	struct race race = { .mem = *state, .obs.written = count_report };
-	pthread_t t;
+	static struct race race;
+	struct gmem *mem = *state;
+	const struct gmem_region *r;
 
-	gmem_observe(race.mem, &race.obs);
+	race = (struct race){ .mem = mem, .obs.written = mark_report };
+	assert_int_equal(gmem_add_ram(mem, RACE, RACE_PAGES * PAGE, NULL), 0);
+	r = gmem_find(mem, RACE);
+	gmem_observe(mem, &race.obs);
 	pthread_barrier_init(&race.line, NULL, 2);
-	assert_int_equal(thread_create(&t, "decoder", decode, &race, NULL), 0);
-	for (uint16_t i = 1; i <= ROUNDS; i++) {
+	for (race.round = 1; race.round <= RACE_ROUNDS; race.round++) {
+		pthread_t t;
+
+		for (unsigned i = 0; i < RACE_PAGES; i++) {
+			race.reported[i] = race.seen[i] = false;
+			atomic_store(&r->flags[i], 0);
+			gmem_store16(mem, RACE + i * PAGE, 0);
+		}
+		assert_int_equal(thread_create(&t, "decoder", decode, &race, NULL), 0);
 		pthread_barrier_wait(&race.line);
-		gmem_store16(race.mem, LOW, i);
-		pthread_barrier_wait(&race.line);
+		for (unsigned i = 0; i < RACE_PAGES; i++)
+			gmem_store16(mem, RACE + i * PAGE, race.round);
+		pthread_join(t, NULL);
+		for (unsigned i = 0; i < RACE_PAGES; i++)
+			assert_true(race.reported[i] || race.seen[i]);
 	}
-	pthread_join(t, NULL);
 	pthread_barrier_destroy(&race.line);
-	assert_int_equal(race.missed, 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
