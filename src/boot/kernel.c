@@ -281,6 +281,7 @@ static int gunzip(const struct kernel *k, uint8_t *dst, uint64_t cap, uint64_t *
 	z_stream z = { 0 };
 	uint64_t off = k->off, left = k->len, done = 0;
 	uint8_t *in, *nowhere;
+	bool more = false;
 	int r = 0, zr = Z_OK;
 
 	*out = 0;
@@ -313,8 +314,10 @@ static int gunzip(const struct kernel *k, uint8_t *dst, uint64_t cap, uint64_t *
 		z.avail_out = (uInt)room;
 		zr = inflate(&z, Z_NO_FLUSH);
 		room -= z.avail_out;
-		if (full && room)
+		if (full && room) {
+			more = true;
 			break;
+		}
 		done += room;
 		/* A buffer error only says that nothing moved: the next round brings more. */
 		if (zr == Z_BUF_ERROR && left)
@@ -327,7 +330,7 @@ static int gunzip(const struct kernel *k, uint8_t *dst, uint64_t cap, uint64_t *
 	inflateEnd(&z);
 	free(in);
 	*out = done;
-	return r < 0 ? r : zr == Z_STREAM_END;
+	return r < 0 ? r : !more;
 }
 
 /* ---- The Image header ---- */
