@@ -37,7 +37,10 @@ struct bus_region {
 int bus_create(struct bus **bus, struct err *err);
 void bus_destroy(struct bus *bus);
 
-/* -EEXIST with both names when it overlaps another region. */
+/*
+ * -EEXIST with both names when it overlaps another region; -EINVAL when it makes no sense: widths
+ * that are not 1, 2, 4 or 8, a base that is not a multiple of max_access, a missing function.
+ */
 int bus_add(struct bus *bus, struct bus_region *region, struct err *err);
 void bus_del(struct bus *bus, struct bus_region *region);
 
@@ -50,7 +53,8 @@ int bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t val);
 
 /*
  * A write of `match` (any width the region takes) at `off` sets `notifier` instead of reaching the
- * device. -EEXIST for a second one at the same place and value.
+ * device. -EEXIST for a second one at the same place and value, -EINVAL for a region that is not on
+ * the bus, -ENOMEM. After bus_doorbell_del() the bus does not touch the notifier any more.
  */
 int bus_doorbell_add(struct bus *bus, struct bus_region *region, uint64_t off, uint32_t match,
 		     struct notifier *notifier);

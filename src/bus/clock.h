@@ -17,7 +17,10 @@ struct clock;
 struct err;
 struct loop;
 
-/* A timer, embedded in its owner; zero-initialise, then set fire. */
+/*
+ * A timer, embedded in its owner; zero-initialise, then set fire. fire() is called disarmed and
+ * without a lock: it may arm the timer again, or free it.
+ */
 struct clock_timer {
 	void (*fire)(struct clock_timer *timer);
 	uint64_t deadline; /* ns; meaningful while armed */
@@ -34,7 +37,8 @@ uint64_t clock_wall_seconds(const struct clock *clock);
 
 /*
  * Fire once at `deadline` (or at once if it is past). Arming an armed timer moves it. -ENOMEM.
- * Costs one timerfd_settime when the earliest deadline changes, otherwise no system call.
+ * Costs one timerfd_settime when it becomes due before all others, otherwise no system call.
+ * UINT64_MAX is never.
  */
 int clock_arm(struct clock *clock, struct clock_timer *timer, uint64_t deadline);
 /*
