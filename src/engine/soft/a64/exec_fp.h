@@ -118,7 +118,7 @@ static inline union a64_vreg fp_element(const struct a64_cpu *c, bool is_double,
 					unsigned rm, unsigned h, unsigned l)
 {
 	const union a64_vreg *v = &c->v[m << 4 | rm];
-	const uint64_t s = v->s[h << 1 | l] * 0x100000001;
+	const uint64_t s = v->s[h << 1 | l] * 0x100000001ULL;
 
 	return is_double ? (union a64_vreg){ .d = { v->d[h], v->d[h] } }
 			 : (union a64_vreg){ .d = { s, s } };
