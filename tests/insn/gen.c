@@ -3,6 +3,7 @@
  * See gen.h. Loads, stores and branches are recognized by the encoding groups of DDI0487 C4.1, not
  * by the table's names, so that a new line of the table needs nothing here.
  */
+#include <stddef.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -63,9 +64,7 @@ static uint64_t edge_x(struct rng *r)
 
 	switch (rng_below(r, 4)) {
 	case 0: return rng_next(r);
-	case 1:
-		v = edge_int(r, 32);
-		return bit(v, 0) ? v : (uint64_t)sign_extend(v, 32);
+	case 1: v = edge_int(r, 32); return bit(v, 0) ? v : (uint64_t)sign_extend(v, 32);
 	case 2: return rng_next(r) >> rng_below(r, 64);
 	default: return edge_int(r, 64);
 	}
@@ -121,7 +120,7 @@ static void edge_v(struct rng *r, unsigned kind, uint64_t v[2])
 	static const struct {
 		uint8_t width, e, m;
 	} kinds[V_N_KINDS] = {
-		{ 8, 0, 0 }, { 16, 0, 0 }, { 32, 0, 0 },   { 64, 0, 0 },
+		{ 8, 0, 0 },   { 16, 0, 0 },  { 32, 0, 0 },   { 64, 0, 0 },
 		{ 16, 5, 10 }, { 32, 8, 23 }, { 64, 11, 52 }, { 64, 0, 0 },
 	};
 	unsigned width = kinds[kind].width;
@@ -130,7 +129,7 @@ static void edge_v(struct rng *r, unsigned kind, uint64_t v[2])
 	v[0] = v[1] = 0;
 	for (unsigned i = 0; i < 128; i += width) {
 		uint64_t x = kind == V_RANDOM ? rng_next(r)
-			: kinds[kind].e	      ? edge_fp(r, kinds[kind].e, kinds[kind].m)
+			     : kinds[kind].e  ? edge_fp(r, kinds[kind].e, kinds[kind].m)
 					      : edge_int(r, width);
 
 		if (same && i)
@@ -181,7 +180,8 @@ bool gen_word(struct rng *r, enum a64_insn insn, uint32_t *word)
 		case 1: w |= (uint32_t)rng_next(r); break;
 		case 2:
 		case 3: {
-			uint32_t run = (uint32_t)mask_low((unsigned)rng_below(r, 13)) << rng_below(r, 31);
+			uint32_t run = (uint32_t)mask_low((unsigned)rng_below(r, 13))
+				       << rng_below(r, 31);
 
 			w = rng_one_in(r, 2) ? w & ~run : w | run;
 			break;
@@ -215,8 +215,9 @@ bool gen_word(struct rng *r, enum a64_insn insn, uint32_t *word)
 
 /* How an instruction addresses memory. */
 struct access {
-	bool any; /* it does */
+	bool any;     /* it does */
 	bool aligned; /* a misaligned address faults */
+	bool safe;    /* only addresses that do not fault are tried */
 	bool exclusive;
 	bool index; /* Rm is part of the address */
 	unsigned size;
@@ -236,6 +237,7 @@ static struct access access_of(uint32_t w)
 		a.any = true;
 		a.rn = w & 31;
 		a.size = 64;
+		a.safe = quirk_unchecked_address(w) != NULL;
 		return a;
 	}
 	if ((w & 0x0a000000) != 0x08000000)
@@ -277,6 +279,7 @@ static struct access access_of(uint32_t w)
 			a.shift = bit(w, 12) ? log2 : 0;
 		} else {
 			a.aligned = true; /* atomics, LDAPR */
+			a.safe = quirk_unchecked_address(w) != NULL;
 		}
 	}
 	return a;
@@ -287,7 +290,8 @@ static uint64_t gen_target(struct rng *r, const struct access *a, bool safe)
 {
 	uint64_t va, middle = SCRATCH_BASE + SCRATCH_SIZE / 2;
 
-	if (rng_one_in(r, 3))
+	safe |= a->safe;
+	if (rng_one_in(r, 3)) /* across the pages, often */
 		va = middle - rng_below(r, 2 * a->size);
 	else
 		va = SCRATCH_BASE + 64 + rng_below(r, SCRATCH_SIZE - 192);
@@ -390,7 +394,19 @@ static uint32_t set_words(uint32_t w, enum branch b, int64_t words)
 	}
 }
 
-/* Words from the tested instruction to another of its slot's that both sides know. Not 0: a loop. */
+/* How far it goes, for one that goes forward. */
+static uint32_t words_of(uint32_t w, enum branch b)
+{
+	switch (b) {
+	case BR_IMM26: return w & 0x03ffffff;
+	case BR_IMM19: return w >> 5 & 0x7ffff;
+	case BR_IMM14: return w >> 5 & 0x3fff;
+	default: return 0;
+	}
+}
+
+/* Words from the tested instruction to another of its slot's that both sides know. Not 0: a loop.
+ */
 static int64_t gen_near(struct rng *r)
 {
 	int64_t words = (int64_t)(8 + rng_below(r, SLOT_LITERALS - 16)) - SLOT_CODE;
@@ -400,7 +416,7 @@ static int64_t gen_near(struct rng *r)
 
 static bool in_code(uint64_t va)
 {
-	return va - CODE_BASE < (uint64_t)INSN_BATCH_MAX * SLOT_WORDS * 4;
+	return va >= CODE_PAGES && va < CODE_PAGES_END;
 }
 
 /* Let a branch go to its own slot, or to where nothing is. */
@@ -411,8 +427,12 @@ static uint32_t set_branch(struct rng *r, uint32_t w, struct insn_record *rec)
 	unsigned width = b == BR_IMM26 ? 26 : b == BR_IMM19 ? 19 : 14;
 	int64_t words;
 
-	if (is_literal(w))
-		return set_words(w, BR_IMM19, gen_near(r));
+	if (is_literal(w)) { /* not the words behind the code, which are the runner's */
+		do
+			words = gen_near(r);
+		while (words > -4 && words < 8);
+		return set_words(w, BR_IMM19, words);
+	}
 	if (b == BR_NONE)
 		return w;
 	rec->flags |= INSN_TRAP;
@@ -424,8 +444,16 @@ static uint32_t set_branch(struct rng *r, uint32_t w, struct insn_record *rec)
 			to = 0x30000000 + rng_below(r, 0x10000000);
 		else if (rng_one_in(r, 8))
 			to = SCRATCH_BASE + rng_below(r, SCRATCH_SIZE);
-		if (rng_below(r, 8))
+		/*
+		 * A misaligned PC comes before an instruction abort (DDI0487 D1.3.5); the oracle
+		 * looks at the page first, so only where it can execute.
+		 */
+		if (!in_code(to) || rng_below(r, 8))
 			to &= ~3ULL;
+		if (rng_one_in(r, 8)) /* TBI also drops the tag of a branch's target */
+			to |= rng_next(r) << 56;
+		if (to == pc)
+			to += 4;
 		if (rn != 31)
 			rec->in.x[rn] = to;
 		return w;
@@ -515,28 +543,51 @@ static bool emit_base(struct rng *r, uint32_t w, struct insn_record *rec)
 void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct insn_record *rec)
 {
 	uint32_t slot = rec->slot, length = 16 + (uint32_t)rng_below(r, 17);
+	enum a64_insn few[8];
+	unsigned n_few;
+	bool base_only = false;
+	bool start[INSN_CODE_MAX] = {
+		false
+	}; /* a branch may go here: not between a base and its use */
 
 	memset(rec, 0, sizeof(*rec));
 	rec->slot = slot;
 	gen_state(r, &rec->in);
 	rec->mem_seed = rng_one_in(r, 8) ? 0 : rng_next(r) | 1;
-	for (uint32_t i = 0; i < length && rec->n + 8 < INSN_CODE_MAX;) {
-		uint32_t w;
+	/* Half of the streams have only a few lines, so that any two of them come to meet. */
+	if (rng_one_in(r, 2)) {
+		for (n_few = 0; n_few < 2 + rng_below(r, 5); n_few++)
+			few[n_few] = insns[rng_below(r, n)];
+		insns = few;
+		n = n_few;
+	} else {
+		base_only = rng_one_in(r, 2);
+	}
+	for (uint32_t i = 0, tries = 0; i < length && rec->n + 8 < INSN_CODE_MAX && tries < 500;
+	     tries++) {
+		enum a64_insn insn = insns[rng_below(r, n)];
+		uint32_t w, before;
 
-		if (!gen_word(r, insns[rng_below(r, n)], &w) || solo(w))
+		if ((base_only && a64_info[insn].attributes & a64_ATTR_fp) ||
+		    !gen_word(r, insn, &w) || solo(w))
 			continue;
 		if (is_literal(w)) /* below the code: what is above depends on the ending */
 			w = set_words(w, BR_IMM19,
 				      (int64_t)(8 + rng_below(r, SLOT_CODE - 16)) -
 					      (int64_t)(SLOT_CODE + rec->n));
-		if (!emit_base(r, w, rec))
+		before = rec->n;
+		if (!emit_base(r, w, rec)) {
+			rec->n = before;
 			continue;
+		}
+		start[before] = true;
 		emit(rec, w);
 		i++;
 		if (access_of(w).exclusive) {
 			/* LDXR, LDXP: the store to match, which then must succeed */
 			uint32_t pair = (w & ~(1u << 22 | 31u << 16 | 31u)) |
-					(uint32_t)rng_below(r, 32) << 16 | (uint32_t)rng_below(r, 32);
+					(uint32_t)rng_below(r, 32) << 16 |
+					(uint32_t)rng_below(r, 32);
 
 			if (!quirk_unpredictable(pair) && a64_decode(pair)) {
 				emit(rec, pair);
@@ -544,13 +595,26 @@ void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct in
 			}
 		}
 	}
+	if (!rec->n)
+		emit(rec, 0xd503201f); /* NOP: every line only makes sense alone */
 	for (uint32_t i = 0; i < rec->n; i++) {
-		enum branch b = branch_of(rec->code[i]);
-		uint32_t words = 1 + (uint32_t)rng_below(r, 4);
+		uint32_t to = i + 1 + (uint32_t)rng_below(r, 4);
 
-		if (b)
-			rec->code[i] = set_words(rec->code[i], b,
-						 i + words < rec->n ? words : rec->n - i);
+		while (to < rec->n && !start[to])
+			to++;
+		rec->code[i] = set_words(rec->code[i], branch_of(rec->code[i]), to - i);
+	}
+	gen_cut(rec, rec->n);
+}
+
+void gen_cut(struct insn_record *rec, uint32_t n)
+{
+	rec->n = n;
+	for (uint32_t i = 0; i < n; i++) {
+		enum branch b = branch_of(rec->code[i]);
+
+		if (words_of(rec->code[i], b) > n - i)
+			rec->code[i] = set_words(rec->code[i], b, n - i);
 	}
 }
 

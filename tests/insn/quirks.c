@@ -14,7 +14,7 @@ struct row {
 };
 
 /* System register moves, MSR (L = 0) and MRS: any, one of the two, by op0:op1:CRn:CRm:op2. */
-#define SYSREG(op0, op1, crn, crm, op2)                                              \
+#define SYSREG(op0, op1, crn, crm, op2) \
 	(0xd5000000u | (op0) << 19 | (op1) << 16 | (crn) << 12 | (crm) << 8 | (op2) << 5)
 #define SYSREG_MASK     0xffdfffe0u
 #define SYSREG_DIR_MASK 0xffffffe0u
@@ -24,15 +24,16 @@ static const struct row excluded[] = {
 	{ 0xffe0001f, 0xd4000001, "SVC: a system call of the oracle's kernel" },
 	{ 0xffe0001f, 0xd4400000, "HLT: semihosting of the oracle" },
 	{ 0x8ffefc00, 0x0ef8f800, "unallocated part of FEAT_FP16: the oracle aborts" },
-	{ 0xfffff01f, 0xd503201f, NULL }, /* hints are run, but for: */
-	{ SYSREG_MASK, SYSREG(3, 3, 4, 2, 0), NULL }, /* NZCV */
-	{ SYSREG_MASK, SYSREG(3, 3, 4, 4, 0), NULL }, /* FPCR */
-	{ SYSREG_MASK, SYSREG(3, 3, 4, 4, 1), NULL }, /* FPSR */
-	{ SYSREG_MASK, SYSREG(3, 3, 13, 0, 2), NULL }, /* TPIDR_EL0 */
+	{ 0xfffff01f, 0xd503201f, NULL },                           /* hints are run, but for: */
+	{ SYSREG_MASK, SYSREG(3, 3, 4, 2, 0), NULL },               /* NZCV */
+	{ SYSREG_MASK, SYSREG(3, 3, 4, 4, 0), NULL },               /* FPCR */
+	{ SYSREG_MASK, SYSREG(3, 3, 4, 4, 1), NULL },               /* FPSR */
+	{ SYSREG_MASK, SYSREG(3, 3, 13, 0, 2), NULL },              /* TPIDR_EL0 */
 	{ SYSREG_DIR_MASK, SYSREG(3, 3, 0, 0, 7) | MRS_BIT, NULL }, /* DCZID_EL0 */
 	{ 0xffd00000, 0xd5100000, "system register: user mode has few, with values of its own" },
-	{ SYSREG_DIR_MASK, SYSREG(1, 3, 7, 4, 1), NULL }, /* DC ZVA */
-	{ SYSREG_DIR_MASK, SYSREG(1, 3, 7, 5, 1), NULL }, /* IC IVAU */
+	{ 0xfff8001f, 0xd508001f, "IC and DC with XZR: address 0, see unchecked_address" },
+	{ SYSREG_DIR_MASK, SYSREG(1, 3, 7, 4, 1), NULL },  /* DC ZVA */
+	{ SYSREG_DIR_MASK, SYSREG(1, 3, 7, 5, 1), NULL },  /* IC IVAU */
 	{ SYSREG_DIR_MASK, SYSREG(1, 3, 7, 10, 1), NULL }, /* DC CVAC */
 	{ SYSREG_DIR_MASK, SYSREG(1, 3, 7, 11, 1), NULL }, /* DC CVAU */
 	{ SYSREG_DIR_MASK, SYSREG(1, 3, 7, 14, 1), NULL }, /* DC CIVAC */
@@ -62,12 +63,20 @@ const char *quirk_excluded(uint32_t w)
 uint32_t quirk_system_word(unsigned n)
 {
 	static const uint32_t words[] = {
-		SYSREG(3, 3, 4, 2, 0),	SYSREG(3, 3, 4, 4, 0),	SYSREG(3, 3, 4, 4, 1),
-		SYSREG(3, 3, 13, 0, 2), SYSREG(3, 3, 0, 0, 7) | MRS_BIT,
-		SYSREG(3, 3, 4, 2, 0) | MRS_BIT, SYSREG(3, 3, 4, 4, 0) | MRS_BIT,
-		SYSREG(3, 3, 4, 4, 1) | MRS_BIT, SYSREG(3, 3, 13, 0, 2) | MRS_BIT,
-		SYSREG(1, 3, 7, 4, 1), SYSREG(1, 3, 7, 5, 1), SYSREG(1, 3, 7, 10, 1),
-		SYSREG(1, 3, 7, 11, 1), SYSREG(1, 3, 7, 14, 1),
+		SYSREG(3, 3, 4, 2, 0),
+		SYSREG(3, 3, 4, 4, 0),
+		SYSREG(3, 3, 4, 4, 1),
+		SYSREG(3, 3, 13, 0, 2),
+		SYSREG(3, 3, 0, 0, 7) | MRS_BIT,
+		SYSREG(3, 3, 4, 2, 0) | MRS_BIT,
+		SYSREG(3, 3, 4, 4, 0) | MRS_BIT,
+		SYSREG(3, 3, 4, 4, 1) | MRS_BIT,
+		SYSREG(3, 3, 13, 0, 2) | MRS_BIT,
+		SYSREG(1, 3, 7, 4, 1),
+		SYSREG(1, 3, 7, 5, 1),
+		SYSREG(1, 3, 7, 10, 1),
+		SYSREG(1, 3, 7, 11, 1),
+		SYSREG(1, 3, 7, 14, 1),
 	};
 
 	return words[n % ARRAY_SIZE(words)];
@@ -78,6 +87,9 @@ const char *quirk_unpredictable(uint32_t w)
 	unsigned t = w & 31, n = (unsigned)bits(w, 9, 5), t2 = (unsigned)bits(w, 14, 10);
 	unsigned s = (unsigned)bits(w, 20, 16);
 	bool v = bit(w, 26), load = bit(w, 22);
+
+	if ((w & 0xfffff0ff) == 0xd500401f && bits(w, 11, 8))
+		return "CFINV with CRm != 0";
 
 	/* Pairs (C4.1.94): mode<0> is write-back. */
 	if ((w & 0x3a000000) == 0x28000000) {
@@ -132,6 +144,20 @@ static const struct row hidden[] = {
 static const struct row missing[] = {
 	{ 0xfffff0ff, 0xd500401f, "CFINV with CRm != 0: bits that should be zero" },
 };
+
+static const struct row unchecked_address[] = {
+	/* AccType_ORDERED without FEAT_LSE2: B2.5.2. QEMU 8.1 and later check it. */
+	{ 0x3ffffc00, 0x38bfc000, "LDAPR: alignment" },
+	/* Cache maintenance at EL0 needs read permission (D7.5.9); to QEMU's user mode it is
+	   nothing. */
+	{ SYSREG_DIR_MASK, SYSREG(1, 3, 7, 4, 1), NULL }, /* but for DC ZVA */
+	{ 0xfff80000, 0xd5080000, "IC and DC by address" },
+};
+
+const char *quirk_unchecked_address(uint32_t w)
+{
+	return find(unchecked_address, ARRAY_SIZE(unchecked_address), w);
+}
 
 const char *quirk_hidden(uint32_t w)
 {

@@ -24,6 +24,9 @@ const char *quirk_hidden(uint32_t word);
 /* Words that QEMU leaves undefined although they are allocated. NULL, or why. */
 const char *quirk_missing(uint32_t word);
 
+/* The oracle takes addresses that must fault: only good ones are tried. NULL, or what. */
+const char *quirk_unchecked_address(uint32_t word);
+
 /* Does the word need the oracle with every feature (-cpu max)? */
 bool quirk_needs_max(uint32_t word);
 

@@ -19,13 +19,18 @@
 #define SCRATCH_BASE 0x10007000ULL
 #define SCRATCH_SIZE 0x2000ULL
 #define SCRATCH_END  (SCRATCH_BASE + SCRATCH_SIZE)
-/* A slot of code per record of a batch, again with nothing around them within reach of a B. */
-#define CODE_BASE    0x21000000ULL
+/*
+ * A slot of code per record of a batch, again with nothing around them within reach of a B. The
+ * code of every fourth slot begins 16 words before the end of a page.
+ */
+#define CODE_PAGES     0x21000000ULL
+#define CODE_BASE      (CODE_PAGES + 0x1000 - SLOT_CODE * 4 - 64)
+#define CODE_PAGES_END (CODE_PAGES + 0x1000 + INSN_BATCH_MAX * SLOT_WORDS * 4)
 
 enum {
 	INSN_BATCH_MAX = 256,
 	SLOT_WORDS = 256,
-	SLOT_CODE = 64, /* index of the first tested word in a slot */
+	SLOT_CODE = 64,      /* index of the first tested word in a slot */
 	SLOT_LITERALS = 248, /* from here on a slot holds words of the runner's own */
 	INSN_CODE_MAX = 96,
 };
@@ -54,18 +59,19 @@ enum {
 
 struct insn_record {
 	struct insn_state in; /* pc is ignored */
-	uint64_t mem_seed; /* contents of the scratch memory; 0: all zero */
+	uint64_t mem_seed;    /* contents of the scratch memory; 0: all zero */
 	uint32_t flags, n;
 	uint32_t slot, pad; /* where the code goes, below INSN_BATCH_MAX */
 	uint32_t code[INSN_CODE_MAX];
 };
 
 enum insn_stop {
-	STOP_END, /* ran to the end of the code (of a record without INSN_TRAP) */
-	STOP_ILL, /* undefined instruction at pc */
+	STOP_END,  /* ran to the end of the code (of a record without INSN_TRAP) */
+	STOP_ILL,  /* undefined instruction at pc */
 	STOP_SEGV, /* instruction or data abort other than alignment */
-	STOP_BUS, /* misaligned PC or data */
+	STOP_BUS,  /* misaligned PC or data */
 	STOP_TRAP, /* BRK and its like */
+	STOP_SP,   /* hako only: misaligned SP as a base */
 	STOP_OTHER,
 };
 

@@ -176,8 +176,8 @@ static void on_signal(int sig, void *info, void *context)
 }
 
 /*
- * A slot's own words: it starts with loading X30, which enter() needed for the jump here; and unless
- * it ends in a trap, the code is followed by the way to finish(), which needs one register.
+ * A slot's own words: it starts with loading X30, which enter() needed for the jump here; and
+ * unless it ends in a trap, the code is followed by the way to finish(), which needs one register.
  */
 static void slot_build(uint32_t *w, const struct insn_record *rec)
 {
@@ -186,13 +186,13 @@ static void slot_build(uint32_t *w, const struct insn_record *rec)
 
 	slot_fill(w, rec);
 	memcpy(w + SLOT_LITERALS, lit, sizeof(lit));
-	w[0] = 0x58000000 | SLOT_LITERALS << 5 | 30;    /* LDR X30, literal */
-	w[1] = 0x14000000 | (SLOT_CODE - 1);            /* B code */
+	w[0] = 0x58000000 | SLOT_LITERALS << 5 | 30; /* LDR X30, literal */
+	w[1] = 0x14000000 | (SLOT_CODE - 1);         /* B code */
 	if (rec->flags & INSN_TRAP)
 		return;
-	w[end] = 0xd51bd040;                                             /* MSR TPIDR_EL0, X0 */
-	w[end + 1] = 0x58000000 | (SLOT_LITERALS + 2 - (end + 1)) << 5;  /* LDR X0, literal */
-	w[end + 2] = 0xd61f0000;                                         /* BR X0 */
+	w[end] = 0xd51bd040;                                            /* MSR TPIDR_EL0, X0 */
+	w[end + 1] = 0x58000000 | (SLOT_LITERALS + 2 - (end + 1)) << 5; /* LDR X0, literal */
+	w[end + 2] = 0xd61f0000;                                        /* BR X0 */
 }
 
 /* Make the slots' words visible to instruction fetch (DDI0487 B2.4.4). */
@@ -211,12 +211,11 @@ static void set_up(void)
 	static const int signals[] = { SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV };
 	struct stack stack = { handler_stack, 0, sizeof(handler_stack) };
 	struct sigaction act = { on_signal, SA_SIGINFO | SA_ONSTACK | SA_NODEFER, 0, 0 };
-	uint64_t code_size = (uint64_t)INSN_BATCH_MAX * SLOT_WORDS * 4;
 
-	if (call(NR_MMAP, SCRATCH_BASE, SCRATCH_SIZE, PROT_RW, MAP_PRIVATE_ANON_FIXED,
-		 (uint64_t)-1, 0) != (long)SCRATCH_BASE ||
-	    call(NR_MMAP, CODE_BASE, code_size, PROT_RWX, MAP_PRIVATE_ANON_FIXED, (uint64_t)-1,
-		 0) != (long)CODE_BASE ||
+	if (call(NR_MMAP, SCRATCH_BASE, SCRATCH_SIZE, PROT_RW, MAP_PRIVATE_ANON_FIXED, (uint64_t)-1,
+		 0) != (long)SCRATCH_BASE ||
+	    call(NR_MMAP, CODE_PAGES, CODE_PAGES_END - CODE_PAGES, PROT_RWX, MAP_PRIVATE_ANON_FIXED,
+		 (uint64_t)-1, 0) != (long)CODE_PAGES ||
 	    call(NR_SIGALTSTACK, (uint64_t)&stack, 0, 0, 0, 0, 0))
 		quit(6);
 	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
@@ -241,7 +240,7 @@ void runner_main(void)
 				quit(10);
 			slot_build(code + records[i].slot * SLOT_WORDS, &records[i]);
 		}
-		sync_code(CODE_BASE, CODE_BASE + (uint64_t)INSN_BATCH_MAX * SLOT_WORDS * 4);
+		sync_code(CODE_PAGES, CODE_PAGES_END);
 		for (uint32_t i = 0; i < batch.n; i++) {
 			const struct insn_record *rec = &records[i];
 

@@ -5,20 +5,13 @@
 #ifndef HAKO_TESTS_INSN_SIDE_H
 #define HAKO_TESTS_INSN_SIDE_H
 
-#include <stdbool.h>
-
-#include "a64_decode.h"
 #include "record.h"
 
 struct side;
 
 struct side *side_create(void);
 void side_destroy(struct side *side);
-/* The record must be of a batch of one if its slot was used since the last side_sync(). */
 void side_run(struct side *side, const struct insn_record *rec, struct insn_result *result);
 /* The scratch memory after the last record. */
 const uint8_t *side_scratch(const struct side *side);
-/* Is there code for this line? */
-bool side_has(enum a64_insn insn);
-
 #endif
