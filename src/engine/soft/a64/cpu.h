@@ -13,10 +13,13 @@
 #ifndef HAKO_ENGINE_SOFT_A64_CPU_H
 #define HAKO_ENGINE_SOFT_A64_CPU_H
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bits.h"
+#include "engine/soft/soft.h"
+#include "engine/soft/tlb.h"
 
 /* A vector register: V0..V31, element 0 at the least significant end (hosts are little-endian). */
 union a64_vreg {
@@ -53,9 +56,77 @@ enum {
 	A64_FPSR_QC = 1 << 27,
 };
 
-struct a64_cpu;
+enum { A64_N_ASIDS = 8, A64_N_BRPS = 6, A64_N_WRPS = 4 };
 
-#include "engine/soft/a64/state.h"
+/*
+ * TLB contexts. EL1 has one for PSTATE.PAN = 1 and one for PAN = 0, since what may be accessed
+ * differs; EL0 has one for each of the address spaces used last.
+ */
+enum { A64_CTX_EL1_PAN, A64_CTX_EL1, A64_CTX_EL0, A64_N_CTXS = A64_CTX_EL0 + A64_N_ASIDS };
+
+/* System registers that hold a value (DDI0487 D17.2), by their manual names. */
+struct a64_sys {
+	uint64_t sctlr_el1, actlr_el1, cpacr_el1;
+	uint64_t ttbr0_el1, ttbr1_el1, tcr_el1, mair_el1, amair_el1, contextidr_el1;
+	uint64_t afsr0_el1, afsr1_el1, esr_el1, far_el1, par_el1, vbar_el1;
+	uint64_t elr_el1, spsr_el1;
+	uint64_t sp_bank[2]; /* SP_EL0, SP_EL1; the current one lives in x[A64_SP] */
+	uint64_t tpidr_el0, tpidrro_el0, tpidr_el1;
+	uint64_t cntkctl_el1;
+	uint64_t cntv_ctl, cntv_cval, cntp_ctl, cntp_cval;
+	uint64_t mdscr_el1, mdccint_el1, osdlr_el1, oslsr, osdtrrx_el1, osdtrtx_el1, oseccr_el1;
+	uint64_t dbgbvr[A64_N_BRPS], dbgbcr[A64_N_BRPS], dbgwvr[A64_N_WRPS], dbgwcr[A64_N_WRPS];
+	uint64_t dbgclaim, csselr_el1;
+};
+
+struct a64_cpu {
+	/* ---- hot: what every instruction touches ---- */
+	uint64_t x[A64_N_SLOTS];
+	/* N is bit 63 of nf, Z is zf == 0, C and V are 0 or 1. */
+	uint64_t nf, zf;
+	uint32_t cf, vf;
+	struct tlb *tlb;       /* data accesses and execution now */
+	uint64_t page_va;      /* virtual page being executed */
+	const struct op *page; /* its ops */
+	const struct op *cur;  /* the op being executed, wherever something may fault */
+	uint64_t sp_mask;      /* 15 when SP alignment is checked (SCTLR_EL1.SA, SA0), or 0 */
+	bool fp_trapped;       /* CPACR_EL1.FPEN traps FP and SIMD now */
+
+	uint32_t fpcr; /* only the fields of A64_FPCR_* can be set */
+	uint32_t fpsr; /* cumulative flags; NZCV of AArch32 are RES0 */
+	union a64_vreg v[32];
+
+	/* ---- PSTATE ---- */
+	uint64_t pc;   /* valid between instructions that left the fast path */
+	uint32_t daif; /* bits 9..6, as in SPSR */
+	uint8_t el;    /* 0 or 1 */
+	uint8_t spsel; /* PSTATE.SP */
+	bool pan, il, ss;
+
+	/* ---- exclusive monitor: the value that LDXR saw, compared by STXR ---- */
+	bool excl_valid;
+	uint8_t excl_size;
+	uint64_t excl_va, excl_lo, excl_hi;
+
+	struct a64_sys sys;
+
+	enum vcpu_exit exit; /* meaningful when leaving */
+	bool leave;          /* vcpu_run returns */
+	enum {
+		A64_NO_WAIT,
+		A64_WAIT_INTERRUPT,
+		A64_WAIT_EVENT
+	} wait;            /* what the run loop does next */
+	unsigned wfe_idle; /* WFEs in a row without an event */
+
+	jmp_buf unwind; /* where an instruction that faults goes */
+	struct vcpu vcpu;
+
+	uint32_t ctx_asid[A64_N_ASIDS]; /* which ASID an EL0 context is for, ~0 for none */
+	uint32_t ctx_used[A64_N_ASIDS];
+	uint32_t ctx_clock, ctx_now; /* ctx_now: index of the EL0 context of the current ASID */
+	struct tlb ctx[A64_N_CTXS];
+};
 
 /* Read or write a general register by instruction field; 31 is the zero register. */
 static inline uint64_t a64_xr(const struct a64_cpu *c, unsigned r)
@@ -91,8 +162,59 @@ static inline void a64_set_nzcv(struct a64_cpu *c, unsigned nzcv)
 /* ConditionHolds() (DDI0487 shared pseudocode), cond from 0 to 15. */
 bool a64_cond(const struct a64_cpu *c, unsigned cond);
 
+/* ---- exceptions (except.c) ---- */
+
+/* ESR_ELx.EC (D17.2.37) */
+enum a64_ec {
+	A64_EC_UNKNOWN = 0x00,
+	A64_EC_WFX = 0x01,
+	A64_EC_FP_ACCESS = 0x07,
+	A64_EC_ILLEGAL_STATE = 0x0e,
+	A64_EC_SVC = 0x15,
+	A64_EC_SYSREG = 0x18,
+	A64_EC_IABT_LOWER = 0x20,
+	A64_EC_IABT_SAME = 0x21,
+	A64_EC_PC_ALIGN = 0x22,
+	A64_EC_DABT_LOWER = 0x24,
+	A64_EC_DABT_SAME = 0x25,
+	A64_EC_SP_ALIGN = 0x26,
+	A64_EC_STEP_LOWER = 0x32,
+	A64_EC_STEP_SAME = 0x33,
+	A64_EC_BRK = 0x3c,
+};
+
+/* Vectors, from the offset for "current EL, SP0" (D1.3.1.5). */
+enum a64_vector { A64_VEC_SYNC = 0x000, A64_VEC_IRQ = 0x080, A64_VEC_FIQ = 0x100 };
+
+/* Take an exception to EL1 with this return address: state is changed, execution goes on at c->pc.
+ */
+void a64_take(struct a64_cpu *c, enum a64_vector vector, uint64_t return_pc);
+/* The instruction at c->cur takes a synchronous exception: never returns. */
+_Noreturn void a64_raise(struct a64_cpu *c, enum a64_ec ec, uint32_t iss);
+/* The same with a return address of the caller's choice (fetch faults, SVC). */
+_Noreturn void a64_raise_at(struct a64_cpu *c, enum a64_ec ec, uint32_t iss, uint64_t pc);
 /* The instruction is UNDEFINED in this state. */
 _Noreturn void a64_undefined(struct a64_cpu *c);
+/* Exception return; c->pc is the target. */
+void a64_eret(struct a64_cpu *c);
+/* Interrupts that can be taken now? Takes one. */
+bool a64_take_interrupt(struct a64_cpu *c);
+/* PSTATE or irq_lines changed: look up soon if an interrupt can be taken. */
+void a64_check_interrupts(struct a64_cpu *c);
+
+/* SPSR format (C5.2.18) of PSTATE, and back (legal values only). */
+uint64_t a64_pstate(const struct a64_cpu *c);
+void a64_set_pstate(struct a64_cpu *c, uint64_t spsr);
+/* After EL, SP selection or a control register changed: bring what is derived up to date. */
+void a64_state_changed(struct a64_cpu *c);
+
+/* The virtual address of an op of the page being executed. */
+static inline uint64_t a64_op_va(const struct a64_cpu *c, const struct op *op)
+{
+	return c->page_va + (uint64_t)(op - c->page) * 4;
+}
+
+/* ---- memory (mmu.c) ---- */
 
 /*
  * Data accesses at the current exception level, little-endian, any alignment. They return, or the
@@ -102,13 +224,12 @@ uint8_t a64_ld8(struct a64_cpu *c, uint64_t va);
 uint16_t a64_ld16(struct a64_cpu *c, uint64_t va);
 uint32_t a64_ld32(struct a64_cpu *c, uint64_t va);
 uint64_t a64_ld64(struct a64_cpu *c, uint64_t va);
-/* len from 1 to 64: all bytes are readable (writable), or the instruction faults before any is
- * touched. */
-void a64_ld(struct a64_cpu *c, uint64_t va, void *dst, unsigned len);
 void a64_st8(struct a64_cpu *c, uint64_t va, uint8_t v);
 void a64_st16(struct a64_cpu *c, uint64_t va, uint16_t v);
 void a64_st32(struct a64_cpu *c, uint64_t va, uint32_t v);
 void a64_st64(struct a64_cpu *c, uint64_t va, uint64_t v);
+/* len from 1 to 64: all bytes can be read (written), or the instruction faults before any is. */
+void a64_ld(struct a64_cpu *c, uint64_t va, void *dst, unsigned len);
 void a64_st(struct a64_cpu *c, uint64_t va, const void *src, unsigned len);
 
 #endif

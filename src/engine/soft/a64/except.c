@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * AArch64 exceptions: entry, return, and which interrupts can be taken (DDI0487 D1.3, D1.4).
+ */
+#include "engine/soft/a64/cpu.h"
+#include "engine/soft/a64/mmu.h"
+
+enum {
+	SPSR_SS = 1 << 21,
+	SPSR_IL = 1 << 20,
+	SPSR_PAN = 1 << 22,
+	SPSR_DAIF = 0xf << 6,
+	DAIF_I = 1 << 7,
+	DAIF_F = 1 << 6,
+	SCTLR_SA = 1 << 3,
+	SCTLR_SA0 = 1 << 4,
+	SCTLR_SPAN = 1 << 23,
+};
+
+uint64_t a64_pstate(const struct a64_cpu *c)
+{
+	return (uint64_t)a64_nzcv(c) << 28 | (c->pan ? SPSR_PAN : 0) | (c->ss ? SPSR_SS : 0) |
+	       (c->il ? SPSR_IL : 0) | c->daif | (uint64_t)c->el << 2 | c->spsel;
+}
+
+static void select_sp(struct a64_cpu *c, unsigned el, unsigned spsel)
+{
+	unsigned was = c->el && c->spsel, now = el && spsel;
+	if (was != now) {
+		c->sys.sp_bank[was] = c->x[A64_SP];
+		c->x[A64_SP] = c->sys.sp_bank[now];
+	}
+	c->el = (uint8_t)el;
+	c->spsel = (uint8_t)spsel;
+}
+
+void a64_state_changed(struct a64_cpu *c)
+{
+	c->sp_mask = c->sys.sctlr_el1 & (c->el ? SCTLR_SA : SCTLR_SA0) ? 15 : 0;
+	/* CPACR_EL1.FPEN: 0 and 2 trap both levels, 1 traps EL0, 3 none (D17.2.30) */
+	unsigned fpen = (unsigned)bits(c->sys.cpacr_el1, 21, 20);
+	c->fp_trapped = !(fpen == 3 || (fpen == 1 && c->el == 1));
+	c->tlb = c->el ? &c->ctx[c->pan ? A64_CTX_EL1_PAN : A64_CTX_EL1]
+		       : &c->ctx[A64_CTX_EL0 + c->ctx_now];
+}
+
+void a64_set_pstate(struct a64_cpu *c, uint64_t spsr)
+{
+	a64_set_nzcv(c, (unsigned)bits(spsr, 31, 28));
+	c->pan = spsr & SPSR_PAN;
+	c->ss = spsr & SPSR_SS;
+	c->il = spsr & SPSR_IL;
+	c->daif = (uint32_t)spsr & SPSR_DAIF;
+	select_sp(c, (unsigned)bits(spsr, 3, 2) & 1, (unsigned)spsr & 1);
+	a64_state_changed(c);
+	a64_check_interrupts(c);
+}
+
+void a64_take(struct a64_cpu *c, enum a64_vector vector, uint64_t return_pc)
+{
+	c->sys.spsr_el1 = a64_pstate(c);
+	c->sys.elr_el1 = return_pc;
+	/* D1.3.1.5: from EL1 with SP_EL0, EL1 with SP_EL1, EL0 */
+	unsigned offset = c->el == 0 ? 0x400 : c->spsel ? 0x200 : 0x000;
+	c->pc = (c->sys.vbar_el1 & ~0x7ffULL) + offset + vector;
+	c->daif = SPSR_DAIF;
+	c->il = c->ss = false;
+	if (!(c->sys.sctlr_el1 & SCTLR_SPAN))
+		c->pan = true;
+	c->wfe_idle = 0;
+	select_sp(c, 1, 1);
+	a64_state_changed(c);
+}
+
+_Noreturn void a64_raise_at(struct a64_cpu *c, enum a64_ec ec, uint32_t iss, uint64_t pc)
+{
+	c->sys.esr_el1 = (uint64_t)ec << 26 | 1u << 25 | iss; /* IL: a 32-bit instruction */
+	a64_take(c, A64_VEC_SYNC, pc);
+	longjmp(c->unwind, 1);
+}
+
+_Noreturn void a64_raise(struct a64_cpu *c, enum a64_ec ec, uint32_t iss)
+{
+	a64_raise_at(c, ec, iss, a64_op_va(c, c->cur));
+}
+
+_Noreturn void a64_undefined(struct a64_cpu *c)
+{
+	a64_raise(c, A64_EC_UNKNOWN, 0);
+}
+
+void a64_eret(struct a64_cpu *c)
+{
+	uint64_t spsr = c->sys.spsr_el1;
+	c->pc = c->sys.elr_el1;
+	c->excl_valid = false;
+	atomic_store(&c->vcpu.events, 1); /* exception return sets the event register (D1.6.1) */
+	/*
+	 * Illegal return (D1.4.2): AArch32 state, EL2 or EL3, the reserved bit, or EL0 with SP_ELx.
+	 * NZCV and the masks come from SPSR, the level stays, and the next instruction faults.
+	 */
+	unsigned m = (unsigned)bits(spsr, 4, 0);
+	if (m != 0 && m != 4 && m != 5) {
+		spsr = (spsr & ~0x1fULL) | (uint64_t)c->el << 2 | c->spsel | SPSR_IL;
+	}
+	a64_set_pstate(c, spsr);
+	/* TBI: the tag of the target is dropped where the level's regime ignores it (D4.1.1) */
+	unsigned upper = bit(c->pc, 55);
+	if (bit(c->sys.tcr_el1, upper ? 38 : 37))
+		c->pc = (uint64_t)sign_extend(c->pc, 56);
+}
+
+static unsigned takable(const struct a64_cpu *c)
+{
+	unsigned lines = atomic_load(&c->vcpu.irq_lines);
+	if (c->daif & DAIF_I)
+		lines &= ~(1u << VCPU_IRQ);
+	if (c->daif & DAIF_F)
+		lines &= ~(1u << VCPU_FIQ);
+	return lines;
+}
+
+bool a64_take_interrupt(struct a64_cpu *c)
+{
+	unsigned lines = takable(c);
+	if (!lines)
+		return false;
+	a64_take(c, lines & 1u << VCPU_FIQ ? A64_VEC_FIQ : A64_VEC_IRQ, c->pc);
+	return true;
+}
+
+void a64_check_interrupts(struct a64_cpu *c)
+{
+	if (takable(c))
+		atomic_store_explicit(&c->vcpu.attention, 1, memory_order_relaxed);
+}

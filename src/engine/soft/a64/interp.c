@@ -1,0 +1,1243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The AArch64 interpreter: decoding into ops, the handlers that run most, and the run loop.
+ *
+ * A handler does its instruction and goes to the next op's handler itself (a tail call where the
+ * compiler makes one, else a return to the loop in run_ops). It returns NULL when the run loop must
+ * look: after c->pc was set, on attention, or before sleeping. `table` is the handler table in
+ * force: single-stepping passes one in which every handler stops.
+ *
+ * Every line of the instruction tables has a handler that calls its executor with the instruction
+ * word. The short forms below exist beside them only for speed; translate() chooses.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "engine/soft/a64/alu.h"
+#include "engine/soft/a64/exec.h"
+#include "engine/soft/a64/mmu.h"
+#include "engine/soft/a64/sysreg.h"
+#include "host/file.h"
+
+typedef const struct op *handler(struct a64_cpu *c, const struct op *op, const void *table);
+
+/* Sanitizers keep frames alive, and unoptimised code does not make tail calls: use the loop there.
+ */
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define TAIL_CALLS 1
+#else
+#define TAIL_CALLS 0
+#endif
+
+#define HANDLER(name) \
+	static const struct op *op_##name(struct a64_cpu *c, const struct op *op, const void *table)
+#define UNUSED (void)c, (void)op, (void)table
+
+/* Go on at another op, or at the next one. */
+#if TAIL_CALLS
+#define GO(o)                                                                \
+	do {                                                                 \
+		const struct op *o_ = (o);                                   \
+		return ((handler *const *)table)[o_->handler](c, o_, table); \
+	} while (0)
+#else
+#define GO(o)                \
+	do {                 \
+		(void)table; \
+		return (o);  \
+	} while (0)
+#endif
+#define NEXT GO(op + 1)
+
+#define RD c->x[op->rd]
+#define RN c->x[op->rn]
+#define RM c->x[op->rm]
+
+static inline bool attention(const struct a64_cpu *c)
+{
+	return unlikely(atomic_load_explicit(&c->vcpu.attention, memory_order_relaxed));
+}
+
+/* A taken branch inside the page, `o` being the target. */
+#define BRANCH_TO(o)                              \
+	do {                                      \
+		const struct op *t_ = (o);        \
+		if (attention(c)) {               \
+			c->pc = a64_op_va(c, t_); \
+			return NULL;              \
+		}                                 \
+		GO(t_);                           \
+	} while (0)
+
+/* A branch to anywhere. A misaligned target matches no entry and faults in the run loop. */
+#define JUMP(to)                                                                       \
+	do {                                                                           \
+		uint64_t va_ = (to);                                                   \
+		const struct tlb_xentry *x_ = tlb_x(c->tlb, va_);                      \
+		if (unlikely(x_->va != (va_ & (TLB_PAGE_MASK | 3))) || attention(c)) { \
+			c->pc = va_;                                                   \
+			return NULL;                                                   \
+		}                                                                      \
+		c->page_va = x_->va;                                                   \
+		c->page = x_->page->ops;                                               \
+		GO(&c->page[(va_ >> 2) % CODE_PAGE_OPS]);                              \
+	} while (0)
+
+static bool translate(struct op *op, uint32_t w, unsigned index);
+
+/* ---- what is not an instruction ---- */
+
+HANDLER(decode)
+{
+	/* ops are only const to those who run them */
+	struct code_page *page = container_of(c->page, struct code_page, ops[0]);
+	unsigned index = (unsigned)(op - c->page);
+	uint32_t w = (uint32_t)a64_host_load(page->host + index * 4, 4);
+	c->cur = op;
+	translate(&page->ops[index], w, index);
+	GO(op);
+}
+
+HANDLER(page_end)
+{
+	UNUSED;
+	JUMP(c->page_va + GMEM_PAGE_SIZE);
+}
+
+HANDLER(unallocated)
+{
+	UNUSED;
+	c->cur = op;
+	a64_undefined(c);
+}
+
+/* In the table used for stepping, every handler is this one. */
+HANDLER(stop)
+{
+	UNUSED;
+	c->pc = a64_op_va(c, op);
+	return NULL;
+}
+
+/* ---- every instruction, by its executor ---- */
+
+static _Noreturn void fp_trap(struct a64_cpu *c)
+{
+	/* ISS: CV and COND as for an unconditional instruction */
+	a64_raise(c, A64_EC_FP_ACCESS, 1u << 24 | 0xeu << 20);
+}
+
+#define X(name, attributes)                                                \
+	HANDLER(insn_##name)                                               \
+	{                                                                  \
+		c->cur = op;                                               \
+		if (((attributes)&a64_ATTR_fp) && unlikely(c->fp_trapped)) \
+			fp_trap(c);                                        \
+		if ((attributes)&a64_ATTR_end) {                           \
+			c->pc = a64_op_va(c, op) + 4;                      \
+			a64_exec_##name(c, op->word);                      \
+			if (c->wait || c->leave)                           \
+				return NULL;                               \
+			JUMP(c->pc);                                       \
+		}                                                          \
+		a64_exec_##name(c, op->word);                              \
+		NEXT;                                                      \
+	}
+a64_INSNS(X)
+#undef X
+
+	/* ---- short forms: moves and arithmetic ---- */
+
+	HANDLER(mov_imm) /* rd = imm, sign-extended */
+{
+	RD = (uint64_t)(int64_t)op->imm;
+	NEXT;
+}
+
+HANDLER(movz) /* rd = rm:ra as 16 bits << rn */
+{
+	RD = (uint64_t)(uint16_t)op->simm << op->rn;
+	NEXT;
+}
+
+HANDLER(movk)
+{
+	RD = (RD & ~(0xffffULL << op->rn)) | (uint64_t)(uint16_t)op->simm << op->rn;
+	NEXT;
+}
+
+HANDLER(adr) /* imm counts from the page's start */
+{
+	RD = c->page_va + (uint64_t)(int64_t)op->imm;
+	NEXT;
+}
+
+HANDLER(adrp)
+{
+	RD = c->page_va + ((uint64_t)(int64_t)op->imm << 12);
+	NEXT;
+}
+
+HANDLER(mov64)
+{
+	RD = RM;
+	NEXT;
+}
+
+HANDLER(mov32)
+{
+	RD = (uint32_t)RM;
+	NEXT;
+}
+
+/* rd = rn op (constant or rm), 64 and 32 bits */
+#define BINARY(name, expr)                                   \
+	HANDLER(name##64)                                    \
+	{                                                    \
+		uint64_t a = RN, b = RM;                     \
+		RD = (expr);                                 \
+		NEXT;                                        \
+	}                                                    \
+	HANDLER(name##32)                                    \
+	{                                                    \
+		uint32_t a = (uint32_t)RN, b = (uint32_t)RM; \
+		RD = (uint32_t)(expr);                       \
+		NEXT;                                        \
+	}
+BINARY(add, a + b)
+BINARY(sub, a - b)
+BINARY(and, a &b)
+BINARY(orr, a | b)
+BINARY(eor, a ^ b)
+BINARY(bic, a & ~b)
+BINARY(mul, a *b)
+
+#define BINARY_IMM(name, expr)                           \
+	HANDLER(name##64)                                \
+	{                                                \
+		uint64_t a = RN, b = op->word;           \
+		RD = (expr);                             \
+		NEXT;                                    \
+	}                                                \
+	HANDLER(name##32)                                \
+	{                                                \
+		uint32_t a = (uint32_t)RN, b = op->word; \
+		RD = (uint32_t)(expr);                   \
+		NEXT;                                    \
+	}
+BINARY_IMM(add_imm, a + b)
+BINARY_IMM(sub_imm, a - b)
+BINARY_IMM(lsl_imm, a << b)
+BINARY_IMM(lsr_imm, a >> b)
+HANDLER(asr_imm64)
+{
+	RD = (uint64_t)((int64_t)RN >> op->word);
+	NEXT;
+}
+HANDLER(asr_imm32)
+{
+	RD = (uint32_t)((int32_t)RN >> op->word);
+	NEXT;
+}
+
+/* rd = rn op (rm << ra) */
+#define BINARY_LSL(name, expr)                                         \
+	HANDLER(name##64)                                              \
+	{                                                              \
+		uint64_t a = RN, b = RM << op->ra;                     \
+		RD = (expr);                                           \
+		NEXT;                                                  \
+	}                                                              \
+	HANDLER(name##32)                                              \
+	{                                                              \
+		uint32_t a = (uint32_t)RN, b = (uint32_t)RM << op->ra; \
+		RD = (uint32_t)(expr);                                 \
+		NEXT;                                                  \
+	}
+BINARY_LSL(add_lsl, a + b)
+BINARY_LSL(sub_lsl, a - b)
+BINARY_LSL(and_lsl, a &b)
+BINARY_LSL(orr_lsl, a | b)
+BINARY_LSL(eor_lsl, a ^ b)
+
+/* Logical immediates: the mask by its 13-bit encoding, N:immr:imms */
+static uint64_t mask_of(const struct op *op)
+{
+	return a64_bitmask(op->word >> 12, op->word >> 6 & 63, op->word & 63);
+}
+/* Masks that 32 bits can say, which is most of them, are in the op itself, sign-extended. */
+#define LOGICAL(name, expr)                                      \
+	HANDLER(name##_imm)                                      \
+	{                                                        \
+		uint64_t a = RN, b = (uint64_t)(int64_t)op->imm; \
+		RD = (expr);                                     \
+		NEXT;                                            \
+	}                                                        \
+	HANDLER(name##_imm32)                                    \
+	{                                                        \
+		uint32_t a = (uint32_t)RN, b = op->word;         \
+		RD = (uint32_t)(expr);                           \
+		NEXT;                                            \
+	}
+LOGICAL(and, a &b)
+LOGICAL(orr, a | b)
+LOGICAL(eor, a ^ b)
+HANDLER(and_mask)
+{
+	RD = RN & mask_of(op);
+	NEXT;
+}
+HANDLER(orr_mask)
+{
+	RD = RN | mask_of(op);
+	NEXT;
+}
+
+static inline void logic_flags64(struct a64_cpu *c, uint64_t r)
+{
+	c->nf = c->zf = r;
+	c->cf = c->vf = 0;
+}
+static inline void logic_flags32(struct a64_cpu *c, uint32_t r)
+{
+	c->nf = (uint64_t)r << 32;
+	c->zf = r;
+	c->cf = c->vf = 0;
+}
+HANDLER(ands64)
+{
+	uint64_t r = RN & RM;
+	logic_flags64(c, r);
+	RD = r;
+	NEXT;
+}
+HANDLER(ands32)
+{
+	uint32_t r = (uint32_t)(RN & RM);
+	logic_flags32(c, r);
+	RD = r;
+	NEXT;
+}
+HANDLER(ands_imm)
+{
+	uint64_t r = RN & (uint64_t)(int64_t)op->imm;
+	logic_flags64(c, r);
+	RD = r;
+	NEXT;
+}
+HANDLER(ands_imm32)
+{
+	uint32_t r = (uint32_t)RN & op->word;
+	logic_flags32(c, r);
+	RD = r;
+	NEXT;
+}
+
+/* With flags */
+HANDLER(subs64)
+{
+	RD = a64_subs64(c, RN, RM);
+	NEXT;
+}
+HANDLER(subs32)
+{
+	RD = a64_subs32(c, (uint32_t)RN, (uint32_t)RM);
+	NEXT;
+}
+HANDLER(subs_imm64)
+{
+	RD = a64_subs64(c, RN, op->word);
+	NEXT;
+}
+HANDLER(subs_imm32)
+{
+	RD = a64_subs32(c, (uint32_t)RN, op->word);
+	NEXT;
+}
+HANDLER(adds64)
+{
+	RD = a64_add_carry(c, true, true, RN, RM, 0);
+	NEXT;
+}
+HANDLER(adds32)
+{
+	RD = a64_add_carry(c, false, true, RN, RM, 0);
+	NEXT;
+}
+HANDLER(adds_imm64)
+{
+	RD = a64_add_carry(c, true, true, RN, op->word, 0);
+	NEXT;
+}
+HANDLER(adds_imm32)
+{
+	RD = a64_add_carry(c, false, true, RN, op->word, 0);
+	NEXT;
+}
+
+/* Bit fields: rd = extract ra bits of rn at rm */
+HANDLER(ubfx)
+{
+	RD = RN >> op->rm & mask_low(op->ra);
+	NEXT;
+}
+HANDLER(sbfx64)
+{
+	RD = (uint64_t)sign_extend(RN >> op->rm, op->ra);
+	NEXT;
+}
+HANDLER(sbfx32)
+{
+	RD = (uint32_t)sign_extend(RN >> op->rm, op->ra);
+	NEXT;
+}
+HANDLER(ubfiz) /* 64 bits, or 32 when the field fits: rd = ra bits of rn << rm */
+{
+	RD = (RN & mask_low(op->ra)) << op->rm;
+	NEXT;
+}
+HANDLER(uxtb)
+{
+	RD = (uint8_t)RN;
+	NEXT;
+}
+HANDLER(uxth)
+{
+	RD = (uint16_t)RN;
+	NEXT;
+}
+HANDLER(sxtw)
+{
+	RD = (uint64_t)(int64_t)(int32_t)RN;
+	NEXT;
+}
+
+/* Variable shifts */
+HANDLER(lslv64)
+{
+	RD = RN << (RM & 63);
+	NEXT;
+}
+HANDLER(lslv32)
+{
+	RD = (uint32_t)RN << (RM & 31);
+	NEXT;
+}
+HANDLER(lsrv64)
+{
+	RD = RN >> (RM & 63);
+	NEXT;
+}
+HANDLER(lsrv32)
+{
+	RD = (uint32_t)RN >> (RM & 31);
+	NEXT;
+}
+
+/* rd = ra + rn * rm */
+HANDLER(madd64)
+{
+	RD = c->x[op->ra] + RN * RM;
+	NEXT;
+}
+HANDLER(madd32)
+{
+	RD = (uint32_t)(c->x[op->ra] + RN * RM);
+	NEXT;
+}
+
+/* Selects; ra is the condition */
+#define SELECT(name, other)                                               \
+	HANDLER(name##64)                                                 \
+	{                                                                 \
+		uint64_t n = RN, m = RM;                                  \
+		RD = a64_cond_holds(c, op->ra) ? n : (other);             \
+		NEXT;                                                     \
+	}                                                                 \
+	HANDLER(name##32)                                                 \
+	{                                                                 \
+		uint64_t n = RN, m = RM;                                  \
+		RD = (uint32_t)(a64_cond_holds(c, op->ra) ? n : (other)); \
+		NEXT;                                                     \
+	}
+SELECT(csel, m)
+SELECT(csinc, m + 1)
+
+/* ---- short forms: branches; imm is the distance in ops, or in bytes for the far ones ---- */
+
+HANDLER(b)
+{
+	BRANCH_TO(op + op->imm);
+}
+
+HANDLER(b_far)
+{
+	JUMP(a64_op_va(c, op) + (uint64_t)(int64_t)op->imm);
+}
+
+HANDLER(bl)
+{
+	c->x[30] = a64_op_va(c, op) + 4;
+	BRANCH_TO(op + op->imm);
+}
+
+HANDLER(bl_far)
+{
+	uint64_t va = a64_op_va(c, op);
+	c->x[30] = va + 4;
+	JUMP(va + (uint64_t)(int64_t)op->imm);
+}
+
+HANDLER(br)
+{
+	JUMP(RN);
+}
+
+HANDLER(blr)
+{
+	uint64_t target = RN;
+	c->x[30] = a64_op_va(c, op) + 4;
+	JUMP(target);
+}
+
+#define BRANCH_IF(name, taken)                   \
+	HANDLER(name)                            \
+	{                                        \
+		if (taken)                       \
+			BRANCH_TO(op + op->imm); \
+		NEXT;                            \
+	}
+BRANCH_IF(cbz64, RD == 0)
+BRANCH_IF(cbnz64, RD != 0)
+BRANCH_IF(cbz32, (uint32_t)RD == 0)
+BRANCH_IF(cbnz32, (uint32_t)RD != 0)
+BRANCH_IF(tbz, !(RD >> op->rn & 1))
+BRANCH_IF(tbnz, RD >> op->rn & 1)
+BRANCH_IF(b_eq, a64_cond_holds(c, 0))
+BRANCH_IF(b_ne, a64_cond_holds(c, 1))
+BRANCH_IF(b_cs, a64_cond_holds(c, 2))
+BRANCH_IF(b_cc, a64_cond_holds(c, 3))
+BRANCH_IF(b_mi, a64_cond_holds(c, 4))
+BRANCH_IF(b_pl, a64_cond_holds(c, 5))
+BRANCH_IF(b_vs, a64_cond_holds(c, 6))
+BRANCH_IF(b_vc, a64_cond_holds(c, 7))
+BRANCH_IF(b_hi, a64_cond_holds(c, 8))
+BRANCH_IF(b_ls, a64_cond_holds(c, 9))
+BRANCH_IF(b_ge, a64_cond_holds(c, 10))
+BRANCH_IF(b_lt, a64_cond_holds(c, 11))
+BRANCH_IF(b_gt, a64_cond_holds(c, 12))
+BRANCH_IF(b_le, a64_cond_holds(c, 13))
+
+/* ---- short forms: loads and stores ---- */
+
+/* The base; SP alignment is checked where SCTLR_EL1 says so. */
+static inline uint64_t base(struct a64_cpu *c, const struct op *op)
+{
+	uint64_t b = RN;
+	c->cur = op;
+	if (op->rn == A64_SP && unlikely(b & c->sp_mask))
+		a64_raise(c, A64_EC_SP_ALIGN, 0);
+	return b;
+}
+
+#define LOAD(name, size, type)                                                          \
+	HANDLER(name) /* rn + imm */                                                    \
+	{                                                                               \
+		uint64_t va = base(c, op) + (uint64_t)(int64_t)op->imm;                 \
+		RD = (type)a64_load(c, va, size);                                       \
+		NEXT;                                                                   \
+	}                                                                               \
+	HANDLER(name##_reg) /* rn + (rm << ra) */                                       \
+	{                                                                               \
+		uint64_t va = base(c, op) + (RM << op->ra);                             \
+		RD = (type)a64_load(c, va, size);                                       \
+		NEXT;                                                                   \
+	}                                                                               \
+	HANDLER(name##_uxtw)                                                            \
+	{                                                                               \
+		uint64_t va = base(c, op) + ((uint64_t)(uint32_t)RM << op->ra);         \
+		RD = (type)a64_load(c, va, size);                                       \
+		NEXT;                                                                   \
+	}                                                                               \
+	HANDLER(name##_sxtw)                                                            \
+	{                                                                               \
+		uint64_t va = base(c, op) + ((uint64_t)(int64_t)(int32_t)RM << op->ra); \
+		RD = (type)a64_load(c, va, size);                                       \
+		NEXT;                                                                   \
+	}
+#define LOAD_WB(name, size)                                                                        \
+	HANDLER(name##_post) /* rn, then rn += imm */                                              \
+	{                                                                                          \
+		uint64_t va = base(c, op), v = a64_load(c, va, size);                              \
+		RN = va + (uint64_t)(int64_t)op->imm;                                              \
+		RD = v;                                                                            \
+		NEXT;                                                                              \
+	}                                                                                          \
+	HANDLER(name##_pre)                                                                        \
+	{                                                                                          \
+		uint64_t va = base(c, op) + (uint64_t)(int64_t)op->imm, v = a64_load(c, va, size); \
+		RN = va;                                                                           \
+		RD = v;                                                                            \
+		NEXT;                                                                              \
+	}
+LOAD(ldr8, 1, uint8_t)
+LOAD(ldr16, 2, uint16_t)
+LOAD(ldr32, 4, uint32_t)
+LOAD(ldr64, 8, uint64_t)
+LOAD_WB(ldr8, 1)
+LOAD_WB(ldr32, 4)
+LOAD_WB(ldr64, 8)
+#define SLOAD(name, size, type, cast)                                   \
+	HANDLER(name)                                                   \
+	{                                                               \
+		uint64_t va = base(c, op) + (uint64_t)(int64_t)op->imm; \
+		RD = (uint64_t)(cast)(type)a64_load(c, va, size);       \
+		NEXT;                                                   \
+	}
+SLOAD(ldrs8_64, 1, int8_t, int64_t)
+SLOAD(ldrs16_64, 2, int16_t, int64_t)
+SLOAD(ldrs32_64, 4, int32_t, int64_t)
+SLOAD(ldrs8_32, 1, int8_t, uint32_t)
+SLOAD(ldrs16_32, 2, int16_t, uint32_t)
+
+#define STORE(name, size)                                               \
+	HANDLER(name)                                                   \
+	{                                                               \
+		uint64_t va = base(c, op) + (uint64_t)(int64_t)op->imm; \
+		a64_store(c, va, size, RD);                             \
+		NEXT;                                                   \
+	}                                                               \
+	HANDLER(name##_reg)                                             \
+	{                                                               \
+		uint64_t va = base(c, op) + (RM << op->ra);             \
+		a64_store(c, va, size, RD);                             \
+		NEXT;                                                   \
+	}                                                               \
+	HANDLER(name##_post)                                            \
+	{                                                               \
+		uint64_t va = base(c, op);                              \
+		a64_store(c, va, size, RD);                             \
+		RN = va + (uint64_t)(int64_t)op->imm;                   \
+		NEXT;                                                   \
+	}                                                               \
+	HANDLER(name##_pre)                                             \
+	{                                                               \
+		uint64_t va = base(c, op) + (uint64_t)(int64_t)op->imm; \
+		a64_store(c, va, size, RD);                             \
+		RN = va;                                                \
+		NEXT;                                                   \
+	}
+STORE(str8, 1)
+STORE(str16, 2)
+STORE(str32, 4)
+STORE(str64, 8)
+
+/* Pairs of 64 bits: simm is the offset in bytes, rm the second register */
+struct two {
+	uint64_t a, b;
+};
+static struct two load_pair_slow(struct a64_cpu *c, uint64_t va)
+{
+	uint64_t both[2];
+	a64_ld(c, va, both, 16);
+	return (struct two){ both[0], both[1] };
+}
+static void store_pair_slow(struct a64_cpu *c, uint64_t va, uint64_t a, uint64_t b)
+{
+	uint64_t both[2] = { a, b };
+	a64_st(c, va, both, 16);
+}
+static inline struct two load_pair(struct a64_cpu *c, uint64_t va)
+{
+	const struct tlb_entry *e = tlb_d(c->tlb, va);
+	if (likely(((va + 15) & TLB_PAGE_MASK) == e->r)) {
+		const char *p = (const char *)(uintptr_t)(va + e->addend);
+		return (struct two){ a64_host_load(p, 8), a64_host_load(p + 8, 8) };
+	}
+	return load_pair_slow(c, va);
+}
+static inline void store_pair(struct a64_cpu *c, uint64_t va, uint64_t a, uint64_t b)
+{
+	const struct tlb_entry *e = tlb_d(c->tlb, va);
+	if (likely(((va + 15) & TLB_PAGE_MASK) == e->w)) {
+		char *p = (char *)(uintptr_t)(va + e->addend);
+		a64_host_store(p, 8, a);
+		a64_host_store(p + 8, 8, b);
+	} else {
+		store_pair_slow(c, va, a, b);
+	}
+}
+#define PAIR(mode, address, writeback)                                           \
+	HANDLER(ldp##mode)                                                       \
+	{                                                                        \
+		uint64_t b = base(c, op), off = b + (uint64_t)(int64_t)op->simm; \
+		(void)off;                                                       \
+		struct two v = load_pair(c, address);                            \
+		writeback;                                                       \
+		RD = v.a;                                                        \
+		RM = v.b;                                                        \
+		NEXT;                                                            \
+	}                                                                        \
+	HANDLER(stp##mode)                                                       \
+	{                                                                        \
+		uint64_t b = base(c, op), off = b + (uint64_t)(int64_t)op->simm; \
+		(void)off;                                                       \
+		store_pair(c, address, RD, RM);                                  \
+		writeback;                                                       \
+		NEXT;                                                            \
+	}
+PAIR(, off, (void)0)
+PAIR(_pre, off, RN = off)
+PAIR(_post, b, RN = off)
+
+HANDLER(ldr64_lit) /* imm counts from the page's start */
+{
+	c->cur = op;
+	RD = a64_load(c, c->page_va + (uint64_t)(int64_t)op->imm, 8);
+	NEXT;
+}
+
+/* ---- the table of handlers ---- */
+
+#define SHORT_FORMS(X)                                                                                                                                                                                                                                                                                                                                                                                                                          \
+	X(mov_imm)                                                                                                                                                                                                                                                                                                                                                                                                                              \
+	X(movz)                                                                                                                                                                                                                                                                                                                                                                                                                                 \
+	X(movk)                                                                                                                                                                                                                                                                                                                                                                                                                                 \
+	X(adr) X(adrp) X(mov64) X(mov32) X(add64) X(add32) X(sub64) X(sub32) X(and64) X(and32) X(                                                                                                                                                                                                                                                                                                                                               \
+		orr64) X(orr32) X(eor64) X(eor32) X(bic64) X(bic32) X(mul64) X(mul32) X(add_imm64) X(add_imm32)                                                                                                                                                                                                                                                                                                                                 \
+		X(sub_imm64) X(sub_imm32) X(lsl_imm64) X(lsl_imm32) X(lsr_imm64) X(lsr_imm32) X(                                                                                                                                                                                                                                                                                                                                                \
+			asr_imm64) X(asr_imm32) X(add_lsl64) X(add_lsl32) X(sub_lsl64) X(sub_lsl32) X(and_lsl64)                                                                                                                                                                                                                                                                                                                                \
+			X(and_lsl32) X(orr_lsl64) X(orr_lsl32) X(eor_lsl64) X(eor_lsl32) X(and_imm) X(                                                                                                                                                                                                                                                                                                                                          \
+				and_imm32) X(orr_imm) X(orr_imm32) X(eor_imm) X(eor_imm32) X(and_mask)                                                                                                                                                                                                                                                                                                                                          \
+				X(orr_mask) X(ands64) X(ands32) X(ands_imm) X(ands_imm32) X(subs64) X(                                                                                                                                                                                                                                                                                                                                          \
+					subs32) X(subs_imm64) X(subs_imm32) X(adds64) X(adds32) X(adds_imm64)                                                                                                                                                                                                                                                                                                                                   \
+					X(adds_imm32) X(ubfx) X(sbfx64) X(sbfx32) X(ubfiz) X(uxtb) X(                                                                                                                                                                                                                                                                                                                                           \
+						uxth) X(sxtw) X(lslv64) X(lslv32) X(lsrv64) X(lsrv32)                                                                                                                                                                                                                                                                                                                                           \
+						X(madd64) X(madd32) X(csel64) X(csel32) X(csinc64) X(                                                                                                                                                                                                                                                                                                                                           \
+							csinc32) X(b) X(b_far) X(bl) X(bl_far) X(br)                                                                                                                                                                                                                                                                                                                                            \
+							X(blr) X(cbz64) X(cbnz64) X(cbz32) X(cbnz32) X(                                                                                                                                                                                                                                                                                                                                         \
+								tbz) X(tbnz) X(b_eq) X(b_ne) X(b_cs)                                                                                                                                                                                                                                                                                                                                            \
+								X(b_cc) X(b_mi) X(b_pl) X(b_vs) X(                                                                                                                                                                                                                                                                                                                                              \
+									b_vc) X(b_hi) X(b_ls) X(b_ge)                                                                                                                                                                                                                                                                                                                                           \
+									X(b_lt) X(b_gt) X(b_le) X(ldr8) X(                                                                                                                                                                                                                                                                                                                                      \
+										ldr8_reg) X(ldr8_uxtw) X(ldr8_sxtw)                                                                                                                                                                                                                                                                                                                             \
+										X(ldr8_post) X(ldr8_pre) X(                                                                                                                                                                                                                                                                                                                                     \
+											ldr16) X(ldr16_reg) X(ldr16_uxtw)                                                                                                                                                                                                                                                                                                                       \
+											X(ldr16_sxtw) X(ldr32) X(                                                                                                                                                                                                                                                                                                                               \
+												ldr32_reg) X(ldr32_uxtw)                                                                                                                                                                                                                                                                                                                        \
+												X(ldr32_sxtw) X(ldr32_post) X(ldr32_pre) X(ldr64) X(ldr64_reg) X(ldr64_uxtw) X(ldr64_sxtw) X(ldr64_post) X(ldr64_pre) X(ldrs8_64) X(ldrs16_64) X(ldrs32_64) X(ldrs8_32) X(ldrs16_32) X(str8) X(str8_reg) X(str8_post) X(str8_pre) X(str16) X(str16_reg) X(str16_post) X(str16_pre) X(str32) X(str32_reg) X(str32_post) X(str32_pre) X(str64) X( \
+													str64_reg) X(str64_post) X(str64_pre)                                                                                                                                                                                                                                                                                                   \
+													X(ldp) X(stp) X(                                                                                                                                                                                                                                                                                                                        \
+														ldp_pre) X(stp_pre)                                                                                                                                                                                                                                                                                                             \
+														X(ldp_post) X(                                                                                                                                                                                                                                                                                                                  \
+															stp_post)                                                                                                                                                                                                                                                                                                               \
+															X(ldr64_lit)
+
+enum {
+	OP_decode, /* a zeroed op */
+	OP_page_end,
+	OP_unallocated,
+#define X(name) OP_##name,
+	SHORT_FORMS(X)
+#undef X
+		OP_insn, /* + enum a64_insn */
+	N_HANDLERS = OP_insn + a64_N_INSNS
+};
+
+static handler *const handlers[N_HANDLERS] = { [OP_decode] = op_decode,
+					       [OP_page_end] = op_page_end,
+					       [OP_unallocated] = op_unallocated,
+#define X(name) [OP_##name] = op_##name,
+					       SHORT_FORMS(X)
+#undef X
+						       [OP_insn + a64_NONE] = op_unallocated,
+#define X(name, attributes) [OP_insn + a64_##name] = op_insn_##name,
+					       a64_INSNS(X)
+#undef X
+};
+
+static handler *const stopping[N_HANDLERS] = { [0 ... N_HANDLERS - 1] = op_stop };
+
+/* ---- decoding ---- */
+
+#define F(name, field) a64_##name##_##field(w)
+
+/* Register slots by role: source, destination, and where 31 is SP. */
+static uint8_t src(uint32_t r)
+{
+	return (uint8_t)r;
+}
+static uint8_t dst(uint32_t r)
+{
+	return r == 31 ? A64_SINK : (uint8_t)r;
+}
+static uint8_t sp(uint32_t r)
+{
+	return r == 31 ? A64_SP : (uint8_t)r;
+}
+
+static bool set(struct op *op, unsigned h, uint8_t rd, uint8_t rn, int32_t imm)
+{
+	*op = (struct op){ .handler = (uint16_t)h, .rd = rd, .rn = rn, .imm = imm };
+	return true;
+}
+
+static bool set3(struct op *op, unsigned h, uint8_t rd, uint8_t rn, uint8_t rm, uint8_t ra,
+		 int16_t simm)
+{
+	*op = (struct op){
+		.handler = (uint16_t)h, .rd = rd, .rn = rn, .rm = rm, .ra = ra, .simm = simm
+	};
+	return true;
+}
+
+/* The 32-bit handler of a pair follows the 64-bit one. */
+static unsigned sized(unsigned h64, bool sf)
+{
+	return h64 + !sf;
+}
+
+static bool logical_imm(struct op *op, unsigned h, unsigned h_mask, bool sf, uint8_t rd, uint32_t w)
+{
+	uint64_t m = a64_bitmask(F(AND_imm, N), F(AND_imm, immr), F(AND_imm, imms));
+	uint8_t rn = src(F(AND_imm, Rn));
+	if (!sf)
+		return set(op, h + 1, rd, rn, (int32_t)(uint32_t)m);
+	if ((uint64_t)(int64_t)(int32_t)m == m)
+		return set(op, h, rd, rn, (int32_t)m);
+	return h_mask && set(op, h_mask, rd, rn, (int32_t)(w >> 10 & 0x1fff));
+}
+
+/* A branch inside the page, `distance` in instructions. */
+static bool near(unsigned index, int64_t distance)
+{
+	int64_t to = (int64_t)index + distance;
+	return to >= 0 && to < CODE_PAGE_OPS;
+}
+
+static bool register_offset(struct op *op, unsigned h_reg, uint32_t w, uint8_t rt, bool has_ext)
+{
+	/* The fields are the same in all register-offset forms. */
+	unsigned option = F(LDR_reg, option);
+	uint8_t shift = F(LDR_reg, S) ? (uint8_t)F(LDR_reg, size) : 0;
+	unsigned h = h_reg;
+	if (option != 3) {
+		if (!has_ext || (option != 2 && option != 6))
+			return option == 7 && set3(op, h_reg, rt, sp(F(LDR_reg, Rn)),
+						   src(F(LDR_reg, Rm)), shift, 0);
+		h = option == 2 ? h_reg + 1 : h_reg + 2;
+	}
+	return set3(op, h, rt, sp(F(LDR_reg, Rn)), src(F(LDR_reg, Rm)), shift, 0);
+}
+
+/* A short form for this instruction, if there is one; `index` is its place in the page. */
+static bool short_form(struct op *op, enum a64_insn insn, uint32_t w, unsigned index)
+{
+	static const uint16_t ldr[] = { OP_ldr8, OP_ldr16, OP_ldr32, OP_ldr64 };
+	static const uint16_t str[] = { OP_str8, OP_str16, OP_str32, OP_str64 };
+	static const uint16_t ldr_post[] = { OP_ldr8_post, 0, OP_ldr32_post, OP_ldr64_post };
+	/* sign-extending loads by size, then to 64 or 32 bits */
+	static const uint16_t ldrs[][2] = { { OP_ldrs8_64, OP_ldrs8_32 },
+					    { OP_ldrs16_64, OP_ldrs16_32 },
+					    { OP_ldrs32_64, 0 } };
+	bool sf = w >> 31;
+	uint8_t rd = dst(w & 31), rn = src(w >> 5 & 31), rm = src(w >> 16 & 31);
+	int64_t d;
+
+	switch (insn) {
+	case a64_MOVZ:
+		return set3(op, OP_movz, rd, (uint8_t)(16 * F(MOVZ, hw)), 0, 0,
+			    (int16_t)F(MOVZ, imm16));
+	case a64_MOVN:
+		if (F(MOVN, hw) == 0 && sf)
+			return set(op, OP_mov_imm, rd, 0, ~(int32_t)F(MOVN, imm16));
+		return false;
+	case a64_MOVK:
+		/* the upper half is zero already for a 32-bit result of 32-bit moves, but need not
+		 * be */
+		return sf && set3(op, OP_movk, rd == A64_SINK ? A64_SINK : rd,
+				  (uint8_t)(16 * F(MOVK, hw)), 0, 0, (int16_t)F(MOVK, imm16));
+	case a64_ADR:
+		d = sign_extend(F(ADR, immhi) << 2 | F(ADR, immlo), 21) + index * 4;
+		return set(op, OP_adr, rd, 0, (int32_t)d);
+	case a64_ADRP:
+		d = sign_extend(F(ADRP, immhi) << 2 | F(ADRP, immlo), 21);
+		return set(op, OP_adrp, rd, 0, (int32_t)d);
+
+	case a64_ADD_imm:
+		return set(op, sized(OP_add_imm64, sf), sp(w & 31), sp(w >> 5 & 31),
+			   (int32_t)(F(ADD_imm, imm12) << (F(ADD_imm, sh) ? 12 : 0)));
+	case a64_SUB_imm:
+		return set(op, sized(OP_sub_imm64, sf), sp(w & 31), sp(w >> 5 & 31),
+			   (int32_t)(F(SUB_imm, imm12) << (F(SUB_imm, sh) ? 12 : 0)));
+	case a64_ADDS_imm:
+		return set(op, sized(OP_adds_imm64, sf), rd, sp(w >> 5 & 31),
+			   (int32_t)(F(ADDS_imm, imm12) << (F(ADDS_imm, sh) ? 12 : 0)));
+	case a64_SUBS_imm:
+		return set(op, sized(OP_subs_imm64, sf), rd, sp(w >> 5 & 31),
+			   (int32_t)(F(SUBS_imm, imm12) << (F(SUBS_imm, sh) ? 12 : 0)));
+	case a64_AND_imm: return logical_imm(op, OP_and_imm, OP_and_mask, sf, sp(w & 31), w);
+	case a64_ORR_imm: return logical_imm(op, OP_orr_imm, OP_orr_mask, sf, sp(w & 31), w);
+	case a64_EOR_imm: return logical_imm(op, OP_eor_imm, 0, sf, sp(w & 31), w);
+	case a64_ANDS_imm: return logical_imm(op, OP_ands_imm, 0, sf, rd, w);
+
+#define SHIFTED(name, plain, lsl)                                            \
+	case a64_##name:                                                     \
+		if (F(name, shift) != 0)                                     \
+			return false;                                        \
+		if (F(name, imm6) == 0)                                      \
+			return set3(op, sized(plain, sf), rd, rn, rm, 0, 0); \
+		return (lsl) && set3(op, sized(lsl, sf), rd, rn, rm, (uint8_t)F(name, imm6), 0);
+		SHIFTED(ADD_shift, OP_add64, OP_add_lsl64)
+		SHIFTED(SUB_shift, OP_sub64, OP_sub_lsl64)
+		SHIFTED(AND_shift, OP_and64, OP_and_lsl64)
+		SHIFTED(EOR_shift, OP_eor64, OP_eor_lsl64)
+		SHIFTED(BIC_shift, OP_bic64, 0)
+		SHIFTED(ADDS_shift, OP_adds64, 0)
+		SHIFTED(SUBS_shift, OP_subs64, 0)
+		SHIFTED(ANDS_shift, OP_ands64, 0)
+	case a64_ORR_shift:
+		if (F(ORR_shift, shift) != 0)
+			return false;
+		if (F(ORR_shift, imm6))
+			return set3(op, sized(OP_orr_lsl64, sf), rd, rn, rm,
+				    (uint8_t)F(ORR_shift, imm6), 0);
+		return set3(op, sized(rn == A64_ZR ? OP_mov64 : OP_orr64, sf), rd, rn, rm, 0, 0);
+
+	case a64_UBFM: {
+		unsigned immr = F(UBFM, immr), imms = F(UBFM, imms), top = sf ? 63 : 31;
+		if (imms == top)
+			return set(op, sized(OP_lsr_imm64, sf), rd, rn, (int32_t)immr);
+		if (imms + 1 == immr)
+			return set(op, sized(OP_lsl_imm64, sf), rd, rn, (int32_t)(top - imms));
+		if (immr == 0 && imms == 7)
+			return set(op, OP_uxtb, rd, rn, 0);
+		if (immr == 0 && imms == 15)
+			return set(op, OP_uxth, rd, rn, 0);
+		if (imms >= immr)
+			return set3(op, OP_ubfx, rd, rn, (uint8_t)immr, (uint8_t)(imms - immr + 1),
+				    0);
+		return set3(op, OP_ubfiz, rd, rn, (uint8_t)(top + 1 - immr), (uint8_t)(imms + 1),
+			    0);
+	}
+	case a64_SBFM: {
+		unsigned immr = F(SBFM, immr), imms = F(SBFM, imms), top = sf ? 63 : 31;
+		if (imms == top)
+			return set(op, sized(OP_asr_imm64, sf), rd, rn, (int32_t)immr);
+		if (sf && immr == 0 && imms == 31)
+			return set(op, OP_sxtw, rd, rn, 0);
+		if (imms >= immr)
+			return set3(op, sized(OP_sbfx64, sf), rd, rn, (uint8_t)immr,
+				    (uint8_t)(imms - immr + 1), 0);
+		return false;
+	}
+	case a64_LSLV: return set3(op, sized(OP_lslv64, sf), rd, rn, rm, 0, 0);
+	case a64_LSRV: return set3(op, sized(OP_lsrv64, sf), rd, rn, rm, 0, 0);
+	case a64_MADD:
+		if (F(MADD, Ra) == 31)
+			return set3(op, sized(OP_mul64, sf), rd, rn, rm, 0, 0);
+		return set3(op, sized(OP_madd64, sf), rd, rn, rm, src(F(MADD, Ra)), 0);
+	case a64_CSEL: return set3(op, sized(OP_csel64, sf), rd, rn, rm, (uint8_t)F(CSEL, cond), 0);
+	case a64_CSINC:
+		return set3(op, sized(OP_csinc64, sf), rd, rn, rm, (uint8_t)F(CSINC, cond), 0);
+
+	case a64_B:
+		d = sign_extend(F(B, imm26), 26);
+		return near(index, d) ? set(op, OP_b, 0, 0, (int32_t)d)
+				      : set(op, OP_b_far, 0, 0, (int32_t)(d * 4));
+	case a64_BL:
+		d = sign_extend(F(BL, imm26), 26);
+		return near(index, d) ? set(op, OP_bl, 0, 0, (int32_t)d)
+				      : set(op, OP_bl_far, 0, 0, (int32_t)(d * 4));
+	case a64_BR:
+	case a64_RET: return set(op, OP_br, 0, rn, 0);
+	case a64_BLR: return set(op, OP_blr, 0, rn, 0);
+	case a64_B_cond:
+		d = sign_extend(F(B_cond, imm19), 19);
+		if (F(B_cond, cond) >= 14)
+			return near(index, d) && set(op, OP_b, 0, 0, (int32_t)d);
+		return near(index, d) &&
+		       set(op, (unsigned)OP_b_eq + F(B_cond, cond), 0, 0, (int32_t)d);
+	case a64_CBZ:
+	case a64_CBNZ:
+		d = sign_extend(F(CBZ, imm19), 19);
+		return near(index, d) && set(op,
+					     insn == a64_CBZ ? (sf ? OP_cbz64 : OP_cbz32)
+							     : (sf ? OP_cbnz64 : OP_cbnz32),
+					     src(w & 31), 0, (int32_t)d);
+	case a64_TBZ:
+	case a64_TBNZ:
+		d = sign_extend(F(TBZ, imm14), 14);
+		return near(index, d) && set(op, insn == a64_TBZ ? OP_tbz : OP_tbnz, src(w & 31),
+					     (uint8_t)(F(TBZ, b5) << 5 | F(TBZ, b40)), (int32_t)d);
+
+	case a64_LDR_imm:
+		return set(op, ldr[F(LDR_imm, size)], rd, sp(w >> 5 & 31),
+			   (int32_t)(F(LDR_imm, imm12) << F(LDR_imm, size)));
+	case a64_LDUR:
+		return set(op, ldr[F(LDUR, size)], rd, sp(w >> 5 & 31),
+			   (int32_t)sign_extend(F(LDUR, imm9), 9));
+	case a64_STR_imm:
+		return set(op, str[F(STR_imm, size)], src(w & 31), sp(w >> 5 & 31),
+			   (int32_t)(F(STR_imm, imm12) << F(STR_imm, size)));
+	case a64_STUR:
+		return set(op, str[F(STUR, size)], src(w & 31), sp(w >> 5 & 31),
+			   (int32_t)sign_extend(F(STUR, imm9), 9));
+	case a64_LDRS_imm: {
+		unsigned h = ldrs[F(LDRS_imm, size)][F(LDRS_imm, w)];
+		return set(op, h, rd, sp(w >> 5 & 31),
+			   (int32_t)(F(LDRS_imm, imm12) << F(LDRS_imm, size)));
+	}
+	case a64_LDURS: {
+		unsigned h = ldrs[F(LDURS, size)][F(LDURS, w)];
+		return set(op, h, rd, sp(w >> 5 & 31), (int32_t)sign_extend(F(LDURS, imm9), 9));
+	}
+	case a64_LDR_post:
+	case a64_LDR_pre: {
+		unsigned h = ldr_post[F(LDR_post, size)];
+		return h && set(op, h + (insn == a64_LDR_pre), rd, sp(w >> 5 & 31),
+				(int32_t)sign_extend(F(LDR_post, imm9), 9));
+	}
+	case a64_STR_post:
+	case a64_STR_pre:
+		/* plain, _reg, _post, _pre in this order */
+		return set(op, str[F(STR_post, size)] + (insn == a64_STR_post ? 2u : 3u),
+			   src(w & 31), sp(w >> 5 & 31),
+			   (int32_t)sign_extend(F(STR_post, imm9), 9));
+	case a64_LDR_reg: return register_offset(op, ldr[F(LDR_reg, size)] + 1u, w, rd, true);
+	case a64_STR_reg:
+		return register_offset(op, str[F(STR_reg, size)] + 1u, w, src(w & 31), false);
+	case a64_LDP:
+	case a64_STP: {
+		static const uint16_t pair[2][4] = {
+			{ OP_stp, OP_stp_post, OP_stp, OP_stp_pre },
+			{ OP_ldp, OP_ldp_post, OP_ldp, OP_ldp_pre },
+		};
+		bool load = insn == a64_LDP;
+		uint32_t rt2 = F(LDP, Rt2);
+		if (!sf)
+			return false;
+		return set3(op, pair[load][F(LDP, mode)], load ? rd : src(w & 31), sp(w >> 5 & 31),
+			    load ? dst(rt2) : src(rt2), 0,
+			    (int16_t)(sign_extend(F(LDP, imm7), 7) * 8));
+	}
+	case a64_LDR_lit:
+		d = sign_extend(F(LDR_lit, imm19), 19) * 4 + (int64_t)index * 4;
+		return F(LDR_lit, sf) && set(op, OP_ldr64_lit, rd, 0, (int32_t)d);
+	default: return false;
+	}
+}
+
+static bool translate(struct op *op, uint32_t w, unsigned index)
+{
+	enum a64_insn insn = a64_decode(w);
+	if (short_form(op, insn, w, index))
+		return true;
+	*op = (struct op){ .handler = (uint16_t)(OP_insn + insn), .word = w };
+	return false;
+}
+
+/* ---- the run loop ---- */
+
+static void run_ops(struct a64_cpu *c, const struct op *op, handler *const *table)
+{
+	while (op)
+		op = handlers[op->handler](c, op, table);
+}
+
+/* One instruction, for software step: decode first, then run with a table that stops behind it. */
+static void step_op(struct a64_cpu *c, const struct op *op)
+{
+	c->cur = op;
+	if (op->handler == OP_decode) {
+		struct code_page *page = container_of(c->page, struct code_page, ops[0]);
+		unsigned index = (unsigned)(op - c->page);
+		translate(&page->ops[index], (uint32_t)a64_host_load(page->host + index * 4, 4),
+			  index);
+	}
+	op = handlers[op->handler](c, op, stopping);
+	if (op)
+		c->pc = a64_op_va(c, op);
+}
+
+/* Software step is active: MDSCR_EL1.SS, and debug exceptions enabled from here (D2.12). */
+static bool stepping(const struct a64_cpu *c)
+{
+	enum { MDSCR_SS = 1, MDSCR_KDE = 1 << 13 };
+	if (likely(!(c->sys.mdscr_el1 & MDSCR_SS)) || (c->sys.oslsr & 2))
+		return false;
+	return c->el == 0 || ((c->sys.mdscr_el1 & MDSCR_KDE) && !(c->daif & 1u << 9));
+}
+
+/* WFI and WFE: sleep until something happens. */
+static void do_wait(struct a64_cpu *c)
+{
+	struct vcpu *v = &c->vcpu;
+	if (c->wait == A64_WAIT_INTERRUPT) {
+		if (!atomic_load(&v->irq_lines)) {
+			soft_sleep(v, 0);
+			if (!atomic_load(&v->irq_lines) && !atomic_load(&v->kicked))
+				return; /* a request or a timer to look at: sleep on afterwards */
+		}
+	} else if (!atomic_load(&v->irq_lines)) {
+		/*
+		 * A monitor cleared by another CPU's store is an event that we do not see. So WFE
+		 * never sleeps long, but longer each time nothing happened: a spin lock gets it
+		 * soon, an idle loop costs little.
+		 */
+		unsigned shift = c->wfe_idle < 10 ? c->wfe_idle : 10;
+		c->wfe_idle++;
+		soft_sleep(v, 1000ULL << shift);
+	}
+	c->wait = A64_NO_WAIT;
+}
+
+static int a64_run(struct vcpu *v, enum vcpu_exit *exit)
+{
+	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
+
+	c->leave = false;
+	/* An instruction that takes an exception comes back here, with c->pc at the vector. */
+	(void)_setjmp(c->unwind);
+	while (!c->leave) {
+		if (atomic_exchange(&v->attention, 0)) {
+			soft_do_requests(v);
+			if (atomic_exchange(&v->timer_due, 0))
+				a64_timer_update(c);
+			if (atomic_exchange(&v->kicked, 0)) {
+				c->exit = VCPU_KICKED;
+				break;
+			}
+		}
+		if (c->wait) {
+			do_wait(c);
+			continue;
+		}
+		a64_take_interrupt(c);
+		if (unlikely(c->il))
+			a64_raise_at(c, A64_EC_ILLEGAL_STATE, 0, c->pc);
+		if (unlikely(stepping(c))) {
+			if (!c->ss)
+				a64_raise_at(c, c->el ? A64_EC_STEP_SAME : A64_EC_STEP_LOWER, 0x22,
+					     c->pc);
+			c->ss = false;
+			step_op(c, a64_fetch(c, c->pc));
+		} else {
+			run_ops(c, a64_fetch(c, c->pc), handlers);
+		}
+	}
+	*exit = c->exit;
+	return 0;
+}
+
+/* ---- life of a vCPU ---- */
+
+static void forget(struct vcpu *v)
+{
+	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
+	a64_flush_all_tlbs(c);
+	code_flush(&v->code);
+}
+
+static bool protect(struct vcpu *v, const uint8_t *host_page)
+{
+	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
+	bool had = false;
+	for (unsigned i = 0; i < A64_N_CTXS; i++)
+		had |= tlb_protect(&c->ctx[i], host_page);
+	return had;
+}
+
+static void a64_reset(struct vcpu *v)
+{
+	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
+	memset(c->x, 0, sizeof(c->x));
+	memset(c->v, 0, sizeof(c->v));
+	c->fpcr = c->fpsr = 0;
+	c->excl_valid = false;
+	c->wait = A64_NO_WAIT;
+	c->wfe_idle = 0;
+	a64_sysreg_reset(c);
+	for (unsigned i = 0; i < A64_N_ASIDS; i++)
+		c->ctx_asid[i] = ~0u;
+	c->ctx_asid[0] = 0;
+	c->ctx_now = 0;
+	forget(v);
+	c->pc = 0;
+	c->el = c->spsel = 1;
+	a64_set_pstate(c, 0x3c5); /* EL1h, DAIF masked */
+	a64_timer_update(c);
+}
+
+static int a64_create(struct engine *engine, unsigned index, const struct vcpu_wiring *wiring,
+		      struct vcpu **vcpu, struct err *err)
+{
+	/* The TLBs make this large: its own mapping is committed as it is used. */
+	struct a64_cpu *c = host_map(sizeof(*c), err);
+	if (!c)
+		return err->code;
+	int res = soft_vcpu_init(&c->vcpu, engine, index, wiring, OP_page_end, err);
+	if (res) {
+		host_unmap(c, sizeof(*c));
+		return res;
+	}
+	a64_reset(&c->vcpu);
+	*vcpu = &c->vcpu;
+	return 0;
+}
+
+static void a64_destroy(struct vcpu *v)
+{
+	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
+	soft_vcpu_fini(v);
+	host_unmap(c, sizeof(*c));
+}
+
+static uint64_t a64_get(struct vcpu *v, unsigned reg)
+{
+	const struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
+	if (reg < 31)
+		return c->x[reg];
+	switch (reg) {
+	case VCPU_REG_SP: return c->x[A64_SP];
+	case VCPU_REG_PC: return c->pc;
+	case VCPU_REG_PSTATE: return a64_pstate(c);
+	default: return 0;
+	}
+}
+
+static void a64_set(struct vcpu *v, unsigned reg, uint64_t val)
+{
+	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
+	if (reg < 31)
+		c->x[reg] = val;
+	else if (reg == VCPU_REG_SP)
+		c->x[A64_SP] = val;
+	else if (reg == VCPU_REG_PC)
+		c->pc = val;
+	else if (reg == VCPU_REG_PSTATE)
+		a64_set_pstate(c, val);
+}
+
+/* Asleep in WFI with no timer that could end it. May be stale: the vCPU's thread goes on meanwhile.
+ */
+static bool a64_stuck(struct vcpu *v)
+{
+	const struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
+	return atomic_load(&v->state) == VCPU_ASLEEP && !atomic_load(&v->attention) &&
+	       c->wait == A64_WAIT_INTERRUPT && !a64_timer_armed(c);
+}
+
+const struct soft_arch soft_a64 = {
+	.create = a64_create,
+	.destroy = a64_destroy,
+	.reset = a64_reset,
+	.get = a64_get,
+	.set = a64_set,
+	.run = a64_run,
+	.stuck = a64_stuck,
+	.forget = forget,
+	.protect = protect,
+};

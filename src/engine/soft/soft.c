@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The software engine: vCPU threads and what passes between them. soft.h has the rules.
+ */
+#include "engine/soft/soft.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/bits.h"
+#include "base/err.h"
+
+/* ---- between threads ---- */
+
+void soft_attend(struct vcpu *v)
+{
+	atomic_store(&v->attention, 1);
+	/*
+	 * Sequential consistency makes this sound: the sleeper sets its state, then looks at
+	 * attention; we set attention, then look at the state. One of us sees the other.
+	 */
+	if (atomic_load(&v->state) == VCPU_ASLEEP) {
+		pthread_mutex_lock(&v->lock);
+		pthread_cond_signal(&v->wake);
+		pthread_mutex_unlock(&v->lock);
+	}
+}
+
+void soft_sleep(struct vcpu *v, uint64_t ns)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)(ns / 1000000000);
+	until.tv_nsec += (long)(ns % 1000000000);
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+
+	pthread_mutex_lock(&v->lock);
+	atomic_store(&v->state, VCPU_ASLEEP);
+	int res = 0;
+	while (!atomic_load(&v->attention) && res == 0)
+		res = ns ? pthread_cond_timedwait(&v->wake, &v->lock, &until)
+			 : pthread_cond_wait(&v->wake, &v->lock);
+	atomic_store(&v->state, VCPU_RUNNING);
+	pthread_mutex_unlock(&v->lock);
+}
+
+static void post(struct vcpu *v, const struct soft_request *req)
+{
+	pthread_mutex_lock(&v->lock);
+	if (v->n_requests < SOFT_MAX_REQUESTS)
+		v->requests[v->n_requests++] = *req;
+	else
+		v->overflow = true;
+	atomic_fetch_add(&v->posted, 1);
+	pthread_mutex_unlock(&v->lock);
+	/* A sleeper need not wake for this: it does its requests before it executes anything. */
+	atomic_store(&v->attention, 1);
+}
+
+void soft_do_requests(struct vcpu *v)
+{
+	if (atomic_load(&v->done) == atomic_load(&v->posted))
+		return;
+	struct soft_request todo[SOFT_MAX_REQUESTS];
+	pthread_mutex_lock(&v->lock);
+	unsigned n = v->n_requests;
+	bool overflow = v->overflow;
+	uint64_t posted = atomic_load(&v->posted);
+	memcpy(todo, v->requests, n * sizeof(todo[0]));
+	v->n_requests = 0;
+	v->overflow = false;
+	pthread_mutex_unlock(&v->lock);
+
+	if (overflow)
+		v->engine->arch->forget(v);
+	for (unsigned i = 0; i < n; i++)
+		todo[i].run(v, &todo[i]);
+	atomic_store(&v->done, posted);
+}
+
+void soft_broadcast(struct vcpu *v, const struct soft_request *req)
+{
+	for (unsigned i = 0; i < v->engine->cfg.n_vcpus; i++) {
+		struct vcpu *other = v->engine->vcpus[i];
+		if (other && other != v) {
+			post(other, req);
+			v->owes_dsb = true;
+		}
+	}
+}
+
+void soft_dsb(struct vcpu *v)
+{
+	if (!v->owes_dsb)
+		return;
+	v->owes_dsb = false;
+	for (unsigned i = 0; i < v->engine->cfg.n_vcpus; i++) {
+		struct vcpu *other = v->engine->vcpus[i];
+		if (!other || other == v)
+			continue;
+		uint64_t until = atomic_load(&other->posted);
+		/* A vCPU that is not running does its requests before it executes anything. */
+		for (unsigned spins = 0; atomic_load(&other->state) == VCPU_RUNNING &&
+					 atomic_load(&other->done) < until;
+		     spins++) {
+			/* It may be waiting for us in its own DSB. */
+			soft_do_requests(v);
+			if (spins > 100)
+				sched_yield();
+		}
+	}
+}
+
+/* ---- writes to code ---- */
+
+static void run_code_written(struct vcpu *v, const struct soft_request *req)
+{
+	code_invalidate(&v->code, req->a, (size_t)req->b);
+}
+
+void soft_code_written(struct vcpu *v, gpa_t gpa, size_t len)
+{
+	code_invalidate(&v->code, gpa, len);
+	soft_broadcast(v, &(struct soft_request){ .run = run_code_written, .a = gpa, .b = len });
+}
+
+/* DMA into a code page, on whatever thread did it. */
+static void dma_written(struct gmem_observer *obs, gpa_t gpa, size_t len)
+{
+	struct engine *e = container_of(obs, struct engine, observer);
+	for (unsigned i = 0; i < e->cfg.n_vcpus; i++)
+		if (e->vcpus[i])
+			post(e->vcpus[i],
+			     &(struct soft_request){ .run = run_code_written, .a = gpa, .b = len });
+}
+
+static void run_protect(struct vcpu *v, const struct soft_request *req)
+{
+	/* req->a is the host address, req->b the guest's */
+	if (v->engine->arch->protect(v, (const uint8_t *)(uintptr_t)req->a))
+		soft_code_written(v, req->b, GMEM_PAGE_SIZE);
+}
+
+struct code_page *soft_code_page(struct vcpu *v, gpa_t gpa, uint8_t *host, _Atomic uint8_t *flags)
+{
+	struct code_page *p = code_find(&v->code, gpa);
+	if (p)
+		return p;
+	p = code_add(&v->code, gpa, host);
+	if (!p) {
+		v->engine->arch->forget(v);
+		p = code_add(&v->code, gpa, host);
+	}
+	/* The flag first, the bytes are read later: see the first race in soft.h. */
+	atomic_fetch_or(flags, GMEM_PAGE_CODE);
+	v->engine->arch->protect(v, host);
+	soft_broadcast(v, &(struct soft_request){
+				  .run = run_protect, .a = (uint64_t)(uintptr_t)host, .b = gpa });
+	return p;
+}
+
+/* ---- engine ---- */
+
+static int soft_probe(struct err *err)
+{
+	(void)err;
+	return 0;
+}
+
+static int soft_create(struct engine **engine, const struct engine_config *cfg, struct err *err)
+{
+	if (cfg->n_vcpus < 1 || cfg->n_vcpus > SOFT_MAX_VCPUS)
+		return err_set(err, -EINVAL, "the software engine has 1 to %d CPUs, not %u",
+			       SOFT_MAX_VCPUS, cfg->n_vcpus);
+	struct engine *e = calloc(1, sizeof(*e));
+	if (!e)
+		return err_set(err, -ENOMEM, "no memory for the software engine");
+	e->cfg = *cfg;
+	e->arch = &soft_a64;
+	e->observer.written = dma_written;
+	gmem_observe(cfg->mem, &e->observer);
+	*engine = e;
+	return 0;
+}
+
+static void soft_destroy(struct engine *e)
+{
+	free(e);
+}
+
+static void timer_fired(struct clock_timer *timer)
+{
+	struct vcpu *v = container_of(timer, struct vcpu, timer);
+	atomic_store(&v->timer_due, 1);
+	soft_attend(v);
+}
+
+int soft_vcpu_init(struct vcpu *v, struct engine *engine, unsigned index,
+		   const struct vcpu_wiring *wiring, uint16_t end_handler, struct err *err)
+{
+	v->engine = engine;
+	v->index = index;
+	v->wiring = *wiring;
+	v->timer.fire = timer_fired;
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&v->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&v->lock, NULL);
+	return code_init(&v->code, end_handler, err);
+}
+
+void soft_vcpu_fini(struct vcpu *v)
+{
+	clock_disarm(v->engine->cfg.clock, &v->timer);
+	v->engine->vcpus[v->index] = NULL;
+	code_fini(&v->code);
+	pthread_cond_destroy(&v->wake);
+	pthread_mutex_destroy(&v->lock);
+}
+
+static int soft_vcpu_create(struct engine *engine, unsigned index, const struct vcpu_wiring *wiring,
+			    struct vcpu **vcpu, struct err *err)
+{
+	int res = engine->arch->create(engine, index, wiring, vcpu, err);
+	if (!res)
+		engine->vcpus[index] = *vcpu;
+	return res;
+}
+
+static int soft_vcpu_thread_init(struct vcpu *v, struct err *err)
+{
+	(void)v;
+	(void)err;
+	return 0;
+}
+
+static void soft_vcpu_destroy(struct vcpu *v)
+{
+	v->engine->arch->destroy(v);
+}
+
+static void soft_vcpu_reset(struct vcpu *v)
+{
+	v->engine->arch->reset(v);
+}
+
+static uint64_t soft_vcpu_get(struct vcpu *v, unsigned reg)
+{
+	return v->engine->arch->get(v, reg);
+}
+
+static void soft_vcpu_set(struct vcpu *v, unsigned reg, uint64_t val)
+{
+	v->engine->arch->set(v, reg, val);
+}
+
+static int soft_vcpu_run(struct vcpu *v, enum vcpu_exit *exit)
+{
+	atomic_store(&v->state, VCPU_RUNNING);
+	int res = v->engine->arch->run(v, exit);
+	atomic_store(&v->state, VCPU_STOPPED);
+	return res;
+}
+
+static void soft_vcpu_kick(struct vcpu *v)
+{
+	atomic_store(&v->kicked, 1);
+	soft_attend(v);
+}
+
+static void soft_vcpu_irq(struct vcpu *v, enum vcpu_irq irq, bool level)
+{
+	uint32_t line = 1u << irq;
+	if (!level) {
+		atomic_fetch_and(&v->irq_lines, ~line);
+	} else if (!(atomic_fetch_or(&v->irq_lines, line) & line)) {
+		soft_attend(v);
+	}
+}
+
+static bool soft_vcpu_stuck(struct vcpu *v)
+{
+	return v->engine->arch->stuck(v);
+}
+
+const struct engine_ops engine_soft = {
+	.name = "soft",
+	.probe = soft_probe,
+	.create = soft_create,
+	.destroy = soft_destroy,
+	.vcpu_create = soft_vcpu_create,
+	.vcpu_init = soft_vcpu_thread_init,
+	.vcpu_destroy = soft_vcpu_destroy,
+	.vcpu_reset = soft_vcpu_reset,
+	.vcpu_get = soft_vcpu_get,
+	.vcpu_set = soft_vcpu_set,
+	.vcpu_run = soft_vcpu_run,
+	.vcpu_kick = soft_vcpu_kick,
+	.vcpu_irq = soft_vcpu_irq,
+	.vcpu_stuck = soft_vcpu_stuck,
+};

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The software engine, as far as it does not depend on the guest's architecture: vCPUs as host
+ * threads, how they are interrupted, and how what one does reaches the others.
+ *
+ * A vCPU looks up from guest code when its `attention` is set, which it checks at every taken
+ * branch. Whoever sets it first puts the reason where soft_events() will find it.
+ *
+ * Writes to code. Pages with decoded instructions carry GMEM_PAGE_CODE in guest memory's page
+ * flags, and no TLB gives a write tag for them. Three races are settled here:
+ *  - a vCPU decodes a page for which another holds a write tag: the flag is set first, then the
+ * other is asked to drop its tag; if it had one, it reports the whole page as written, because a
+ * store may have slipped in unseen.
+ *  - a store or a DMA write to a flagged page is reported to every vCPU, which forgets the decoded
+ *    instructions before it executes anything after a context synchronisation event: ISB, exception
+ *    entry and return look at `attention`, and the writer's DSB waits for the others.
+ *  - a TLB invalidation broadcast is a request too; DSB waits until each running vCPU has done it.
+ */
+#ifndef HAKO_ENGINE_SOFT_SOFT_H
+#define HAKO_ENGINE_SOFT_SOFT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bus/clock.h"
+#include "engine/engine.h"
+#include "engine/soft/code.h"
+#include "mem/gmem.h"
+
+enum { SOFT_MAX_VCPUS = 8, SOFT_MAX_REQUESTS = 64 };
+
+struct soft_arch;
+
+/* Something one vCPU must do for another, or for a DMA write. */
+struct soft_request {
+	void (*run)(struct vcpu *vcpu, const struct soft_request *req);
+	uint64_t a, b, c;
+};
+
+struct engine {
+	struct engine_config cfg;
+	const struct soft_arch *arch;
+	struct gmem_observer observer; /* of writes to code pages */
+	struct vcpu *vcpus[SOFT_MAX_VCPUS];
+};
+
+enum vcpu_state { VCPU_STOPPED, VCPU_RUNNING, VCPU_ASLEEP };
+
+/* The common part of a vCPU, embedded in the architecture's. */
+struct vcpu {
+	struct engine *engine;
+	unsigned index;
+	struct vcpu_wiring wiring;
+
+	_Atomic uint32_t attention; /* look up from guest code */
+	_Atomic uint32_t irq_lines; /* levels, bit per enum vcpu_irq */
+	_Atomic uint32_t kicked;    /* vcpu_kick was called */
+	_Atomic uint32_t timer_due; /* the clock fired: look at the timers */
+	_Atomic uint32_t events;    /* SEV: the event register */
+	_Atomic uint32_t state;     /* enum vcpu_state; changes only on the vCPU's thread */
+	struct clock_timer timer;   /* the earliest of the guest's timers */
+
+	/* Asleep in WFI or WFE: the vCPU waits on `wake` under `lock`. */
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+
+	/* Requests, under `lock`. When there are too many, the vCPU forgets everything instead. */
+	struct soft_request requests[SOFT_MAX_REQUESTS];
+	unsigned n_requests;
+	bool overflow;
+	_Atomic uint64_t posted, done; /* requests ever; done <= posted */
+	bool owes_dsb;                 /* own thread: broadcast something since the last DSB */
+
+	struct code_cache code;
+};
+
+/* What the guest architecture supplies. */
+struct soft_arch {
+	int (*create)(struct engine *engine, unsigned index, const struct vcpu_wiring *wiring,
+		      struct vcpu **vcpu, struct err *err);
+	void (*destroy)(struct vcpu *vcpu);
+	void (*reset)(struct vcpu *vcpu);
+	uint64_t (*get)(struct vcpu *vcpu, unsigned reg);
+	void (*set)(struct vcpu *vcpu, unsigned reg, uint64_t val);
+	int (*run)(struct vcpu *vcpu, enum vcpu_exit *exit);
+	bool (*stuck)(struct vcpu *vcpu);
+	/* Forget every translation and decoded instruction. */
+	void (*forget)(struct vcpu *vcpu);
+	/* Drop write tags for a host page; did any TLB have one? */
+	bool (*protect)(struct vcpu *vcpu, const uint8_t *host_page);
+};
+
+extern const struct soft_arch soft_a64;
+
+int soft_vcpu_init(struct vcpu *v, struct engine *engine, unsigned index,
+		   const struct vcpu_wiring *wiring, uint16_t end_handler, struct err *err);
+void soft_vcpu_fini(struct vcpu *v);
+
+/* Any thread: make the vCPU look up, and wake it if it sleeps. The reason is in place already. */
+void soft_attend(struct vcpu *v);
+
+/* Own thread, attention seen: do the requests. The caller looks at irq_lines, kicked and timer_due.
+ */
+void soft_do_requests(struct vcpu *v);
+
+/* Own thread: sleep until attention, at most `ns` (0: no limit). */
+void soft_sleep(struct vcpu *v, uint64_t ns);
+
+/* Own thread: ask every other vCPU to do something. soft_dsb() waits until the running ones have.
+ */
+void soft_broadcast(struct vcpu *v, const struct soft_request *req);
+void soft_dsb(struct vcpu *v);
+
+/* Own thread: bytes of a flagged page were stored by this vCPU. */
+void soft_code_written(struct vcpu *v, gpa_t gpa, size_t len);
+/* Own thread: the decoded page at gpa, flagged and protected against writes; flushes when full. */
+struct code_page *soft_code_page(struct vcpu *v, gpa_t gpa, uint8_t *host, _Atomic uint8_t *flags);
+
+#endif
