@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The driver's side of virtio; see vdriver.h.
+ */
+#include "vdriver.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/bits.h"
+#include "bus/bus.h"
+#include "virtio/virtio.h"
+
+/* The test rig is broken, not the device under test: nothing sensible can follow. */
+#define rig_assert(cond)                                                                   \
+	do {                                                                               \
+		if (!(cond)) {                                                             \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #cond); \
+			abort();                                                           \
+		}                                                                          \
+	} while (0)
+
+/* Interrupt line */
+
+static void irq_changed(void *chip, unsigned pin, bool level)
+{
+	struct vd_irq *irq = chip;
+
+	(void)pin;
+	if (atomic_exchange(&irq->level, level) != level && level)
+		atomic_fetch_add(&irq->rises, 1);
+}
+
+static const struct irq_ops irq_ops = { .set = irq_changed };
+
+struct irq_line vd_irq_line(struct vd_irq *irq)
+{
+	return (struct irq_line){ .ops = &irq_ops, .chip = irq };
+}
+
+/* Memory and registers */
+
+void vd_init(struct vdriver *d, struct gmem *mem, struct bus *bus, uint64_t base, gpa_t ram,
+	     uint64_t size)
+{
+	*d = (struct vdriver){
+		.mem = mem, .bus = bus, .base = base, .next = ram, .end = ram + size
+	};
+}
+
+void *vd_ptr(struct vdriver *d, gpa_t gpa, uint64_t len)
+{
+	void *p = NULL;
+
+	rig_assert(!gmem_map(d->mem, gpa, len, GMEM_READ, &p));
+	return p;
+}
+
+gpa_t vd_alloc(struct vdriver *d, uint64_t size, uint64_t align)
+{
+	gpa_t gpa = align_up(d->next, align);
+
+	rig_assert(gpa <= d->end && size <= d->end - gpa);
+	d->next = gpa + size;
+	memset(vd_ptr(d, gpa, size), 0, size);
+	return gpa;
+}
+
+uint32_t vd_get(struct vdriver *d, uint32_t reg)
+{
+	uint64_t val = 0;
+
+	rig_assert(!bus_read(d->bus, d->base + reg, 4, &val));
+	return (uint32_t)val;
+}
+
+void vd_set(struct vdriver *d, uint32_t reg, uint32_t val)
+{
+	rig_assert(!bus_write(d->bus, d->base + reg, 4, val));
+}
+
+void vd_set64(struct vdriver *d, uint32_t reg, uint64_t val)
+{
+	vd_set(d, reg, (uint32_t)val);
+	vd_set(d, reg + 4, (uint32_t)(val >> 32));
+}
+
+uint64_t vd_config(struct vdriver *d, uint32_t off, unsigned size)
+{
+	uint64_t val = 0, low;
+
+	if (size == 8) { /* 4.2.2.2: no access is wider than 32 bits */
+		low = vd_config(d, off, 4);
+		return low | vd_config(d, off + 4, 4) << 32;
+	}
+	rig_assert(!bus_read(d->bus, d->base + VD_CONFIG + off, size, &val));
+	return val;
+}
+
+uint64_t vd_offered(struct vdriver *d)
+{
+	uint64_t low;
+
+	vd_set(d, VD_DEVICE_FEATURES_SEL, 0);
+	low = vd_get(d, VD_DEVICE_FEATURES);
+	vd_set(d, VD_DEVICE_FEATURES_SEL, 1);
+	return low | (uint64_t)vd_get(d, VD_DEVICE_FEATURES) << 32;
+}
+
+/* Initialisation */
+
+void vd_reset(struct vdriver *d)
+{
+	vd_set(d, VD_STATUS, 0);
+	while (vd_get(d, VD_STATUS))
+		sched_yield();
+}
+
+int vd_begin(struct vdriver *d, uint64_t want)
+{
+	uint32_t status = VIRTIO_STATUS_ACKNOWLEDGE;
+
+	vd_reset(d);
+	vd_set(d, VD_STATUS, status);
+	status |= VIRTIO_STATUS_DRIVER;
+	vd_set(d, VD_STATUS, status);
+	d->features = vd_offered(d) & want;
+	vd_set(d, VD_DRIVER_FEATURES_SEL, 0);
+	vd_set(d, VD_DRIVER_FEATURES, (uint32_t)d->features);
+	vd_set(d, VD_DRIVER_FEATURES_SEL, 1);
+	vd_set(d, VD_DRIVER_FEATURES, (uint32_t)(d->features >> 32));
+	status |= VIRTIO_STATUS_FEATURES_OK;
+	vd_set(d, VD_STATUS, status);
+	return vd_get(d, VD_STATUS) & VIRTIO_STATUS_FEATURES_OK ? 0 : -ENOTSUP;
+}
+
+void vd_queue_layout(struct vdriver *d, struct vd_queue *q, unsigned index, uint16_t size)
+{
+	*q = (struct vd_queue){ .d = d, .index = index, .size = size, .n_free = size };
+	rig_assert(is_pow2(size) && size <= VD_QUEUE_SIZE_MAX);
+	q->event_idx = d->features & BIT(VIRTIO_F_EVENT_IDX);
+	for (uint16_t i = 0; i < size; i++)
+		q->link[i] = (uint16_t)(i + 1);
+	/* 2.7: sizes and alignments of the parts */
+	q->desc = vd_alloc(d, 16ULL * size, 16);
+	q->avail = vd_alloc(d, 6 + 2ULL * size, 2);
+	q->used = vd_alloc(d, 6 + 8ULL * size, 4);
+	q->tables = vd_alloc(d, 16ULL * VD_TABLE_MAX * size, 16);
+}
+
+int vd_queue_init(struct vdriver *d, struct vd_queue *q, unsigned index, uint16_t size)
+{
+	vd_set(d, VD_QUEUE_SEL, index);
+	if (vd_get(d, VD_QUEUE_READY) || !vd_get(d, VD_QUEUE_NUM_MAX))
+		return -ENODEV;
+	if (size > vd_get(d, VD_QUEUE_NUM_MAX))
+		return -EINVAL;
+	vd_queue_layout(d, q, index, size);
+	vd_set(d, VD_QUEUE_NUM, size);
+	vd_set64(d, VD_QUEUE_DESC, q->desc);
+	vd_set64(d, VD_QUEUE_DRIVER, q->avail);
+	vd_set64(d, VD_QUEUE_DEVICE, q->used);
+	vd_set(d, VD_QUEUE_READY, 1);
+	return 0;
+}
+
+void vd_go(struct vdriver *d)
+{
+	vd_set(d, VD_STATUS, vd_get(d, VD_STATUS) | VIRTIO_STATUS_DRIVER_OK);
+}
+
+/* Fields of the ring */
+
+static uint16_t *field16(struct vd_queue *q, gpa_t gpa)
+{
+	return vd_ptr(q->d, gpa, 2);
+}
+
+static uint16_t load16(struct vd_queue *q, gpa_t gpa)
+{
+	return le16toh(__atomic_load_n(field16(q, gpa), __ATOMIC_ACQUIRE));
+}
+
+static void store16(struct vd_queue *q, gpa_t gpa, uint16_t val)
+{
+	__atomic_store_n(field16(q, gpa), htole16(val), __ATOMIC_RELEASE);
+}
+
+/* 2.7.6, 2.7.8: where the fields lie */
+static gpa_t used_event_at(const struct vd_queue *q)
+{
+	return q->avail + 4 + 2ULL * q->size;
+}
+
+static gpa_t avail_event_at(const struct vd_queue *q)
+{
+	return q->used + 4 + 8ULL * q->size;
+}
+
+void vd_desc_set(struct vdriver *d, gpa_t table, unsigned i, gpa_t addr, uint32_t len,
+		 uint16_t flags, uint16_t next)
+{
+	uint8_t *p = vd_ptr(d, table + 16ULL * i, 16);
+
+	addr = htole64(addr);
+	len = htole32(len);
+	flags = htole16(flags);
+	next = htole16(next);
+	memcpy(p, &addr, 8);
+	memcpy(p + 8, &len, 4);
+	memcpy(p + 12, &flags, 2);
+	memcpy(p + 14, &next, 2);
+}
+
+void vd_avail_set(struct vd_queue *q, uint16_t at, uint16_t head)
+{
+	store16(q, q->avail + 4 + 2ULL * (at & (q->size - 1U)), head);
+}
+
+void vd_avail_idx_set(struct vd_queue *q, uint16_t idx)
+{
+	store16(q, q->avail + 2, idx); /* release: entries and descriptors come first */
+}
+
+void vd_avail_flags_set(struct vd_queue *q, uint16_t flags)
+{
+	store16(q, q->avail, flags);
+}
+
+void vd_used_event_set(struct vd_queue *q, uint16_t idx)
+{
+	store16(q, used_event_at(q), idx);
+}
+
+uint16_t vd_used_idx(struct vd_queue *q)
+{
+	return load16(q, q->used + 2); /* acquire: entries come after */
+}
+
+uint16_t vd_used_flags(struct vd_queue *q)
+{
+	return load16(q, q->used);
+}
+
+uint16_t vd_avail_event(struct vd_queue *q)
+{
+	return load16(q, avail_event_at(q));
+}
+
+/* Chains */
+
+static void buf_set(struct vd_queue *q, gpa_t table, unsigned i, const struct vd_buf *buf,
+		    bool write, bool last, uint16_t next)
+{
+	vd_desc_set(q->d, table, i, buf->gpa, buf->len,
+		    (uint16_t)((write ? VD_WRITE : 0) | (last ? 0 : VD_NEXT)), last ? 0 : next);
+}
+
+int vd_add(struct vd_queue *q, const struct vd_buf *buf, unsigned n_out, unsigned n_in,
+	   bool indirect)
+{
+	unsigned n = n_out + n_in, used = indirect ? 1 : n;
+	uint16_t head = q->free_head, at = head;
+
+	rig_assert(n && n <= VD_TABLE_MAX);
+	if (used > q->n_free)
+		return -ENOSPC;
+	if (indirect) {
+		gpa_t table = q->tables + 16ULL * VD_TABLE_MAX * head;
+
+		for (unsigned i = 0; i < n; i++)
+			buf_set(q, table, i, &buf[i], i >= n_out, i == n - 1, (uint16_t)(i + 1));
+		vd_desc_set(q->d, q->desc, head, table, 16 * n, VD_INDIRECT, 0);
+		at = q->link[head];
+	} else {
+		for (unsigned i = 0; i < n; i++, at = q->link[at])
+			buf_set(q, q->desc, at, &buf[i], i >= n_out, i == n - 1, q->link[at]);
+	}
+	q->free_head = at;
+	q->n_free = (uint16_t)(q->n_free - used);
+	q->count[head] = (uint16_t)used;
+	vd_avail_set(q, q->avail_idx++, head);
+	return head;
+}
+
+void vd_publish(struct vd_queue *q)
+{
+	vd_avail_idx_set(q, q->avail_idx);
+}
+
+void vd_kick_always(struct vd_queue *q)
+{
+	vd_set(q->d, VD_QUEUE_NOTIFY, q->index);
+}
+
+bool vd_kick(struct vd_queue *q)
+{
+	uint16_t old = q->kicked_idx, new = q->avail_idx;
+	bool wanted;
+
+	vd_publish(q);
+	/* The device turns kicks on, then looks at idx: see vq_kicks(). */
+	__sync_synchronize();
+	if (q->event_idx)
+		wanted = (uint16_t)(new - vd_avail_event(q) - 1) < (uint16_t)(new - old);
+	else
+		wanted = !(vd_used_flags(q) & 1);
+	q->kicked_idx = new;
+	if (wanted)
+		vd_kick_always(q);
+	return wanted;
+}
+
+bool vd_used(struct vd_queue *q, uint16_t *head, uint32_t *len)
+{
+	uint32_t e[2]; /* id, len (2.7.8) */
+	uint16_t at;
+
+	if (vd_used_idx(q) == q->last_used)
+		return false;
+	memcpy(e, vd_ptr(q->d, q->used + 4 + 8ULL * (q->last_used & (q->size - 1U)), 8), 8);
+	q->last_used++;
+	rig_assert(le32toh(e[0]) < q->size);
+	*head = (uint16_t)le32toh(e[0]);
+	*len = le32toh(e[1]);
+
+	/* Back to the free list. A head that is not in flight: the test wrote its own descriptors.
+	 */
+	if (!q->count[*head])
+		return true;
+	at = *head;
+	for (unsigned i = 1; i < q->count[*head]; i++)
+		at = q->link[at];
+	q->link[at] = q->free_head;
+	q->free_head = *head;
+	q->n_free = (uint16_t)(q->n_free + q->count[*head]);
+	q->count[*head] = 0;
+	return true;
+}
+
+static time_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
+int vd_wait(struct vd_queue *q, uint16_t *head, uint32_t *len)
+{
+	time_t start = now();
+
+	while (!vd_used(q, head, len)) {
+		if (now() - start > VD_PATIENCE_S)
+			return -ETIMEDOUT;
+		sched_yield();
+	}
+	return 0;
+}
+
+int vd_wait_irq(const struct vd_irq *irq)
+{
+	time_t start = now();
+
+	while (!atomic_load(&irq->level)) {
+		if (now() - start > VD_PATIENCE_S)
+			return -ETIMEDOUT;
+		sched_yield();
+	}
+	return 0;
+}
+
+bool vd_interrupts(struct vd_queue *q, bool on)
+{
+	if (q->event_idx)
+		/* Just behind what was taken: half the ring of indices away. */
+		vd_used_event_set(q, on ? q->last_used : (uint16_t)(q->last_used - 1));
+	else
+		vd_avail_flags_set(q, on ? 0 : 1);
+	__sync_synchronize(); /* see vq_publish() */
+	return on && vd_used_idx(q) != q->last_used;
+}
+
+/* Block requests */
+
+void vd_blk_init(struct vdriver *d, struct vd_blk *r)
+{
+	r->header = vd_alloc(d, 16, 16);
+	r->status = vd_alloc(d, 1, 1);
+}
+
+int vd_blk_add(struct vd_queue *q, struct vd_blk *r, uint32_t type, uint64_t sector,
+	       const struct vd_buf *data, unsigned n, bool indirect)
+{
+	struct vd_buf buf[VD_TABLE_MAX];
+	uint8_t *h = vd_ptr(q->d, r->header, 16);
+	bool out = type == VD_BLK_OUT;
+
+	rig_assert(n <= VD_TABLE_MAX - 2);
+	type = htole32(type);
+	sector = htole64(sector);
+	memset(h, 0, 16);
+	memcpy(h, &type, 4);
+	memcpy(h + 8, &sector, 8);
+	*(uint8_t *)vd_ptr(q->d, r->status, 1) = 0xff;
+	buf[0] = (struct vd_buf){ r->header, 16 };
+	for (unsigned i = 0; i < n; i++)
+		buf[1 + i] = data[i];
+	buf[1 + n] = (struct vd_buf){ r->status, 1 };
+	return vd_add(q, buf, 1 + (out ? n : 0), 1 + (out ? 0 : n), indirect);
+}
+
+uint8_t vd_blk_status(struct vdriver *d, const struct vd_blk *r)
+{
+	return *(uint8_t *)vd_ptr(d, r->status, 1);
+}
+
+int vd_blk_do(struct vd_queue *q, struct vd_blk *r, uint32_t type, uint64_t sector,
+	      const struct vd_buf *data, unsigned n, uint32_t *used_len)
+{
+	uint32_t len;
+	uint16_t head;
+	int code = vd_blk_add(q, r, type, sector, data, n, false);
+
+	if (code < 0)
+		return code;
+	vd_kick(q);
+	code = vd_wait(q, &head, &len);
+	if (code)
+		return code;
+	if (used_len)
+		*used_len = len;
+	return vd_blk_status(q->d, r);
+}

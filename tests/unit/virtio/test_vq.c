@@ -1,0 +1,813 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The split virtqueue (virtio 1.2, 2.7) against a driver that keeps the rules and one that does
+ * not. One thread, no transport.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "vdriver.h"
+#include "virtio/virtio.h"
+#include "virtio/vq.h"
+
+#define RAM 0x80000000ULL
+enum { RAM_SIZE = 32 << 20, SIZE = 8 };
+
+struct t {
+	struct gmem *mem;
+	struct vdriver d;
+	struct vd_queue q;
+	struct vq *vq;
+	struct vq_chain c;
+	gpa_t buf; /* a page for buffers */
+	struct log log;
+	char said[256]; /* the last message */
+};
+
+static void note(void *arg, enum log_level level, const char *who, const char *text)
+{
+	struct t *t = arg;
+
+	(void)level;
+	(void)who;
+	snprintf(t->said, sizeof(t->said), "%s", text);
+}
+
+static struct vq_state state_of(const struct vd_queue *q)
+{
+	return (struct vq_state){
+		.size = q->size, .ready = 1, .desc = q->desc, .avail = q->avail, .used = q->used
+	};
+}
+
+/* A queue of `size`, with the event index and indirect descriptors or without. */
+static void begin(struct t *t, uint16_t size, bool indirect, bool event_idx)
+{
+	struct vq_state s;
+
+	memset(t, 0, sizeof(*t));
+	log_init(&t->log, LOG_WARN, note, t);
+	assert_int_equal(gmem_create(&t->mem, NULL), 0);
+	assert_int_equal(gmem_add_ram(t->mem, RAM, RAM_SIZE, NULL), 0);
+	vd_init(&t->d, t->mem, NULL, 0, RAM, RAM_SIZE);
+	t->d.features = event_idx ? BIT(VIRTIO_F_EVENT_IDX) : 0;
+	vd_queue_layout(&t->d, &t->q, 0, size);
+	t->buf = vd_alloc(&t->d, 4096, 4096);
+	assert_int_equal(vq_create(&t->vq, t->mem, &t->log, "q"), 0);
+	s = state_of(&t->q);
+	assert_int_equal(vq_setup(t->vq, &s, indirect, event_idx), 0);
+}
+
+static void end(struct t *t)
+{
+	vq_destroy(t->vq);
+	gmem_destroy(t->mem);
+	log_fini(&t->log);
+}
+
+static void desc(struct t *t, unsigned i, gpa_t addr, uint32_t len, uint16_t flags, uint16_t next)
+{
+	vd_desc_set(&t->d, t->q.desc, i, addr, len, flags, next);
+}
+
+static void make_available(struct t *t, uint16_t head)
+{
+	vd_avail_set(&t->q, t->q.avail_idx++, head);
+	vd_publish(&t->q);
+}
+
+/* Chains as they should be */
+
+static void test_pop_empty(void **state)
+{
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, true);
+	assert_int_equal(vq_pop(t.vq, &t.c), 0);
+	assert_int_equal(vq_in_flight(t.vq), 0);
+	assert_false(vq_publish(t.vq));
+	end(&t);
+}
+
+/* 2.7.4.1: any arrangement of descriptors; lengths and addresses reach the device unchanged. */
+static void check_chain(bool indirect)
+{
+	struct t t;
+	struct vd_buf b[4];
+	uint16_t head;
+	uint32_t len;
+	int h;
+
+	begin(&t, SIZE, true, true);
+	for (unsigned i = 0; i < 4; i++)
+		b[i] = (struct vd_buf){ t.buf + 100 * i, 1 + i };
+	h = vd_add(&t.q, b, 1, 3, indirect);
+	assert_true(h >= 0);
+	assert_int_equal(vq_pop(t.vq, &t.c), 0); /* not published yet */
+	vd_publish(&t.q);
+	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	assert_int_equal(t.c.head, h);
+	assert_int_equal(t.c.n_out, 1);
+	assert_int_equal(t.c.n_in, 3);
+	assert_int_equal(t.c.out_len, 1);
+	assert_int_equal(t.c.in_len, 2 + 3 + 4);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_ptr_equal(t.c.iov[i].iov_base, vd_ptr(&t.d, b[i].gpa, b[i].len));
+		assert_int_equal(t.c.iov[i].iov_len, b[i].len);
+	}
+	assert_int_equal(vq_in_flight(t.vq), 1);
+	assert_int_equal(vq_pop(t.vq, &t.c), 0);
+	t.c.head = (uint16_t)h;
+	vq_push(t.vq, &t.c, 7);
+	assert_int_equal(vd_used_idx(&t.q), 0); /* only vq_publish() shows it */
+	assert_true(vq_publish(t.vq));
+	assert_true(vd_used(&t.q, &head, &len));
+	assert_int_equal(head, h);
+	assert_int_equal(len, 7);
+	assert_int_equal(vq_in_flight(t.vq), 0);
+	end(&t);
+}
+
+static void test_direct(void **state)
+{
+	(void)state;
+	check_chain(false);
+}
+
+static void test_indirect(void **state)
+{
+	(void)state;
+	check_chain(true);
+}
+
+/* 2.7.5.3.2: direct descriptors, then one indirect; its WRITE flag means nothing. */
+static void test_direct_then_indirect(void **state)
+{
+	struct t t;
+	gpa_t table;
+
+	(void)state;
+	begin(&t, SIZE, true, true);
+	table = t.buf + 1001; /* no alignment is asked of a table */
+	vd_desc_set(&t.d, table, 0, t.buf + 32, 16, VD_NEXT, 2);
+	vd_desc_set(&t.d, table, 2, t.buf + 64, 8, VD_WRITE, 0);
+	desc(&t, 5, t.buf, 16, VD_NEXT, 1);
+	desc(&t, 1, table, 48, VD_INDIRECT | VD_WRITE, 0);
+	make_available(&t, 5);
+	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	assert_int_equal(t.c.head, 5);
+	assert_int_equal(t.c.n_out, 2);
+	assert_int_equal(t.c.n_in, 1);
+	assert_int_equal(t.c.out_len, 32);
+	assert_ptr_equal(t.c.iov[2].iov_base, vd_ptr(&t.d, t.buf + 64, 8));
+	end(&t);
+}
+
+/* As long as the queue: the longest that a chain may be, both ways. Class 6: after a smaller
+ * configuration of the same queue. */
+static void test_longest_chain(void **state)
+{
+	struct vd_buf b[VQ_SIZE_MAX];
+	struct vq_state s;
+	struct t t;
+
+	(void)state;
+	begin(&t, 2, true, true);
+	vd_queue_layout(&t.d, &t.q, 0, VQ_SIZE_MAX);
+	s = state_of(&t.q);
+	assert_int_equal(vq_setup(t.vq, &s, true, true), 0);
+	for (unsigned i = 0; i < VQ_SIZE_MAX; i++)
+		b[i] = (struct vd_buf){ t.buf + i, 1 };
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(vd_add(&t.q, b, 1, VQ_SIZE_MAX - 1, i) >= 0);
+		vd_publish(&t.q);
+		assert_int_equal(vq_pop(t.vq, &t.c), 1);
+		assert_int_equal(t.c.in_len, VQ_SIZE_MAX - 1);
+		vq_push(t.vq, &t.c, 0);
+		vq_publish(t.vq);
+		assert_true(vd_used(&t.q, &(uint16_t){ 0 }, &(uint32_t){ 0 }));
+	}
+	end(&t);
+}
+
+/* Indices are 16 bits and wrap many times; heads come back in another order than they went. */
+static void test_wrap(void **state)
+{
+	struct vq_chain c[SIZE];
+	struct vd_buf b;
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, true);
+	b = (struct vd_buf){ t.buf, 64 };
+	for (unsigned round = 0; round < 3 * 65536 / SIZE; round++) {
+		for (unsigned i = 0; i < SIZE; i++)
+			assert_true(vd_add(&t.q, &b, 0, 1, round & 1) >= 0);
+		vd_publish(&t.q);
+		for (unsigned i = 0; i < SIZE; i++)
+			assert_int_equal(vq_pop(t.vq, &c[i]), 1);
+		assert_int_equal(vq_pop(t.vq, &t.c), 0);
+		for (unsigned i = 0; i < SIZE; i++)
+			vq_push(t.vq, &c[(i * 3 + round) % SIZE], round);
+		assert_true(vq_publish(t.vq));
+		for (unsigned i = 0; i < SIZE; i++) {
+			uint16_t head;
+			uint32_t len;
+
+			assert_true(vd_used(&t.q, &head, &len));
+			assert_int_equal(head, c[(i * 3 + round) % SIZE].head);
+			assert_int_equal(len, round);
+		}
+		vd_interrupts(&t.q, true);
+	}
+	end(&t);
+}
+
+/* A queue goes on from saved state; the reset one has forgotten everything. */
+static void test_state(void **state)
+{
+	struct vd_buf b;
+	struct vq_state s;
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, false);
+	b = (struct vd_buf){ t.buf, 64 };
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
+		vd_publish(&t.q);
+		assert_int_equal(vq_pop(t.vq, &t.c), 1);
+		vq_push(t.vq, &t.c, i);
+	}
+	assert_true(vq_publish(t.vq));
+	s = *vq_state(t.vq);
+	vq_reset(t.vq);
+	assert_int_equal(vq_state(t.vq)->size, 0);
+	assert_int_equal(vq_pop(t.vq, &t.c), 0);
+	assert_false(vq_kicks(t.vq, true));
+	assert_int_equal(vq_setup(t.vq, &s, true, false), 0);
+	assert_int_equal(vq_pop(t.vq, &t.c), 0);
+	assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
+	vd_publish(&t.q);
+	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	vq_push(t.vq, &t.c, 3);
+	assert_true(vq_publish(t.vq));
+	for (uint32_t i = 0, len; i < 4; i++) {
+		assert_true(vd_used(&t.q, &(uint16_t){ 0 }, &len));
+		assert_int_equal(len, i);
+	}
+	end(&t);
+}
+
+/* Class 3: what was judged is what is used, whatever the driver writes afterwards. */
+static void test_double_fetch(void **state)
+{
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, true);
+	desc(&t, 0, t.buf, 16, VD_WRITE, 0);
+	make_available(&t, 0);
+	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	desc(&t, 0, 0, UINT32_MAX, VD_NEXT, 0xffff);
+	vd_avail_set(&t.q, 0, 0xffff);
+	assert_int_equal(t.c.iov[0].iov_len, 16);
+	assert_int_equal(t.c.in_len, 16);
+	vq_push(t.vq, &t.c, 16);
+	vq_publish(t.vq);
+	assert_int_equal(vd_used_idx(&t.q), 1);
+	end(&t);
+}
+
+/* Writes by the device drop decoded code: its buffers' and the used ring's. */
+struct seen {
+	struct gmem_observer obs;
+	gpa_t at[16];
+	size_t len[16];
+	unsigned n;
+};
+
+static void seen_written(struct gmem_observer *obs, gpa_t gpa, size_t len)
+{
+	struct seen *s = container_of(obs, struct seen, obs);
+
+	if (s->n < ARRAY_SIZE(s->at)) {
+		s->at[s->n] = gpa;
+		s->len[s->n++] = len;
+	}
+}
+
+static void test_writes_are_reported(void **state)
+{
+	struct seen seen = { .obs.written = seen_written };
+	const struct gmem_region *r;
+	struct vd_buf b[2];
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, false);
+	gmem_observe(t.mem, &seen.obs);
+	r = gmem_find(t.mem, RAM);
+	for (uint64_t i = 0; i < r->size / GMEM_PAGE_SIZE; i++)
+		r->flags[i] = GMEM_PAGE_CODE;
+	b[0] = (struct vd_buf){ t.buf, 64 };
+	b[1] = (struct vd_buf){ t.buf + 64, 512 };
+	assert_true(vd_add(&t.q, b, 1, 1, false) >= 0);
+	vd_publish(&t.q);
+	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	assert_int_equal(seen.n, 0);
+	vq_push(t.vq, &t.c, 1);
+	assert_true(seen.n >= 2);
+	assert_int_equal(seen.at[0], b[1].gpa);
+	assert_int_equal(seen.len[0], b[1].len);
+	assert_int_equal(seen.at[1], t.q.used + 4); /* the entry */
+	seen.n = 0;
+	vq_publish(t.vq);
+	assert_true(seen.n >= 1);
+	assert_int_equal(seen.at[0], t.q.used); /* flags and idx */
+	end(&t);
+}
+
+/* Malformed rings: each is -EPROTO, once and for all, and leaves no trace in guest memory. */
+
+struct bad {
+	const char *name;
+	void (*make)(struct t *t);
+	const char *why; /* part of what the log says */
+};
+
+static void bad_head(struct t *t)
+{
+	make_available(t, SIZE);
+}
+
+static void bad_next(struct t *t)
+{
+	desc(t, 0, t->buf, 16, VD_NEXT, SIZE);
+	make_available(t, 0);
+}
+
+static void bad_loop(struct t *t)
+{
+	desc(t, 0, t->buf, 16, VD_NEXT, 1);
+	desc(t, 1, t->buf, 16, VD_NEXT, 0);
+	make_available(t, 0);
+}
+
+static void bad_loop_on_itself(struct t *t)
+{
+	desc(t, 3, t->buf, 16, VD_NEXT | VD_WRITE, 3);
+	make_available(t, 3);
+}
+
+static void indirect_chain(struct t *t, unsigned n, uint32_t each)
+{
+	for (unsigned i = 0; i < n; i++)
+		vd_desc_set(&t->d, t->buf, i, RAM, each,
+			    (uint16_t)(VD_WRITE | (i < n - 1 ? VD_NEXT : 0)), (uint16_t)(i + 1));
+	desc(t, 0, t->buf, 16 * n, VD_INDIRECT, 0);
+	make_available(t, 0);
+}
+
+static void bad_longer_than_queue(struct t *t)
+{
+	indirect_chain(t, SIZE + 1, 16);
+}
+
+static void bad_indirect_not_negotiated(struct t *t)
+{
+	indirect_chain(t, 1, 16);
+}
+
+static void bad_indirect_nested(struct t *t)
+{
+	vd_desc_set(&t->d, t->buf, 0, t->buf + 256, 16, VD_INDIRECT, 0);
+	vd_desc_set(&t->d, t->buf + 256, 0, t->buf, 16, 0, 0);
+	desc(t, 0, t->buf, 16, VD_INDIRECT, 0);
+	make_available(t, 0);
+}
+
+static void bad_indirect_into_itself(struct t *t)
+{
+	vd_desc_set(&t->d, t->buf, 0, t->buf, 16, VD_INDIRECT, 0);
+	desc(t, 0, t->buf, 16, VD_INDIRECT, 0);
+	make_available(t, 0);
+}
+
+static void bad_indirect_with_next(struct t *t)
+{
+	vd_desc_set(&t->d, t->buf, 0, t->buf + 256, 16, 0, 0);
+	desc(t, 0, t->buf, 16, VD_INDIRECT | VD_NEXT, 1);
+	desc(t, 1, t->buf, 16, 0, 0);
+	make_available(t, 0);
+}
+
+static void bad_indirect_empty(struct t *t)
+{
+	desc(t, 0, t->buf, 0, VD_INDIRECT, 0);
+	make_available(t, 0);
+}
+
+static void bad_indirect_odd(struct t *t)
+{
+	vd_desc_set(&t->d, t->buf, 0, t->buf + 256, 16, 0, 0);
+	desc(t, 0, t->buf, 24, VD_INDIRECT, 0);
+	make_available(t, 0);
+}
+
+static void bad_indirect_outside_ram(struct t *t)
+{
+	desc(t, 0, RAM + RAM_SIZE - 16, 32, VD_INDIRECT, 0);
+	make_available(t, 0);
+}
+
+static void bad_indirect_next(struct t *t)
+{
+	vd_desc_set(&t->d, t->buf, 0, t->buf + 256, 16, VD_NEXT, 2);
+	desc(t, 0, t->buf, 32, VD_INDIRECT, 0);
+	make_available(t, 0);
+}
+
+static void bad_order(struct t *t)
+{
+	desc(t, 0, t->buf, 16, VD_WRITE | VD_NEXT, 1);
+	desc(t, 1, t->buf, 16, 0, 0);
+	make_available(t, 0);
+}
+
+static void bad_order_in_table(struct t *t)
+{
+	vd_desc_set(&t->d, t->buf, 0, t->buf + 256, 16, 0, 0);
+	desc(t, 0, t->buf + 512, 16, VD_WRITE | VD_NEXT, 1);
+	desc(t, 1, t->buf, 16, VD_INDIRECT, 0);
+	make_available(t, 0);
+}
+
+static void bad_empty_buffer(struct t *t)
+{
+	desc(t, 0, t->buf, 0, 0, 0);
+	make_available(t, 0);
+}
+
+static void bad_outside_ram(struct t *t)
+{
+	desc(t, 0, t->buf, 16, VD_WRITE | VD_NEXT, 1);
+	desc(t, 1, RAM - 8, 16, VD_WRITE, 0);
+	make_available(t, 0);
+}
+
+static void bad_over_end_of_ram(struct t *t)
+{
+	desc(t, 0, RAM + RAM_SIZE - 8, 9, VD_WRITE, 0);
+	make_available(t, 0);
+}
+
+static void bad_wrapping_address(struct t *t)
+{
+	desc(t, 0, UINT64_MAX - 7, 16, VD_WRITE, 0);
+	make_available(t, 0);
+}
+
+static void bad_avail_ahead(struct t *t)
+{
+	desc(t, 0, t->buf, 16, 0, 0);
+	vd_avail_idx_set(&t->q, SIZE + 1);
+}
+
+static void bad_avail_back(struct t *t)
+{
+	vd_avail_idx_set(&t->q, (uint16_t)-1);
+}
+
+static const struct bad bads[] = {
+	{ "head beyond the table", bad_head, "head beyond" },
+	{ "next beyond the table", bad_next, "index beyond" },
+	{ "loop", bad_loop, "loops" },
+	{ "loop on itself", bad_loop_on_itself, "loops" },
+	{ "longer than the queue", bad_longer_than_queue, "longer than the queue" },
+	{ "indirect not negotiated", bad_indirect_not_negotiated, "not negotiated" },
+	{ "indirect nested", bad_indirect_nested, "inside an indirect" },
+	{ "indirect into itself", bad_indirect_into_itself, "inside an indirect" },
+	{ "indirect with next", bad_indirect_with_next, "with NEXT" },
+	{ "indirect empty", bad_indirect_empty, "multiple of 16" },
+	{ "indirect of 1.5 entries", bad_indirect_odd, "multiple of 16" },
+	{ "indirect outside RAM", bad_indirect_outside_ram, "table is not in RAM" },
+	{ "next beyond the indirect table", bad_indirect_next, "index beyond" },
+	{ "readable after writable", bad_order, "2.7.4.2" },
+	{ "readable after writable, in a table", bad_order_in_table, "2.7.4.2" },
+	{ "empty buffer", bad_empty_buffer, "empty or not in RAM" },
+	{ "buffer outside RAM", bad_outside_ram, "empty or not in RAM" },
+	{ "buffer over the end of RAM", bad_over_end_of_ram, "empty or not in RAM" },
+	{ "buffer that wraps", bad_wrapping_address, "empty or not in RAM" },
+	{ "avail idx too far ahead", bad_avail_ahead, "more than the queue size ahead" },
+	{ "avail idx back", bad_avail_back, "more than the queue size ahead" },
+};
+
+static void test_malformed(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(bads); i++) {
+		struct t t;
+		int got;
+
+		begin(&t, SIZE, bads[i].make != bad_indirect_not_negotiated, i & 1);
+		bads[i].make(&t);
+		got = vq_pop(t.vq, &t.c);
+		if (got != -EPROTO)
+			fail_msg("%s: vq_pop gives %d", bads[i].name, got);
+		if (!strstr(t.said, bads[i].why))
+			fail_msg("%s: said '%s'", bads[i].name, t.said);
+		assert_int_equal(vq_pop(t.vq, &t.c), -EPROTO);
+		assert_int_equal(vq_in_flight(t.vq), 0);
+		assert_true(vq_state(t.vq)->broken);
+		assert_false(vq_kicks(t.vq, true));
+		assert_false(vq_publish(t.vq));
+		assert_int_equal(vd_used_idx(&t.q), 0);
+		end(&t);
+	}
+}
+
+/* 2.7.5.2, class 7: every buffer is in RAM, but together they are more than 2^32 bytes. */
+static void test_too_many_bytes(void **state)
+{
+	struct vd_buf b[129];
+	struct t t;
+
+	(void)state;
+	for (unsigned n = 128; n <= 129; n++) { /* 128 of 32 MiB are exactly 2^32 */
+		begin(&t, VQ_SIZE_MAX, true, true);
+		for (unsigned i = 0; i < n; i++)
+			b[i] = (struct vd_buf){ RAM, RAM_SIZE };
+		assert_true(vd_add(&t.q, b, 0, n, false) >= 0);
+		vd_publish(&t.q);
+		assert_int_equal(vq_pop(t.vq, &t.c), n == 128 ? 1 : -EPROTO);
+		end(&t);
+	}
+}
+
+/* Class 1 (3.3.1): a head again while it is in flight. The first use of it still ends well. */
+static void test_duplicate_head(void **state)
+{
+	struct vq_chain other;
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, true);
+	desc(&t, 2, t.buf, 16, VD_WRITE, 0);
+	make_available(&t, 2);
+	make_available(&t, 2);
+	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	assert_int_equal(vq_pop(t.vq, &other), -EPROTO);
+	assert_int_equal(vq_in_flight(t.vq), 1);
+	vq_push(t.vq, &t.c, 16);
+	vq_publish(t.vq);
+	assert_int_equal(vd_used_idx(&t.q), 1);
+	assert_int_equal(vq_in_flight(t.vq), 0);
+	end(&t);
+}
+
+/* Class 5: what is in flight is bounded by the queue, however often the driver asks. */
+static void test_in_flight_bound(void **state)
+{
+	unsigned n = 0;
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, true);
+	for (uint16_t i = 0; i < SIZE; i++)
+		desc(&t, i, t.buf, 16, 0, 0);
+	for (unsigned i = 0; i < 3 * SIZE; i++) {
+		make_available(&t, (uint16_t)(i % SIZE));
+		n += vq_pop(t.vq, &t.c) == 1;
+	}
+	assert_int_equal(n, SIZE);
+	assert_int_equal(vq_in_flight(t.vq), SIZE);
+	end(&t); /* with all of them in flight */
+}
+
+static void test_reject(void **state)
+{
+	struct vd_buf b;
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, true);
+	b = (struct vd_buf){ t.buf, 64 };
+	assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
+	vd_publish(&t.q);
+	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	vq_reject(t.vq, &t.c, "for a test");
+	assert_int_equal(vq_in_flight(t.vq), 0);
+	assert_int_equal(vq_pop(t.vq, &t.c), -EPROTO);
+	assert_false(vq_publish(t.vq));
+	assert_int_equal(vd_used_idx(&t.q), 0);
+	end(&t);
+}
+
+/* Class 2, 2.7.1: what is not a ring is refused before it is used. */
+static void test_setup_refuses(void **state)
+{
+	const gpa_t end_of_ram = RAM + RAM_SIZE;
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, true);
+	for (unsigned i = 0; i < 11; i++) {
+		struct vq_state s = state_of(&t.q);
+
+		switch (i) {
+		case 0: s.size = 0; break;
+		case 1: s.size = 3; break;
+		case 2: s.size = 2 * VQ_SIZE_MAX; break;
+		case 3: s.desc += 8; break;
+		case 4: s.avail += 1; break;
+		case 5: s.used += 2; break;
+		case 6: s.desc = end_of_ram - 16 * SIZE + 16; break;
+		case 7: s.avail = end_of_ram - 6 - 2 * SIZE + 2; break;
+		case 8: s.used = end_of_ram - 6 - 8 * SIZE + 2; break;
+		case 9: s.desc = 0xfffffffffffffff0ULL; break;
+		case 10: s.used = 0; break;
+		}
+		if (vq_setup(t.vq, &s, true, true) != -EINVAL)
+			fail_msg("case %u was not refused", i);
+		assert_int_equal(vq_pop(t.vq, &t.c), 0);
+		assert_false(vq_publish(t.vq));
+	}
+	end(&t);
+}
+
+/* 2.7.10.2: without the event index, the words after the rings are not the queue's: they need not
+ * even be RAM, and avail_event is never written. */
+static void test_no_event_words(void **state)
+{
+	struct vq_state s;
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, false);
+	s = state_of(&t.q);
+	s.avail = RAM + RAM_SIZE - 4 - 2 * SIZE;
+	assert_int_equal(vq_setup(t.vq, &s, true, false), 0);
+	assert_int_equal(vq_setup(t.vq, &s, true, true), -EINVAL);
+	s = state_of(&t.q);
+	s.used = RAM + RAM_SIZE - 4 - 8 * SIZE;
+	assert_int_equal(vq_setup(t.vq, &s, true, false), 0);
+	assert_int_equal(vq_setup(t.vq, &s, true, true), -EINVAL);
+
+	s = state_of(&t.q);
+	assert_int_equal(vq_setup(t.vq, &s, true, false), 0);
+	memset(vd_ptr(&t.d, t.q.used + 4 + 8 * SIZE, 2), 0xa5, 2);
+	desc(&t, 0, t.buf, 16, 0, 0);
+	make_available(&t, 0);
+	vq_kicks(t.vq, false);
+	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	vq_kicks(t.vq, true);
+	vq_push(t.vq, &t.c, 0);
+	vq_publish(t.vq);
+	assert_int_equal(vd_avail_event(&t.q), 0xa5a5);
+	end(&t);
+}
+
+/* 2.7.10: kicks off and on, and the buffer that came in between. */
+static void test_kicks(void **state)
+{
+	struct t t;
+
+	(void)state;
+	for (unsigned event_idx = 0; event_idx < 2; event_idx++) {
+		begin(&t, SIZE, true, event_idx);
+		for (uint16_t i = 0; i < SIZE; i++)
+			desc(&t, i, t.buf, 16, 0, 0);
+		assert_false(vq_kicks(t.vq, false));
+		assert_int_equal(vd_used_flags(&t.q), event_idx ? 0 : 1);
+		make_available(&t, 0);
+		assert_int_equal(vq_pop(t.vq, &t.c), 1);
+		make_available(&t, 1);
+		assert_true(vq_kicks(t.vq, true));
+		assert_int_equal(vd_used_flags(&t.q), 0);
+		assert_int_equal(vq_pop(t.vq, &t.c), 1);
+		assert_false(vq_kicks(t.vq, true));
+		if (event_idx)
+			assert_int_equal(vd_avail_event(&t.q), 2);
+		end(&t);
+	}
+}
+
+/* Have `n` more chains used, and say whether the driver is to be interrupted. */
+static bool use(struct t *t, unsigned n)
+{
+	struct vd_buf b = { t->buf, 16 };
+
+	for (unsigned i = 0; i < n; i++) {
+		assert_true(vd_add(&t->q, &b, 0, 1, false) >= 0);
+		vd_publish(&t->q);
+		assert_int_equal(vq_pop(t->vq, &t->c), 1);
+		vq_push(t->vq, &t->c, 0);
+	}
+	return vq_publish(t->vq);
+}
+
+static void take_all(struct t *t)
+{
+	while (vd_used(&t->q, &(uint16_t){ 0 }, &(uint32_t){ 0 }))
+		;
+}
+
+/* 2.7.7.2 without the event index: flags decide, used_event is ignored. */
+static void test_irq_by_flags(void **state)
+{
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, false);
+	vd_used_event_set(&t.q, 100);
+	assert_true(use(&t, 1));
+	assert_true(use(&t, 2));
+	take_all(&t);
+	vd_avail_flags_set(&t.q, 1);
+	assert_false(use(&t, 1));
+	vd_avail_flags_set(&t.q, 0);
+	assert_false(vq_publish(t.vq)); /* nothing new */
+	assert_true(use(&t, 1));
+	end(&t);
+}
+
+/* 2.7.7.2 with it: used_event decides, in 16-bit arithmetic; flags are ignored. */
+static void test_irq_by_event(void **state)
+{
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, true);
+	vd_avail_flags_set(&t.q, 1);
+	/* Around the whole circle of indices, so that each comparison also happens at the wrap. */
+	for (unsigned at = 0; at < 65536 + 64; at += 5) {
+		uint16_t idx = vd_used_idx(&t.q);
+
+		vd_used_event_set(&t.q, idx); /* the next entry */
+		assert_true(use(&t, 1));
+		vd_used_event_set(&t.q, idx); /* passed already */
+		assert_false(use(&t, 1));
+		vd_used_event_set(&t.q, (uint16_t)(idx + 4)); /* the one after the next two */
+		assert_false(use(&t, 2));
+		assert_true(use(&t, 1));
+		take_all(&t);
+	}
+	end(&t);
+}
+
+/* Class 14's half that lives here: one decision for a whole batch, and none lost over it. */
+static void test_irq_over_batch(void **state)
+{
+	struct t t;
+
+	(void)state;
+	begin(&t, SIZE, true, true);
+	vd_used_event_set(&t.q, 2);
+	assert_true(use(&t, SIZE)); /* crosses it in the middle */
+	take_all(&t);
+	vd_used_event_set(&t.q, 2 * SIZE);
+	assert_false(use(&t, SIZE));
+	take_all(&t);
+	assert_true(use(&t, 1));
+	end(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_pop_empty),
+		cmocka_unit_test(test_direct),
+		cmocka_unit_test(test_indirect),
+		cmocka_unit_test(test_direct_then_indirect),
+		cmocka_unit_test(test_longest_chain),
+		cmocka_unit_test(test_wrap),
+		cmocka_unit_test(test_state),
+		cmocka_unit_test(test_double_fetch),
+		cmocka_unit_test(test_writes_are_reported),
+		cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_too_many_bytes),
+		cmocka_unit_test(test_duplicate_head),
+		cmocka_unit_test(test_in_flight_bound),
+		cmocka_unit_test(test_reject),
+		cmocka_unit_test(test_setup_refuses),
+		cmocka_unit_test(test_no_event_words),
+		cmocka_unit_test(test_kicks),
+		cmocka_unit_test(test_irq_by_flags),
+		cmocka_unit_test(test_irq_by_event),
+		cmocka_unit_test(test_irq_over_batch),
+	};
+
+	return cmocka_run_group_tests_name("vq", tests, NULL, NULL);
+}
