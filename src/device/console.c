@@ -221,30 +221,25 @@ bool console_room(struct console *con)
  */
 static ssize_t flush_some(struct console *con)
 {
-	uint32_t head, tail;
+	uint32_t start, len;
 	bool tell = false;
 	ssize_t n;
 
 	pthread_mutex_lock(&con->lock);
-	head = con->head;
-	tail = con->tail;
+	start = con->tail % RING_SIZE;
+	len = con->head - con->tail;
 	/* Only an empty ring ends the flush, and with the lock held, so that the next byte posts
 	 * the task again. */
-	if (head == tail)
+	if (!len)
 		con->flushing = false;
 	pthread_mutex_unlock(&con->lock);
-	if (head == tail)
+	if (!len)
 		return 0;
 
-	uint32_t start = tail % RING_SIZE, len = head - tail;
-
-	if (len > RING_SIZE - start)
-		len = RING_SIZE - start;
-	n = channel_write(&con->out, con->ring + start, len);
-	if (n == 0)
-		n = -EAGAIN;
-	if (n == -EAGAIN)
-		return n;
+	n = channel_write(&con->out, con->ring + start,
+			  len < RING_SIZE - start ? len : RING_SIZE - start);
+	if (n == 0 || n == -EAGAIN)
+		return -EAGAIN;
 
 	pthread_mutex_lock(&con->lock);
 	if (n < 0) {
