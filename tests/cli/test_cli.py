@@ -1,0 +1,581 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The hako command from outside: what it says to wrong input and with which status it ends, that
+no file is harmed by it, and that the terminal is as it was afterwards.
+
+usage: test_cli.py HAKO          prints TAP
+"""
+import contextlib
+import gzip
+import hashlib
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+HAKO = os.path.abspath(sys.argv[1])
+PATIENCE = 60  # seconds for anything
+
+# arm64 instructions, DDI0487 C6.2
+B_SELF = 0x14000000
+WFI = 0xD503207F
+B_BACK = 0x17FFFFFF  # to the instruction before
+HVC = 0xD4000002
+PSCI_OFF = [0x52800100, 0x72B08000, HVC, B_SELF]  # w0 = 0x84000008, SYSTEM_OFF
+PSCI_RESET = [0x52800120, 0x72B08000, HVC, B_SELF]  # w0 = 0x84000009, SYSTEM_RESET
+
+
+class Skip(Exception):
+    pass
+
+
+def image(code):
+    """An arm64 Image (Linux, Documentation/arch/arm64/booting.rst) of these instructions."""
+    head = struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, 65536, 2, 0, 0, 0, b"ARM\x64", 0)
+    return head + b"".join(struct.pack("<I", c) for c in code)
+
+
+def write(name, data):
+    with open(name, "wb") as f:
+        f.write(data)
+
+
+def hako(*args, **kwargs):
+    """Run hako to its end: status, standard output, standard error."""
+    run = subprocess.run([HAKO, *args], stdin=subprocess.DEVNULL, capture_output=True,
+                         timeout=PATIENCE, text=True, **kwargs)
+    return run.returncode, run.stdout, run.stderr
+
+
+def need_vm(err):
+    if "cannot run a VM yet" in err:
+        raise Skip("this hako cannot run a VM yet")
+
+
+def fails(status, says, *args, **kwargs):
+    """hako ARGS must end with that status after one line that has all of `says` in it."""
+    code, out, err = hako(*args, **kwargs)
+    need_vm(err)
+    line = err.rstrip("\n")
+    assert code == status, "status %d and not %d: %s" % (code, status, line)
+    assert out == "", "printed " + out
+    assert line.startswith("hako: ") and "\n" not in line, "not one line: " + repr(err)
+    for s in says:
+        assert s in line, "%r is not in: %s" % (s, line)
+
+
+def tree():
+    """What is in the current directory: names, contents, modes, times."""
+    state = {}
+    for name in sorted(os.listdir(".")):
+        st = os.lstat(name)
+        digest = ""
+        if os.path.isfile(name) and os.access(name, os.R_OK):
+            with open(name, "rb") as f:
+                digest = hashlib.sha256(f.read()).hexdigest()
+        state[name] = (st.st_mode, st.st_size, st.st_mtime_ns, digest)
+    return state
+
+
+# ---- Tables: status, what the line must mention, arguments
+
+USAGE = [
+    (["rnu", "'run'"], ["rnu"]),
+    (["frobnicate", "hako help"], ["frobnicate"]),
+    (["--kernel"], ["--kernel", "Image"]),
+    (["bogus"], ["help", "bogus"]),
+    (["--kernel"], ["run"]),
+    (["Image", "--kernel Image"], ["run", "Image"]),
+    (["--kernl", "--kernel"], ["run", "--kernl", "Image"]),
+    (["--inird", "--initrd"], ["run", "--inird=x"]),
+    (["--apend", "--append"], ["run", "--apend", "x"]),
+    (["--noreboot", "--no-reboot"], ["run", "--noreboot"]),
+    (["--zzz", "--help"], ["run", "--zzz"]),
+    (["-z", "--help"], ["run", "-z"]),
+    (["-kernel", "--kernel"], ["run", "-kernel", "Image"]),
+    (["--kernel", "FILE"], ["run", "--kernel"]),
+    (["--kernel", "--disk"], ["run", "--kernel", "--disk", "x"]),
+    (["--kernel", "twice"], ["run", "--kernel", "a", "-k", "b"]),
+    (["--mem", "twice"], ["run", "-k", "a", "-m", "1G", "-m", "2G"]),
+    (["--quiet"], ["run", "-k", "a", "--quiet=yes"]),
+    (["0 bytes"], ["run", "-k", "a", "--mem", "0"]),
+    (["512", "512M"], ["run", "-k", "a", "--mem", "512"]),
+    (["3 MiB", "16 MiB"], ["run", "-k", "a", "--mem", "3M"]),
+    (["17 MiB", "2 MiB", "18 MiB"], ["run", "-k", "a", "--mem", "17M"]),
+    (["67108865", "2 MiB"], ["run", "-k", "a", "--mem", "67108865"]),
+    (["255 GiB"], ["run", "-k", "a", "--mem", "9999T"]),
+    (["255 GiB"], ["run", "-k", "a", "--mem", "256G"]),
+    (["99999999999999999999"], ["run", "-k", "a", "--mem", "99999999999999999999"]),
+    (["16777216T"], ["run", "-k", "a", "--mem", "16777216T"]),
+    (["1.5G"], ["run", "-k", "a", "--mem", "1.5G"]),
+    (["'-1'"], ["run", "-k", "a", "--mem", "-1"]),
+    (["64MB"], ["run", "-k", "a", "--mem", "64MB"]),
+    (["''"], ["run", "-k", "a", "--mem", ""]),
+    (["0 CPUs", "1 to 8"], ["run", "-k", "a", "--cpus", "0"]),
+    (["9999", "1 to 8"], ["run", "-k", "a", "--cpus", "9999"]),
+    (["9 CPUs"], ["run", "-k", "a", "-c9"]),
+    (["two"], ["run", "-k", "a", "--cpus", "two"]),
+    (["-3"], ["run", "-k", "a", "--cpus", "-3"]),
+    (["4294967297"], ["run", "-k", "a", "--cpus", "4294967297"]),
+    (["readonly", "'ro'"], ["run", "-k", "a", "--disk", "x,readonly"]),
+    (["sreial", "'serial'"], ["run", "-k", "a", "--disk", "x,sreial=1"]),
+    (["fromat", "'format'"], ["run", "-k", "a", "--disk", "x,fromat=raw"]),
+    (["y.img", ",,"], ["run", "-k", "a", "--disk", "x,y.img"]),
+    (["ro takes no value", "1"], ["run", "-k", "a", "--disk", "x,ro=1"]),
+    (["serial"], ["run", "-k", "a", "--disk", "x,serial"]),
+    (["qcow2", "qemu-img"], ["run", "-k", "a", "--disk", "x,format=qcow2"]),
+    (["names no file"], ["run", "-k", "a", "--disk", ",ro"]),
+    (["names no file"], ["run", "-k", "a", "--disk", ""]),
+    (["a,b", "123456789012345678901", "20"],
+     ["run", "-k", "a", "--disk", "a,,b,serial=123456789012345678901"]),
+    (["one disk too many", "32"], ["run", "-k", "a"] + ["--disk", "x"] * 33),
+    (["x86", "arm64"], ["run", "-k", "a", "--machine", "x86"]),
+    (["warp", "hako doctor"], ["run", "-k", "a", "--engine", "warp"]),
+    (["'0'"], ["run", "-k", "a", "--timeout", "0"]),
+    (["1h"], ["run", "-k", "a", "--timeout", "1h"]),
+    (["3016", "2047"], ["run", "-k", "a", "--append", "x" * 3000]),
+    (["2048", "2047"], ["run", "-k", "a", "--cmdline", "x" * 2048]),
+    (["create or info"], ["disk"]),
+    (["crate", "'create'"], ["disk", "crate", "64M", "new"]),
+    (["64M disk.img"], ["disk", "create", "64M"]),
+    (["64M disk.img"], ["disk", "create"]),
+    (["64M disk.img"], ["disk", "create", "64M", "new", "more"]),
+    (["64M new"], ["disk", "create", "new", "64M"]),
+    (["0"], ["disk", "create", "0", "new"]),
+    (["64", "64M"], ["disk", "create", "64", "new"]),
+    (["100000", "512"], ["disk", "create", "100000", "new"]),
+    (["8388608T"], ["disk", "create", "8388608T", "new"]),
+    (["many"], ["disk", "create", "many", "new"]),
+    (["--forse", "--force"], ["disk", "create", "--forse", "64M", "new"]),
+    (["--force"], ["disk", "info", "--force", "data"]),
+    (["info disk.img"], ["disk", "info"]),
+    (["extra"], ["doctor", "extra"]),
+    (["extra"], ["version", "extra"]),
+]
+
+FILES = [
+    (["missing"], ["disk", "info", "missing"]),
+    (["dir", "directory"], ["disk", "info", "dir"]),
+    (["fifo", "FIFO"], ["disk", "info", "fifo"]),
+    (["/dev/null", "device"], ["disk", "info", "/dev/null"]),
+    (["data", "--force"], ["disk", "create", "64M", "data"]),
+    (["link", "--force"], ["disk", "create", "64M", "link"]),
+    (["missing/new"], ["disk", "create", "64M", "missing/new"]),
+    (["dir"], ["disk", "create", "--force", "64M", "dir"]),
+    (["fifo"], ["disk", "create", "--force", "64M", "fifo"]),
+    (["/dev/null"], ["disk", "create", "--force", "64M", "/dev/null"]),
+    (["kvm", "soft"], ["run", "-k", "spin", "--engine", "kvm"]),
+    (["missing"], ["run", "-k", "missing"]),
+    (["dir", "directory"], ["run", "-k", "dir"]),
+    (["fifo", "FIFO"], ["run", "-k", "fifo"]),
+    (["empty", "empty;"], ["run", "-k", "empty"]),
+    (["short"], ["run", "-k", "short"]),
+    (["elf", "x86-64"], ["run", "-k", "elf"]),
+    (["bzimage", "x86"], ["run", "-k", "bzimage"]),
+    (["cut.gz", "cut off"], ["run", "-k", "cut.gz"]),
+    (["packed.xz", "xz -d"], ["run", "-k", "packed.xz"]),
+    (["missing"], ["run", "-k", "spin", "-i", "missing"]),
+    (["dir", "directory"], ["run", "-k", "spin", "-i", "dir"]),
+    (["empty"], ["run", "-k", "spin", "-i", "empty"]),
+    (["spin", "kernel"], ["run", "-k", "spin", "-i", "spin"]),
+    (["MiB", "initrd"], ["run", "-k", "spin", "-i", "large", "-m", "16M"]),
+    (["MiB", "kernel"], ["run", "-k", "hungry", "-m", "16M"]),
+    (["missing"], ["run", "-k", "spin", "-d", "missing"]),
+    (["dir", "directory"], ["run", "-k", "spin", "-d", "dir"]),
+    (["fifo", "FIFO"], ["run", "-k", "spin", "-d", "fifo"]),
+    (["data"], ["run", "-k", "spin", "-d", "data", "-d", "data"]),
+    (["missing"], ["run", "-k", "spin", "--dtb", "missing"]),
+    (["data", "something else"], ["run", "-k", "spin", "--dtb", "data"]),
+    (["missing/out"], ["run", "-k", "spin", "--dump-dtb", "missing/out"]),
+]
+
+
+def make_files():
+    write("spin", image([B_SELF]))
+    write("stuck", image([WFI, B_BACK]))
+    write("off", image(PSCI_OFF))
+    write("reset", image(PSCI_RESET))
+    write("empty", b"")
+    write("short", image([])[:40])
+    write("data", os.urandom(5000))
+    os.symlink("data", "link")
+    write("elf", b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + b"\x3e\0".ljust(100, b"\0"))
+    write("bzimage", b"\0" * 0x202 + b"HdrS".ljust(4000, b"\0"))
+    write("cut.gz", gzip.compress(image([B_SELF]) + os.urandom(9000))[:5000])
+    write("packed.xz", b"\xfd7zXZ\0".ljust(1000, b"x"))
+    write("hungry", struct.pack("<IIQQ", B_SELF, 0, 0, 64 << 20) + image([])[24:])
+    with open("large", "wb") as f:
+        f.write(b"x")
+        f.truncate(17 << 20)
+    os.mkdir("dir")
+    os.mkfifo("fifo")
+
+
+def table_test(status, says, args):
+    def test():
+        before = tree()
+        fails(status, says, *args)
+        assert tree() == before, "a file was changed or made"
+    test.__name__ = "hako " + " ".join(args)[:60].replace("#", "")
+    return test
+
+
+# ---- What works
+
+def help_and_version():
+    for args in [["help"], ["--help"], ["-h"]]:
+        code, out, err = hako(*args)
+        assert code == 0 and "usage: hako" in out and err == "", args
+    for command in ["run", "disk", "doctor", "help", "version"]:
+        first = hako("help", command)
+        assert first[0] == 0 and ("hako " + command) in first[1] and first[2] == "", command
+        if command not in ("help",):
+            assert hako(command, "--help") == first, command
+    code, out, err = hako()
+    assert code == 2 and out == "" and "usage: hako" in err
+    assert hako("--version") == hako("version") and hako("version")[1].startswith("hako ")
+
+
+def output_that_cannot_be_written():
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([HAKO, "help"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert run.returncode == 1 and "cannot write" in run.stderr
+
+
+def doctor():
+    code, out, err = hako("doctor")
+    assert code == 0 and err == ""
+    for word in ["soft", "kvm", "arm64"]:
+        assert word in out, out
+
+
+def disk_create():
+    code, out, err = hako("disk", "create", "64M", "new.img")
+    assert code == 0 and err == "", err
+    assert "67108864 bytes" in out and "131072 sectors of 512 bytes" in out, out
+    st = os.stat("new.img")
+    assert st.st_size == 64 << 20 and st.st_blocks * 512 < 1 << 20
+    umask = os.umask(0)
+    os.umask(umask)
+    assert st.st_mode & 0o777 == 0o666 & ~umask
+    code, out, err = hako("disk", "create", "-fp", "1MiB", "new.img")
+    assert code == 0 and "1048576" in out, err
+    st = os.stat("new.img")
+    assert st.st_size == 1 << 20 and st.st_blocks * 512 >= 1 << 20
+    assert hako("disk", "create", "--", "512", "-x")[0] == 0
+    assert os.stat("-x").st_size == 512
+    os.unlink("-x")
+    os.unlink("new.img")
+
+
+def disk_create_through_link():
+    write("target", b"old")
+    os.symlink("target", "to-target")
+    assert hako("disk", "create", "-f", "4K", "to-target")[0] == 0
+    assert os.path.islink("to-target") and os.stat("target").st_size == 4096
+    os.unlink("to-target")
+    os.unlink("target")
+
+
+def disk_create_no_room():
+    """A limit of file sizes stands for a full disk: a sentence, and nothing is left behind."""
+    import resource
+    before = tree()
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    fails(1, ["new.img", "4194304"], "disk", "create", "4M", "new.img", preexec_fn=limit)
+    assert tree() == before
+
+
+def disk_create_in_use():
+    import fcntl
+    write("used.img", b"\0" * 4096)
+    with open("used.img", "r+b") as f:
+        # Of the open file: an ordinary one would go with any close of the file in this process.
+        fcntl.fcntl(f, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+        before = tree()
+        fails(1, ["used.img", "using it"], "disk", "create", "--force", "1M", "used.img")
+        assert tree() == before
+    os.unlink("used.img")
+
+
+def disk_info():
+    cases = [
+        ("raw.img", b"\0" * 1024, ["1024", "2 of 512", "all zeros"]),
+        ("odd.img", b"x" * 1000, ["1000", "2 of 512", "warning", "24 bytes"]),
+        ("none.img", b"", ["0 bytes", "nothing", "warning"]),
+        ("a.qcow2", b"QFI\xfb" + b"\0" * 1020, ["qcow2", "qemu-img convert"]),
+        ("ext4.img", b"\0" * 0x438 + b"\x53\xef" + b"\0" * 0x26 + b"\x40".ljust(4000, b"\0"),
+         ["ext4"]),
+        ("gpt.img", b"\0" * 512 + b"EFI PART" + b"\0" * 2040, ["GPT"]),
+    ]
+    for name, data, says in cases:
+        write(name, data)
+        before = tree()
+        code, out, err = hako("disk", "info", name)
+        assert code == 0 and err == "", err
+        for s in says:
+            assert s in out, "%r is not in: %s" % (s, out)
+        assert tree() == before
+        os.unlink(name)
+
+
+# ---- Runs of a guest of a few instructions
+
+def run_ends(status, says, *args):
+    code, out, err = hako("run", *args)
+    need_vm(err)
+    assert code == status, "status %d: %s" % (code, err)
+    assert err.count("\n") == 1 and says in err, err
+    assert hako("run", "--quiet", *args) == (status, "", "")
+
+
+def guest_powers_off():
+    run_ends(0, "powered off", "-k", "off")
+
+
+def guest_resets():
+    run_ends(10, "reset", "-k", "reset", "--no-reboot")
+
+
+def guest_is_stuck():
+    run_ends(11, "never run again", "-k", "stuck", "--timeout", "30")
+
+
+def guest_runs_too_long():
+    run_ends(12, "1 s", "-k", "spin", "--timeout", "1")
+
+
+def guest_resets_for_ever():
+    """Without --no-reboot it boots again, until the time is over."""
+    run_ends(12, "1 s", "-k", "reset", "--timeout", "1")
+
+
+def dump_dtb():
+    code, out, err = hako("run", "-k", "spin", "--dump-dtb", "out.dtb")
+    need_vm(err)
+    assert code == 0, err
+    with open("out.dtb", "rb") as f:
+        assert f.read(4) == b"\xd0\x0d\xfe\xed"
+    os.unlink("out.dtb")
+
+
+@contextlib.contextmanager
+def spinning(*args, stdin=subprocess.DEVNULL):
+    """hako with a guest that runs for ever; killed at the end of the block if still there."""
+    run = subprocess.Popen([HAKO, "run", "-k", "spin", *args], stdin=stdin,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        yield run
+    finally:
+        if run.poll() is None:
+            run.kill()
+        _, err = run.communicate()
+    need_vm(err.decode())
+
+
+def signals():
+    for signo in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        with spinning() as run:
+            time.sleep(0.5)
+            run.send_signal(signo)
+            err = run.stderr.read().decode()
+            run.wait(PATIENCE)
+        need_vm(err)
+        assert run.returncode == 128 + signo, "%d: %s" % (run.returncode, err)
+        assert signal.Signals(signo).name in err, err
+
+
+def disk_in_use():
+    write("shared.img", b"\0" * 8192)
+    with spinning("-d", "shared.img") as run:
+        time.sleep(0.5)
+        if run.poll() is None:
+            before = tree()
+            fails(1, ["shared.img"], "run", "-k", "off", "-d", "shared.img")
+            fails(1, ["shared.img"], "run", "-k", "off", "-d", "shared.img,ro")
+            fails(1, ["shared.img"], "disk", "create", "-f", "1M", "shared.img")
+            assert tree() == before
+    with spinning("-d", "shared.img,ro") as run:
+        time.sleep(0.5)
+        if run.poll() is None:
+            assert hako("run", "-k", "off", "-d", "shared.img,ro")[0] == 0
+            fails(1, ["shared.img"], "run", "-k", "off", "-d", "shared.img")
+    os.unlink("shared.img")
+
+
+# ---- The terminal
+
+class Terminal:
+    """hako with a guest that runs for ever, on a terminal of its own."""
+
+    def __init__(self, *args):
+        # The terminal's own side stays open here: its attributes are readable to the end.
+        self.fd, self.side = pty.openpty()
+        self.text = b""
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.login_tty(self.side)
+            os.execv(HAKO, [HAKO, "run", "-k", "spin", *args])
+
+    def attributes(self):
+        return termios.tcgetattr(self.fd)
+
+    def is_raw(self):
+        return not self.attributes()[3] & (termios.ICANON | termios.ECHO | termios.ISIG)
+
+    def read_until(self, what):
+        end = time.monotonic() + PATIENCE
+        while what not in self.text and time.monotonic() < end:
+            if select.select([self.fd], [], [], 0.2)[0]:
+                try:
+                    self.text += os.read(self.fd, 4096)
+                except OSError:  # the other side is closed
+                    break
+        need_vm(self.text.decode(errors="replace"))
+        assert what in self.text, repr(self.text)
+
+    def wait_raw(self, want=True):
+        end = time.monotonic() + PATIENCE
+        while self.is_raw() != want:
+            assert time.monotonic() < end, "raw: %s" % (not want)
+            if want:
+                self.read_some()
+            time.sleep(0.02)
+
+    def read_some(self):
+        if select.select([self.fd], [], [], 0)[0]:
+            with contextlib.suppress(OSError):
+                self.text += os.read(self.fd, 4096)
+        need_vm(self.text.decode(errors="replace"))
+
+    def end(self):
+        """The status, as subprocess tells it; the terminal must not be raw any more."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                break
+            assert time.monotonic() < end, "does not end"
+            self.read_some()
+            time.sleep(0.02)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def close(self):
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.side)
+        os.close(self.fd)
+
+
+def on_terminal(*args):
+    """A test with a Terminal, which must be as it was in the end."""
+    def wrap(test):
+        def run():
+            t = Terminal(*args)
+            try:
+                t.wait_raw()
+                test(t)
+                assert not t.is_raw(), "the terminal is still raw"
+                attributes = t.attributes()
+                assert attributes[1] & termios.OPOST
+                assert attributes[3] & termios.ICANON and attributes[3] & termios.ECHO
+            finally:
+                t.close()
+        run.__name__ = test.__name__
+        return run
+    return wrap
+
+
+@on_terminal()
+def keys(t):
+    t.read_until(b"Ctrl-A x")
+    t.text = b""
+    os.write(t.fd, b"\x01h")
+    t.read_until(b"sends one Ctrl-A")
+    assert b"\r\n" in t.text
+    os.write(t.fd, b"\x03\x1a\x1c\x01\x01x")  # all of this is the guest's
+    time.sleep(0.3)
+    assert t.is_raw() and os.waitpid(t.pid, os.WNOHANG)[0] == 0
+    os.write(t.fd, b"\x01x")
+    assert t.end() == 0
+    t.read_until(b"stopped from the console")
+
+
+@on_terminal()
+def terminal_after_sigterm(t):
+    os.kill(t.pid, signal.SIGTERM)
+    assert t.end() == 128 + signal.SIGTERM
+
+
+@on_terminal("--quiet")
+def terminal_after_sigquit(t):
+    os.kill(t.pid, signal.SIGQUIT)
+    assert t.end() == -signal.SIGQUIT
+
+
+@on_terminal()
+def terminal_after_sigsegv(t):
+    os.kill(t.pid, signal.SIGSEGV)
+    assert t.end() == -signal.SIGSEGV
+
+
+@on_terminal("--timeout", "1")
+def terminal_after_timeout(t):
+    assert t.end() == 12
+
+
+@on_terminal()
+def terminal_while_stopped(t):
+    os.kill(t.pid, signal.SIGTSTP)
+    t.wait_raw(False)
+    os.kill(t.pid, signal.SIGCONT)
+    t.wait_raw()
+    os.write(t.fd, b"\x01x")
+    assert t.end() == 0
+
+
+TESTS = [table_test(2, says, args) for says, args in USAGE]
+TESTS += [table_test(1, says, args) for says, args in FILES]
+TESTS += [
+    help_and_version, output_that_cannot_be_written, doctor,
+    disk_create, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
+    guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
+    dump_dtb, signals, disk_in_use,
+    keys, terminal_after_sigterm, terminal_after_sigquit, terminal_after_sigsegv,
+    terminal_after_timeout, terminal_while_stopped,
+]
+
+
+def main():
+    failed = 0
+    print("1..%d" % len(TESTS))
+    with tempfile.TemporaryDirectory(prefix="hako-cli-") as folder:
+        os.chdir(folder)
+        make_files()
+        for i, test in enumerate(TESTS, 1):
+            name = test.__name__.replace("_", " ")
+            try:
+                test()
+                print("ok %d - %s" % (i, name))
+            except Skip as why:
+                print("ok %d - %s # SKIP %s" % (i, name, why))
+            except (AssertionError, subprocess.TimeoutExpired, OSError) as e:
+                failed += 1
+                print("not ok %d - %s" % (i, name))
+                print("# %s" % str(e).replace("\n", "\n# "))
+            sys.stdout.flush()
+        os.chdir("/")
+    return 1 if failed else 0
+
+
+sys.exit(main())
