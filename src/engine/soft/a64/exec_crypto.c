@@ -140,7 +140,7 @@ EXEC(PMULL_64)
 		multiple[i] = multiple[i / 2] << 1 ^ (i % 2 ? n : 0);
 	for (unsigned i = 0; i < 64; i += 4)
 		r = r << 4 ^ multiple[m >> (60 - i) & 15];
-	RD(PMULL_64) = (union a64_vreg){ .d = { (uint64_t)r, (uint64_t)(r >> 64) } };
+	RD(PMULL_64) = simd_pair((uint64_t)r, (uint64_t)(r >> 64));
 }
 
 /* ---- SHA (FIPS-180-4) ---- */

@@ -40,7 +40,7 @@ static union a64_vreg element(const struct a64_cpu *c, unsigned size, unsigned l
 				     vd = c->v[a64_##NAME##_Rd(w)];                     \
 		union a64_vreg r;                                                       \
                                                                                         \
-		LANES_BY_SIZE(a64_##NAME##_size(w), S, __VA_ARGS__)                     \
+		LANES_BY_SIZE(LANES, a64_##NAME##_size(w), S, __VA_ARGS__)              \
 		simd_write(c, a64_##NAME##_Rd(w), a64_##NAME##_Q(w), &r);               \
 	}
 
@@ -125,38 +125,42 @@ BITWISE(BIT, REGISTER, d ^ (m & (d ^ n)))
 BITWISE(BIF, REGISTER, d ^ (~m & (d ^ n)))
 BITWISE(NOT, NO_OPERAND, ~n)
 
-/* Bytes only. */
-#define BYTES(NAME, OPERAND, ...)                                                       \
-	EXEC(NAME)                                                                      \
-	{                                                                               \
-		const union a64_vreg vn = c->v[a64_##NAME##_Rn(w)], vm = OPERAND(NAME), \
-				     vd = c->v[a64_##NAME##_Rd(w)];                     \
-		union a64_vreg r;                                                       \
-                                                                                        \
-		LANES(uint8_t, b, __VA_ARGS__)                                          \
-		simd_write(c, a64_##NAME##_Rd(w), a64_##NAME##_Q(w), &r);               \
-	}
-
 /* The product of two polynomials over {0,1} of degree 7. */
 static unsigned polynomial_product(unsigned n, unsigned m)
 {
 	unsigned r = 0;
 
 	for (unsigned i = 0; i < 8; i++)
-		r ^= bit(n, i) ? m << i : 0;
+		r ^= n >> i & 1 ? m << i : 0;
 	return r;
 }
 
-static unsigned reverse_bits(unsigned n)
+EXEC(PMUL)
 {
-	n = (n & 0x55) << 1 | (n & 0xaa) >> 1;
-	n = (n & 0x33) << 2 | (n & 0xcc) >> 2;
-	return n << 4 | n >> 4;
+	const union a64_vreg vn = c->v[a64_PMUL_Rn(w)], vm = c->v[a64_PMUL_Rm(w)], vd = vn;
+	union a64_vreg r;
+
+	LANES(uint8_t, b, polynomial_product(n, m))
+	simd_write(c, a64_PMUL_Rd(w), a64_PMUL_Q(w), &r);
 }
 
-BYTES(PMUL, REGISTER, polynomial_product(n, m))
-BYTES(CNT, NO_OPERAND, __builtin_popcount(n))
-BYTES(RBIT_vec, NO_OPERAND, reverse_bits(n))
+/* Eight bytes at once: in each, the sum of its bits, or its bits reversed. */
+static uint64_t count_bits(uint64_t n)
+{
+	n -= n >> 1 & 0x5555555555555555;
+	n = (n & 0x3333333333333333) + (n >> 2 & 0x3333333333333333);
+	return (n + (n >> 4)) & 0x0f0f0f0f0f0f0f0f;
+}
+
+static uint64_t reverse_bits(uint64_t n)
+{
+	n = (n & 0x5555555555555555) << 1 | (n >> 1 & 0x5555555555555555);
+	n = (n & 0x3333333333333333) << 2 | (n >> 2 & 0x3333333333333333);
+	return (n & 0x0f0f0f0f0f0f0f0f) << 4 | (n >> 4 & 0x0f0f0f0f0f0f0f0f);
+}
+
+BITWISE(CNT, NO_OPERAND, count_bits(n))
+BITWISE(RBIT_vec, NO_OPERAND, reverse_bits(n))
 
 /* Reverse the elements of `size` in containers of 1 << container bytes. */
 static void reverse(struct a64_cpu *c, unsigned rd, unsigned rn, unsigned q, unsigned size,
@@ -182,21 +186,23 @@ REVERSE(REV16_vec, 1)
 REVERSE(REV32_vec, 2)
 REVERSE(REV64_vec, 3)
 
-/* ---- Pairs: n and m are the even and the odd elements of Vm:Vn ---- */
+/* ---- Pairs: n and m are an even element of Vm:Vn and the odd one above it ---- */
 
-#define PAIRWISE(NAME, S, ...)                                                     \
-	EXEC(NAME)                                                                 \
-	{                                                                          \
-		const union a64_vreg *a = &c->v[a64_##NAME##_Rn(w)],               \
-				     *b = &c->v[a64_##NAME##_Rm(w)];               \
-		const unsigned size = a64_##NAME##_size(w), q = a64_##NAME##_Q(w); \
-		const union a64_vreg vd = { .d = { 0, 0 } };                       \
-		union a64_vreg vn, vm, r;                                          \
-                                                                                   \
-		simd_unzip(&vn, a, b, size, q, 0);                                 \
-		simd_unzip(&vm, a, b, size, q, 1);                                 \
-		LANES_BY_SIZE(size, S, __VA_ARGS__)                                \
-		simd_write(c, a64_##NAME##_Rd(w), q, &r);                          \
+#define LANES_PAIRWISE(T, F, ...)                                       \
+	for (unsigned i = 0; i < 16 / sizeof(T); i++) {                 \
+		const T n = (T)both.F[2 * i], m = (T)both.F[2 * i + 1]; \
+		r.F[i] = (__typeof__(r.F[0]))(__VA_ARGS__);             \
+	}
+
+#define PAIRWISE(NAME, S, ...)                                                                    \
+	EXEC(NAME)                                                                                \
+	{                                                                                         \
+		const union simd_two both = simd_concat(                                          \
+			&c->v[a64_##NAME##_Rn(w)], &c->v[a64_##NAME##_Rm(w)], a64_##NAME##_Q(w)); \
+		union a64_vreg r;                                                                 \
+                                                                                                  \
+		LANES_BY_SIZE(LANES_PAIRWISE, a64_##NAME##_size(w), S, __VA_ARGS__)               \
+		simd_write(c, a64_##NAME##_Rd(w), 1, &r);                                         \
 	}
 
 PAIRWISE(ADDP_vec, uint, n + m)
@@ -253,7 +259,7 @@ PAIR_LONG(UADALP, uint, d + n + m)
 			x = __VA_ARGS__;                                         \
 		}                                                                \
 		simd_set(&r, size + LONG, 0, (uint64_t)x);                       \
-		c->v[a64_##NAME##_Rd(w)] = r;                                    \
+		simd_write(c, a64_##NAME##_Rd(w), 1, &r);                        \
 	}
 #define ACROSS_GET_int  simd_get_signed
 #define ACROSS_GET_uint simd_get
@@ -278,7 +284,7 @@ ACROSS(UMINV, uint, 0, n < x ? n : x)
 		union a64_vreg r;                                                              \
                                                                                                \
 		LANES_LONG_BY_SIZE(LANES_LONG, a64_##NAME##_size(w), S, __VA_ARGS__)           \
-		c->v[a64_##NAME##_Rd(w)] = r;                                                  \
+		simd_write(c, a64_##NAME##_Rd(w), 1, &r);                                      \
 	}
 #define LONG_REG(NAME, S, ...) LONG(NAME, REGISTER, S, __VA_ARGS__)
 #define LONG_REG_ELEM(NAME, S, ...)                \
@@ -308,7 +314,7 @@ LONG_REG_ELEM(UMLSL, uint, d - n * m)
 		union a64_vreg r;                                                                  \
                                                                                                    \
 		LANES_LONG_BY_SIZE(LANES_WIDE, a64_##NAME##_size(w), S, __VA_ARGS__)               \
-		c->v[a64_##NAME##_Rd(w)] = r;                                                      \
+		simd_write(c, a64_##NAME##_Rd(w), 1, &r);                                          \
 	}
 
 WIDE(SADDW, int, (uint64_t)n + (uint64_t)m)
@@ -323,7 +329,7 @@ EXEC(SHLL)
 	union a64_vreg r;
 
 	LANES_LONG_BY_SIZE(LANES_LONG, a64_SHLL_size(w), uint, (uint64_t)n << 4 * sizeof(n))
-	c->v[a64_SHLL_Rd(w)] = r;
+	simd_write(c, a64_SHLL_Rd(w), 1, &r);
 }
 
 EXEC(PMULL_8)
@@ -333,7 +339,7 @@ EXEC(PMULL_8)
 	union a64_vreg r;
 
 	LANES_LONG(uint8_t, b, uint16_t, h, polynomial_product(n, m))
-	c->v[a64_PMULL_8_Rd(w)] = r;
+	simd_write(c, a64_PMULL_8_Rd(w), 1, &r);
 }
 
 /* The high half of each wide element. */

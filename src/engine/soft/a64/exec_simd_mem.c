@@ -3,67 +3,80 @@
  * SIMD&FP loads and stores (DDI0487 C4.1, "Loads and Stores"): one register, pairs, multiple and
  * single structures.
  *
- * Each makes one access, which may fault, before it changes a vector register or the base.
+ * Whatever may fault comes before the first change of a register. What a store of several registers
+ * writes is one access, so that it writes all or nothing.
  */
 #include <string.h>
 
+#include "engine/soft/a64/alu.h"
 #include "engine/soft/a64/exec.h"
+#include "engine/soft/a64/mmu.h"
 #include "engine/soft/a64/simd.h"
 
 #define EXEC(NAME) void a64_exec_##NAME(struct a64_cpu *c, uint32_t w)
 
+/* A base register; SP must be aligned when SCTLR_EL1 says so (CheckSPAlignment()). */
 static uint64_t base(struct a64_cpu *c, unsigned rn)
 {
 	const uint64_t va = a64_xr_sp(c, rn);
 
-	if (rn == 31 && unlikely(va & c->sp_mask)) /* CheckSPAlignment() */
+	if (rn == 31 && unlikely(va & c->sp_mask))
 		a64_raise(c, A64_EC_SP_ALIGN, 0);
 	return va;
 }
+
 #define BASE(NAME)           base(c, a64_##NAME##_Rn(w))
 #define WRITE_BASE(NAME, VA) a64_xw_sp(c, a64_##NAME##_Rn(w), VA)
+
+/* a64_ld() and a64_st() where the compiler knows the length: a copy without a call. */
+static inline void load_bytes(struct a64_cpu *c, uint64_t va, void *dst, unsigned len)
+{
+	const struct tlb_entry *e = tlb_d(c->tlb, va);
+
+	if (likely(((va + len - 1) & TLB_PAGE_MASK) == e->r))
+		memcpy(dst, (const void *)(uintptr_t)(va + e->addend), len);
+	else
+		a64_ld(c, va, dst, len);
+}
+
+static inline void store_bytes(struct a64_cpu *c, uint64_t va, const void *src, unsigned len)
+{
+	const struct tlb_entry *e = tlb_d(c->tlb, va);
+
+	if (likely(((va + len - 1) & TLB_PAGE_MASK) == e->w))
+		memcpy((void *)(uintptr_t)(va + e->addend), src, len);
+	else
+		a64_st(c, va, src, len);
+}
 
 /* ---- One register of 1 << scale bytes ---- */
 
 static void load(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned rt)
 {
-	switch (scale) {
-	case 0: simd_write_scalar(c, rt, a64_ld8(c, va)); break;
-	case 1: simd_write_scalar(c, rt, a64_ld16(c, va)); break;
-	case 2: simd_write_scalar(c, rt, a64_ld32(c, va)); break;
-	case 3: simd_write_scalar(c, rt, a64_ld64(c, va)); break;
-	default: a64_ld(c, va, &c->v[rt], 16);
+	if (scale == 4) {
+		union a64_vreg r;
+
+		load_bytes(c, va, &r, 16);
+		c->v[rt] = r;
+	} else {
+		simd_write_scalar(c, rt, a64_load(c, va, 1u << scale));
 	}
 }
 
 static void store(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned rt)
 {
-	switch (scale) {
-	case 0: a64_st8(c, va, c->v[rt].b[0]); break;
-	case 1: a64_st16(c, va, c->v[rt].h[0]); break;
-	case 2: a64_st32(c, va, c->v[rt].s[0]); break;
-	case 3: a64_st64(c, va, c->v[rt].d[0]); break;
-	default: a64_st(c, va, &c->v[rt], 16);
-	}
+	if (scale == 4)
+		store_bytes(c, va, &c->v[rt], 16);
+	else
+		a64_store(c, va, 1u << scale, c->v[rt].d[0]);
 }
 
 #define SCALE(NAME) (a64_##NAME##_opc1(w) << 2 | a64_##NAME##_size(w))
 #define IMM12(NAME) ((uint64_t)a64_##NAME##_imm12(w) << SCALE(NAME))
 #define IMM9(NAME)  ((uint64_t)sign_extend(a64_##NAME##_imm9(w), 9))
-#define EXTENDED(NAME) \
-	extended(c, a64_##NAME##_Rm(w), a64_##NAME##_option(w), a64_##NAME##_S(w) ? SCALE(NAME) : 0)
-
-/* ExtendReg() for the options that an address may have. */
-static uint64_t extended(const struct a64_cpu *c, unsigned rm, unsigned option, unsigned shift)
-{
-	uint64_t x = a64_xr(c, rm);
-
-	if (option == 2) /* UXTW */
-		x = (uint32_t)x;
-	else if (option == 6) /* SXTW */
-		x = (uint64_t)sign_extend(x, 32);
-	return x << shift;
-}
+#define EXTENDED(NAME)                                                    \
+	a64_extend(a64_xr(c, a64_##NAME##_Rm(w)), a64_##NAME##_option(w), \
+		   a64_##NAME##_S(w) ? SCALE(NAME) : 0)
 
 #define OFFSET(NAME, ACCESS, OFFSET)                                                   \
 	EXEC(NAME)                                                                     \
@@ -110,19 +123,22 @@ EXEC(LDR_simd_lit)
 
 static void load_pair(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned rt, unsigned rt2)
 {
-	union a64_vreg r[2] = { 0 };
+	union a64_vreg r[2];
 
 	if (scale == 4) {
-		a64_ld(c, va, r, 32);
+		load_bytes(c, va, r, 32);
+	} else if (scale == 3) {
+		uint64_t d[2];
+
+		load_bytes(c, va, d, 16);
+		r[0] = simd_pair(d[0], 0);
+		r[1] = simd_pair(d[1], 0);
 	} else {
-		a64_ld(c, va, &r[0], 2u << scale);
-		if (scale == 3) {
-			r[1].d[0] = r[0].d[1];
-			r[0].d[1] = 0;
-		} else {
-			r[1].s[0] = r[0].s[1];
-			r[0].s[1] = 0;
-		}
+		uint32_t s[2];
+
+		load_bytes(c, va, s, 8);
+		r[0] = simd_pair(s[0], 0);
+		r[1] = simd_pair(s[1], 0);
 	}
 	c->v[rt] = r[0];
 	c->v[rt2] = r[1];
@@ -130,13 +146,14 @@ static void load_pair(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned r
 
 static void store_pair(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned rt, unsigned rt2)
 {
-	union a64_vreg r[2] = { c->v[rt], c->v[rt2] };
+	const union a64_vreg r[2] = { c->v[rt], c->v[rt2] };
 
-	if (scale == 3)
-		r[0].d[1] = r[1].d[0];
-	else if (scale == 2)
-		r[0].s[1] = r[1].s[0];
-	a64_st(c, va, r, 2u << scale);
+	if (scale == 4)
+		store_bytes(c, va, r, 32);
+	else if (scale == 3)
+		store_bytes(c, va, (uint64_t[]){ r[0].d[0], r[1].d[0] }, 16);
+	else
+		store_bytes(c, va, (uint32_t[]){ r[0].s[0], r[1].s[0] }, 8);
 }
 
 #define PAIR_SCALE(NAME) (2 + a64_##NAME##_opc(w))
@@ -194,14 +211,19 @@ static unsigned load_multi(struct a64_cpu *c, uint64_t va, unsigned n, bool inte
 {
 	const unsigned bytes = 8u << q;
 	union a64_vreg r[4] = { 0 };
-	union structures mem;
 
-	a64_ld(c, va, &mem, n * bytes);
 	if (interleaved) {
+		union structures mem;
+
+		a64_ld(c, va, &mem, n * bytes);
 		MULTI_BY_SIZE(size, DEINTERLEAVE)
 	} else {
-		for (unsigned j = 0; j < n; j++)
-			memcpy(&r[j], mem.b + j * bytes, bytes);
+		for (unsigned j = 0; j < n; j++) {
+			if (q)
+				load_bytes(c, va + j * 16, &r[j], 16);
+			else
+				r[j] = simd_pair(a64_load(c, va + j * 8, 8), 0);
+		}
 	}
 	for (unsigned j = 0; j < n; j++)
 		c->v[(rt + j) % 32] = r[j];
@@ -220,7 +242,10 @@ static unsigned store_multi(struct a64_cpu *c, uint64_t va, unsigned n, bool int
 		for (unsigned j = 0; j < n; j++)
 			memcpy(mem.b + j * bytes, &c->v[(rt + j) % 32], bytes);
 	}
-	a64_st(c, va, &mem, n * bytes);
+	if (n * bytes == 16)
+		store_bytes(c, va, &mem, 16);
+	else
+		a64_st(c, va, &mem, n * bytes);
 	return n * bytes;
 }
 

@@ -104,10 +104,14 @@ EXEC(INS_elem)
 		r.F[i + 1] = vm.F[i + odd];                     \
 	}
 
+#define DEINTERLEAVE(F)                                    \
+	for (unsigned i = 0; i < 16 / sizeof(r.F[0]); i++) \
+		r.F[i] = both.F[2 * i + odd];
+
 /* The lower or upper half of an operand of 8 << q bytes, at the low end. */
 static union a64_vreg half(const union a64_vreg *v, unsigned q, unsigned upper)
 {
-	return (union a64_vreg){ .d = { q ? v->d[upper] : v->d[0] >> 32 * upper, 0 } };
+	return simd_pair(q ? v->d[upper] : v->d[0] >> 32 * upper, 0);
 }
 
 #define ZIP(NAME, UPPER)                                                             \
@@ -131,14 +135,16 @@ static union a64_vreg half(const union a64_vreg *v, unsigned q, unsigned upper)
 		PERMUTE_BY_SIZE(a64_##NAME##_size(w), TRANSPOSE)                                   \
 		simd_write(c, a64_##NAME##_Rd(w), a64_##NAME##_Q(w), &r);                          \
 	}
-#define UZP(NAME, ODD)                                                               \
-	EXEC(NAME)                                                                   \
-	{                                                                            \
-		union a64_vreg r;                                                    \
-                                                                                     \
-		simd_unzip(&r, &c->v[a64_##NAME##_Rn(w)], &c->v[a64_##NAME##_Rm(w)], \
-			   a64_##NAME##_size(w), a64_##NAME##_Q(w), ODD);            \
-		simd_write(c, a64_##NAME##_Rd(w), a64_##NAME##_Q(w), &r);            \
+#define UZP(NAME, ODD)                                                                            \
+	EXEC(NAME)                                                                                \
+	{                                                                                         \
+		const union simd_two both = simd_concat(                                          \
+			&c->v[a64_##NAME##_Rn(w)], &c->v[a64_##NAME##_Rm(w)], a64_##NAME##_Q(w)); \
+		const unsigned odd = ODD;                                                         \
+		union a64_vreg r;                                                                 \
+                                                                                                  \
+		PERMUTE_BY_SIZE(a64_##NAME##_size(w), DEINTERLEAVE)                               \
+		simd_write(c, a64_##NAME##_Rd(w), 1, &r);                                         \
 	}
 
 ZIP(ZIP1, 0)

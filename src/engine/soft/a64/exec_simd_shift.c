@@ -32,7 +32,7 @@ static unsigned immh_size(unsigned immh)
 		const unsigned by = AMOUNT(NAME##_vec);                                   \
 		union a64_vreg r;                                                         \
                                                                                           \
-		LANES_BY_SIZE(SIZE(NAME##_vec), S, __VA_ARGS__)                           \
+		LANES_BY_SIZE(LANES, SIZE(NAME##_vec), S, __VA_ARGS__)                    \
 		simd_write(c, a64_##NAME##_vec_Rd(w), a64_##NAME##_vec_Q(w), &r);         \
 	}                                                                                 \
 	EXEC(NAME##_scalar)                                                               \
@@ -75,7 +75,7 @@ SHIFT(SLI, uint, LEFT, (d & ~(ONES << by)) | n << by)
 		union a64_vreg r;                                                                  \
                                                                                                    \
 		LANES_LONG_BY_SIZE(LANES_LONG, SIZE(NAME), S, (uint64_t)n << by)                   \
-		c->v[a64_##NAME##_Rd(w)] = r;                                                      \
+		simd_write(c, a64_##NAME##_Rd(w), 1, &r);                                          \
 	}
 
 SHIFT_LONG(SSHLL, int)

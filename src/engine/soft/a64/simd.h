@@ -48,40 +48,53 @@ static inline void simd_set(union a64_vreg *v, unsigned size, unsigned i, uint64
 	}
 }
 
+/*
+ * Registers are written whole, through a host vector: a 16-byte load that follows two 8-byte stores
+ * waits until they have left the store buffer, and the next instruction often makes one.
+ */
+typedef uint64_t simd_2d __attribute__((vector_size(16), may_alias));
+
+static inline union a64_vreg simd_pair(uint64_t low, uint64_t high)
+{
+	union a64_vreg r;
+
+	*(simd_2d *)&r = (simd_2d){ low, high };
+	return r;
+}
+
 /* A register with x in every lane. */
 static inline union a64_vreg simd_dup(unsigned size, uint64_t x)
 {
 	static const uint64_t ones[] = { 0x0101010101010101, 0x0001000100010001, 0x100000001, 1 };
-	uint64_t lane = size < 3 ? x & ((UINT64_C(1) << (8u << size)) - 1) : x;
+	const uint64_t lanes = (x & mask_low(8u << size)) * ones[size];
 
-	return (union a64_vreg){ .d = { lane * ones[size], lane * ones[size] } };
+	return simd_pair(lanes, lanes);
 }
 
 /* Half q of v, at the low end: the operand of a long instruction ("Vpart"). */
 static inline union a64_vreg simd_part(const union a64_vreg *v, unsigned q)
 {
-	return (union a64_vreg){ .d = { v->d[q], 0 } };
+	return simd_pair(v->d[q], 0);
 }
 
 /* V[rd] = r, of which only the low half counts if Q = 0. */
 static inline void simd_write(struct a64_cpu *c, unsigned rd, unsigned q, const union a64_vreg *r)
 {
-	c->v[rd].d[0] = r->d[0];
-	c->v[rd].d[1] = q ? r->d[1] : 0;
+	static const simd_2d keep[2] = { { ~UINT64_C(0), 0 }, { ~UINT64_C(0), ~UINT64_C(0) } };
+
+	*(simd_2d *)&c->v[rd] = *(const simd_2d *)r & keep[q];
 }
 
 /* The result of a narrowing instruction goes to half q; only the lower half clears the other. */
 static inline void simd_write_part(struct a64_cpu *c, unsigned rd, unsigned q,
 				   const union a64_vreg *r)
 {
-	c->v[rd].d[q] = r->d[0];
-	if (!q)
-		c->v[rd].d[1] = 0;
+	c->v[rd] = q ? simd_pair(c->v[rd].d[0], r->d[0]) : simd_pair(r->d[0], 0);
 }
 
 static inline void simd_write_scalar(struct a64_cpu *c, unsigned rd, uint64_t x)
 {
-	c->v[rd] = (union a64_vreg){ .d = { x, 0 } };
+	c->v[rd] = simd_pair(x, 0);
 }
 
 /*
@@ -124,12 +137,12 @@ static inline void simd_write_scalar(struct a64_cpu *c, unsigned rd, uint64_t x)
 	}
 
 /* Run the loop for the element size; S is int or uint. */
-#define LANES_BY_SIZE(size, S, ...)                   \
-	switch (size) {                               \
-	case 0: LANES(S##8_t, b, __VA_ARGS__) break;  \
-	case 1: LANES(S##16_t, h, __VA_ARGS__) break; \
-	case 2: LANES(S##32_t, s, __VA_ARGS__) break; \
-	default: LANES(S##64_t, d, __VA_ARGS__)       \
+#define LANES_BY_SIZE(LOOP, size, S, ...)            \
+	switch (size) {                              \
+	case 0: LOOP(S##8_t, b, __VA_ARGS__) break;  \
+	case 1: LOOP(S##16_t, h, __VA_ARGS__) break; \
+	case 2: LOOP(S##32_t, s, __VA_ARGS__) break; \
+	default: LOOP(S##64_t, d, __VA_ARGS__)       \
 	}
 
 /* size is that of the narrow elements, 0 to 2. */
@@ -208,32 +221,22 @@ static inline simd_wide simd_shift(simd_wide n, int s, bool round, unsigned bits
 	return (n + (round ? (simd_wide)1 << (right - 1) : 0)) >> right;
 }
 
-/* The even (odd) elements of b:a, where a and b are halves of 8 << q bytes. */
-static inline void simd_unzip(union a64_vreg *r, const union a64_vreg *a, const union a64_vreg *b,
-			      unsigned size, unsigned q, unsigned odd)
-{
-	union {
-		union a64_vreg v[2];
-		uint8_t b[32];
-		uint16_t h[16];
-		uint32_t s[8];
-		uint64_t d[4];
-	} both = { .d = { a->d[0], b->d[0], 0, 0 } };
+/* Two registers as one sequence of elements. */
+union simd_two {
+	union a64_vreg v[2];
+	uint8_t b[32];
+	uint16_t h[16];
+	uint32_t s[8];
+	uint64_t d[4];
+};
 
-	if (q) {
-		both.v[0] = *a;
-		both.v[1] = *b;
-	}
-#define UNZIP(F)                                            \
-	for (unsigned i = 0; i < 16 / sizeof(r->F[0]); i++) \
-		r->F[i] = both.F[2 * i + odd];
-	switch (size) {
-	case 0: UNZIP(b) break;
-	case 1: UNZIP(h) break;
-	case 2: UNZIP(s) break;
-	default: UNZIP(d)
-	}
-#undef UNZIP
+/* The elements of a, then those of b, each of 8 << q bytes; then zeros. */
+static inline union simd_two simd_concat(const union a64_vreg *a, const union a64_vreg *b,
+					 unsigned q)
+{
+	if (q)
+		return (union simd_two){ .v = { *a, *b } };
+	return (union simd_two){ .v = { simd_pair(a->d[0], b->d[0]), simd_pair(0, 0) } };
 }
 
 /* SignedSatQ() and UnsignedSatQ(): v in `bits` bits; FPSR.QC if it does not fit. */
