@@ -60,7 +60,7 @@ struct channel {
 
 struct console {
 	struct console_config config;
-	struct console_port port; /* .dev may be NULL; .room is not, once attached */
+	struct console_port port; /* zero until console_attach() */
 	struct loop_task out_task, in_task;
 
 	/* Loop thread only. */

@@ -4,7 +4,11 @@
  *
  * Output goes through a ring: a vCPU thread only appends, the control loop writes, so that a slow
  * terminal never stops a vCPU inside a store; when the ring is full the UART shows its transmit
- * FIFO as full. Input is read only while the UART has room, so that nothing piped in is lost.
+ * FIFO as full. Input is read only while the UART has room, so that nothing piped in is lost. (With
+ * escapes some is read ahead and kept, so that Ctrl-A works while the guest does not read.)
+ *
+ * The descriptors' flags stay as they are: they are shared with others. The end of the input, or a
+ * reader of the output that is gone (the process must ignore SIGPIPE), does not disturb the guest.
  *
  * Threads: console_put, console_room and console_rx_ready from vCPU threads; everything else, and
  * the callbacks, on the control loop's thread.
@@ -32,14 +36,16 @@ struct console_port {
 
 struct console_config {
 	struct loop *loop;
-	int in_fd, out_fd; /* -1: none. Not closed by the console. */
+	int in_fd, out_fd; /* -1: none; may be equal. Not closed by the console. */
 	bool escape;       /* interpret Ctrl-A: x quits, h helps, Ctrl-A sends itself */
 	void (*key)(void *arg, char key); /* the key after Ctrl-A, but for Ctrl-A itself */
 	void *arg;
 };
 
 int console_create(struct console **con, const struct console_config *config, struct err *err);
-/* Writes out what is left (giving up when the reader is gone or stalls), then frees. Loop stopped.
+/*
+ * Writes out what is left (giving up when the reader is gone or takes nothing for a second), then
+ * frees. The loop has stopped and is not run again. Does not call the port.
  */
 void console_destroy(struct console *con);
 void console_attach(struct console *con, const struct console_port *port);

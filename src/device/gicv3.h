@@ -28,7 +28,7 @@ enum {
 struct gicv3_config {
 	struct bus *bus;
 	uint64_t dist_base, redist_base;
-	unsigned n_cpus;
+	unsigned n_cpus; /* 1 to 16; vCPU n has affinity 0.0.0.n */
 	/* The IRQ (group 1) and FIQ (group 0) inputs of a vCPU; called with the GIC's mutex held.
 	 */
 	void (*cpu_irq)(void *arg, unsigned cpu, bool fiq, bool level);
@@ -38,6 +38,7 @@ struct gicv3_config {
 
 int gicv3_create(struct gicv3 **gic, const struct gicv3_config *config, struct err *err);
 void gicv3_destroy(struct gicv3 *gic);
+/* Registers to their reset values. The lines stay where the devices put them. */
 void gicv3_reset(struct gicv3 *gic);
 
 /* A shared interrupt: spi from 0 (INTID 32). */
