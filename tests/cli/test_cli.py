@@ -420,10 +420,28 @@ class Terminal:
         # The terminal's own side stays open here: its attributes are readable to the end.
         self.fd, self.side = pty.openpty()
         self.text = b""
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.login_tty(self.side)
+        told, tell = os.pipe()
+        self.shell = os.fork()
+        if self.shell == 0:
+            self.be_shell(tell, args)
+        os.close(tell)
+        self.pid = int(os.read(told, 20))
+        os.close(told)
+
+    def be_shell(self, tell, args):
+        """As a shell with job control: hako is a group of its own, which can be stopped."""
+        os.login_tty(self.side)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        pid = os.fork()
+        if pid == 0:
+            os.setpgid(0, 0)
+            os.tcsetpgrp(0, os.getpid())
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
             os.execv(HAKO, [HAKO, "run", "-k", "spin", *args])
+        os.write(tell, b"%d" % pid)
+        os.close(tell)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os._exit(status if status >= 0 else 200 - status)
 
     def attributes(self):
         return termios.tcgetattr(self.fd)
@@ -456,23 +474,29 @@ class Terminal:
                 self.text += os.read(self.fd, 4096)
         need_vm(self.text.decode(errors="replace"))
 
+    def ended(self):
+        """The status as subprocess tells it, or None while it runs."""
+        pid, status = os.waitpid(self.shell, os.WNOHANG)
+        if not pid:
+            return None
+        self.shell = 0
+        status = os.waitstatus_to_exitcode(status)
+        return status if status <= 200 else 200 - status
+
     def end(self):
-        """The status, as subprocess tells it; the terminal must not be raw any more."""
         end = time.monotonic() + PATIENCE
         while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                break
+            status = self.ended()
+            if status is not None:
+                return status
             assert time.monotonic() < end, "does not end"
             self.read_some()
             time.sleep(0.02)
-        self.pid = 0
-        return os.waitstatus_to_exitcode(status)
 
     def close(self):
-        if self.pid:
+        if self.shell:
             os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            os.waitpid(self.shell, 0)
         os.close(self.side)
         os.close(self.fd)
 
@@ -505,7 +529,7 @@ def keys(t):
     assert b"\r\n" in t.text
     os.write(t.fd, b"\x03\x1a\x1c\x01\x01x")  # all of this is the guest's
     time.sleep(0.3)
-    assert t.is_raw() and os.waitpid(t.pid, os.WNOHANG)[0] == 0
+    assert t.is_raw() and t.ended() is None
     os.write(t.fd, b"\x01x")
     assert t.end() == 0
     t.read_until(b"stopped from the console")
