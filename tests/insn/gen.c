@@ -299,8 +299,6 @@ static uint64_t gen_target(struct rng *r, const struct access *a, bool safe)
 		va = align_down(va, a->size);
 	else if (!rng_one_in(r, 3))
 		va = align_down(va, 16);
-	if (a->rn == 31)
-		va = align_down(va, 16);
 	if (safe || !rng_one_in(r, 16))
 		return va;
 	/* into or over the edge */
@@ -321,6 +319,12 @@ static uint64_t index_value(const struct access *a, uint64_t x)
 	}
 }
 
+/* What a register that is both base and index must hold, to come close to va. */
+static uint64_t same_base(const struct access *a, uint64_t va)
+{
+	return a->rn == 31 ? va : va / (1 + (1ULL << a->shift));
+}
+
 static uint32_t movz(unsigned rd, uint32_t imm16, unsigned hw)
 {
 	return 0xd2800000 | hw << 21 | imm16 << 5 | rd;
@@ -331,19 +335,19 @@ static uint32_t movk(unsigned rd, uint32_t imm16, unsigned hw)
 	return 0xf2800000 | hw << 21 | imm16 << 5 | rd;
 }
 
-/* Set the base register so that the access goes to scratch memory. False: choose another word. */
-static bool set_base(struct rng *r, uint32_t w, struct insn_record *rec)
+/* Set the base register so that the access goes to scratch memory. */
+static void set_base(struct rng *r, uint32_t w, struct insn_record *rec)
 {
 	struct access a = access_of(w);
 	uint64_t base;
 
 	if (!a.any)
-		return true;
-	if (a.index && a.rm == a.rn)
-		return false;
+		return;
 	/* A failing STXR may or may not look at its address. */
 	base = gen_target(r, &a, a.exclusive && !bit(w, 22)) - (uint64_t)a.offset;
-	if (a.index && a.rm != 31)
+	if (a.index && a.rm == a.rn)
+		base = same_base(&a, base);
+	else if (a.index && a.rm != 31)
 		base -= index_value(&a, rec->in.x[a.rm]);
 	rec->flags |= INSN_MEM;
 	rec->mem_seed = rng_one_in(r, 4) ? 0 : rng_next(r) | 1;
@@ -353,15 +357,12 @@ static bool set_base(struct rng *r, uint32_t w, struct insn_record *rec)
 			if (rng_one_in(r, 2) && i != a.rm - a.rm % 2)
 				rec->in.x[i] = rec->in.x[i + (i < 30)] = 0;
 	if (a.rn == 31) {
-		if (base & 15)
-			return false; /* SP alignment, which QEMU's user mode does not check */
-		rec->in.sp = base;
+		rec->in.sp = align_down(base, 16); /* the oracle does not check that */
 	} else {
 		if (rng_one_in(r, 8)) /* a tag (TBI): the address is sign-extended from bit 55 */
 			base ^= rng_next(r) << 56;
 		rec->in.x[a.rn] = base;
 	}
-	return true;
 }
 
 enum branch { BR_NONE, BR_IMM26, BR_IMM19, BR_IMM14, BR_REG };
@@ -481,11 +482,10 @@ void gen_single(struct rng *r, uint32_t word, struct insn_record *rec)
 {
 	uint32_t slot = rec->slot;
 
-	do {
-		memset(rec, 0, sizeof(*rec));
-		rec->slot = slot;
-		gen_state(r, &rec->in);
-	} while (!set_base(r, word, rec) && !rng_one_in(r, 1000));
+	memset(rec, 0, sizeof(*rec));
+	rec->slot = slot;
+	gen_state(r, &rec->in);
+	set_base(r, word, rec);
 	if (rng_one_in(r, 8))
 		rec->flags |= INSN_TRAP;
 	rec->n = 1;
@@ -514,22 +514,19 @@ static bool emit_base(struct rng *r, uint32_t w, struct insn_record *rec)
 
 	if (!a.any)
 		return true;
-	if (a.index && a.rm == a.rn)
-		return false;
 	if (a.exclusive && (!bit(w, 22) || (w & 31) == a.rn || bits(w, 14, 10) == a.rn))
 		return false;
 	base = gen_target(r, &a, a.exclusive) - (uint64_t)a.offset;
-	if (a.index && a.rm != 31) {
+	if (a.index && a.rm == a.rn) {
+		base = same_base(&a, base);
+	} else if (a.index && a.rm != 31) {
 		uint32_t index = (uint32_t)rng_below(r, 0x4000);
 
 		base -= (uint64_t)index << a.shift;
-		if (rn == 31 && base & 15)
-			return false;
 		emit(rec, movz(a.rm, index, 0));
 	}
 	if (rn == 31) {
-		if (base & 15)
-			return false;
+		base = align_down(base, 16);
 		rn = a.rm == 0 ? 1 : 0;
 	}
 	emit(rec, movz(rn, base >> 16 & 0xffff, 1));

@@ -79,7 +79,9 @@ struct insn_result {
 	struct insn_state out; /* tpidr is meaningful unless STOP_END */
 	uint64_t mem_sum;
 	uint64_t far; /* faulting address of STOP_SEGV */
-	uint32_t stop, pad;
+	uint32_t stop;
+	uint32_t again; /* hako only: a second run of the same record ended in this, the first did
+			   not */
 };
 
 enum { INSN_BATCH_MEM = 1 };

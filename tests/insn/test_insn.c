@@ -128,6 +128,7 @@ static bool same(enum kind kind, const struct insn_record *rec, const struct ins
 		}                                          \
 	} while (0)
 
+	CHECK(!ours->again, "  hako's second run of it is not like the first\n");
 	CHECK(ours->stop == theirs->stop, "  ended by   hako %s  oracle %s\n",
 	      stop_name(ours->stop), stop_name(theirs->stop));
 	/* Linux does not keep the address's tag; QEMU has no address when the host could not
