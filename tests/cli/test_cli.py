@@ -494,8 +494,9 @@ class Terminal:
             time.sleep(0.02)
 
     def close(self):
-        if self.shell:
-            os.kill(self.pid, signal.SIGKILL)
+        if self.shell and self.ended() is None:  # then hako has not been waited for either
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.shell, 0)
         os.close(self.side)
         os.close(self.fd)
