@@ -378,8 +378,9 @@ int vd_wait_irq(const struct vd_irq *irq)
 bool vd_interrupts(struct vd_queue *q, bool on)
 {
 	if (q->event_idx)
-		/* Just behind what was taken: half the ring of indices away. */
-		vd_used_event_set(q, on ? q->last_used : (uint16_t)(q->last_used - 1));
+		/* Off: half the circle of indices away. Just behind what was taken would not do: a
+		 * device that has published but not yet decided would find it crossed. */
+		vd_used_event_set(q, (uint16_t)(q->last_used + (on ? 0 : 0x8000)));
 	else
 		vd_avail_flags_set(q, on ? 0 : 1);
 	__sync_synchronize(); /* see vq_publish() */
