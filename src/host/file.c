@@ -212,3 +212,10 @@ void host_unmap(void *p, size_t size)
 	if (p)
 		munmap(p, size);
 }
+
+void host_clear(void *p, size_t size)
+{
+	/* The host drops the pages and gives fresh ones on the next touch. */
+	if (madvise(p, size, MADV_DONTNEED))
+		memset(p, 0, size);
+}

@@ -35,5 +35,7 @@ int file_read_at(int fd, void *dst, size_t len, uint64_t off);
 /* Page-aligned anonymous memory, reserved but not committed. NULL and a sentence on failure. */
 void *host_map(size_t size, struct err *err);
 void host_unmap(void *p, size_t size);
+/* Zero memory of host_map() again and give it back to the host. */
+void host_clear(void *p, size_t size);
 
 #endif

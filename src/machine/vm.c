@@ -1,31 +1,490 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The VM object: not built yet.
+ * The life of a VM: build it, run its threads, reset it in place, end it. vm.h says which thread
+ * does what.
  */
+#include "machine/vm.h"
+
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "base/bits.h"
+#include "base/err.h"
+#include "block/blk.h"
+#include "bus/bus.h"
+#include "device/console.h"
+#include "hako/doctor.h"
+#include "host/thread.h"
+#include "machine/config.h"
 #include "machine/public.h"
+#include "virtio/blk.h"
 
-int hako_vm_create(struct hako_vm **vm, const struct hako_vm_config *config, struct hako_err *err)
+/* How often the control thread looks whether the guest can still run, ns. */
+static const uint64_t watch_interval = 500000000;
+
+/* ---- vCPU threads ---- */
+
+void vm_request(struct hako_vm *vm, enum vm_action action)
 {
-	(void)config;
-	*vm = NULL;
-	return err_set(err_of(err), -ENOSYS, "this version cannot run a VM yet");
+	pthread_mutex_lock(&vm->lock);
+	if (vm->action == VM_NONE)
+		vm->action = action;
+	/* The caller must not execute on: it parks until the control thread has acted. */
+	vm->hold = true;
+	pthread_mutex_unlock(&vm->lock);
+	notifier_set(&vm->act);
 }
 
-int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err *err)
+/* Wait, parked, until this vCPU may run; false: the VM ends. */
+static bool wait_to_run(struct vm_cpu *cpu)
 {
-	(void)vm;
-	(void)outcome;
-	return err_set(err_of(err), -ENOSYS, "this version cannot run a VM yet");
+	struct hako_vm *vm = cpu->vm;
+
+	pthread_mutex_lock(&vm->lock);
+	while (!vm->quit && (vm->hold || cpu->state == CPU_OFF)) {
+		if (!cpu->parked) {
+			cpu->parked = true;
+			pthread_cond_broadcast(&vm->changed);
+		}
+		pthread_cond_wait(&vm->changed, &vm->lock);
+	}
+	cpu->parked = vm->quit;
+	bool run = !vm->quit;
+	pthread_mutex_unlock(&vm->lock);
+	return run;
+}
+
+static void *cpu_thread(void *arg)
+{
+	struct vm_cpu *cpu = arg;
+	struct hako_vm *vm = cpu->vm;
+	const struct engine_ops *ops = vm->engine_ops;
+	struct err err = ERR_INIT;
+	int res = ops->vcpu_init(cpu->vcpu, &err);
+
+	while (!res && wait_to_run(cpu)) {
+		enum vcpu_exit exit = VCPU_KICKED;
+		res = ops->vcpu_run(cpu->vcpu, &exit);
+		if (!res && exit == VCPU_CALL)
+			vm->board_ops->call(vm, cpu);
+	}
+	if (res) {
+		pthread_mutex_lock(&vm->lock);
+		if (!vm->failed) {
+			vm->failed = res;
+			err_set(vm->run_err, res, "CPU %u failed: %s", cpu->index,
+				err.code ? err.msg : strerror(-res));
+		}
+		pthread_mutex_unlock(&vm->lock);
+		loop_stop(vm->control);
+	}
+	return NULL;
+}
+
+/* Park every vCPU thread (control thread). */
+static void hold_cpus(struct hako_vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->hold = true;
+	pthread_cond_broadcast(&vm->changed);
+	for (unsigned i = 0; i < vm->n_cpus; i++)
+		vm->engine_ops->vcpu_kick(vm->cpus[i].vcpu);
+	for (unsigned i = 0; i < vm->n_cpus; i++)
+		while (!vm->cpus[i].parked && !vm->failed)
+			pthread_cond_wait(&vm->changed, &vm->lock);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+static void release_cpus(struct hako_vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->hold = false;
+	pthread_cond_broadcast(&vm->changed);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+/* ---- the control thread ---- */
+
+static void finish(struct hako_vm *vm, enum hako_outcome outcome)
+{
+	vm->outcome = outcome;
+	loop_stop(vm->control);
+}
+
+static void fail(struct hako_vm *vm, int res)
+{
+	pthread_mutex_lock(&vm->lock);
+	if (!vm->failed)
+		vm->failed = res;
+	pthread_mutex_unlock(&vm->lock);
+	loop_stop(vm->control);
+}
+
+/* Reset state everywhere, fresh RAM, everything loaded: as if the VM had just been created. */
+static int power_cycle(struct hako_vm *vm, struct err *err)
+{
+	vm->board_ops->reset(vm);
+	gmem_clear(vm->mem);
+	for (unsigned i = 0; i < vm->n_cpus; i++) {
+		vm->engine_ops->vcpu_reset(vm->cpus[i].vcpu);
+		vm->cpus[i].state = i == 0 ? CPU_ON : CPU_OFF;
+	}
+	return vm->board_ops->load(vm, err);
+}
+
+static void act(struct loop_source *source, uint32_t events)
+{
+	struct hako_vm *vm = container_of(source, struct hako_vm, act_source);
+
+	(void)events;
+	notifier_clear(&vm->act);
+	hold_cpus(vm);
+	enum vm_action action = vm->action;
+	vm->action = VM_NONE;
+	if (action == VM_POWEROFF) {
+		finish(vm, HAKO_POWEROFF);
+	} else if (action == VM_RESET && vm->no_reboot) {
+		finish(vm, HAKO_RESET);
+	} else if (action == VM_RESET) {
+		int res = power_cycle(vm, vm->run_err);
+		if (res)
+			fail(vm, res);
+		else
+			release_cpus(vm);
+	}
+}
+
+static void stop_asked(struct loop_source *source, uint32_t events)
+{
+	(void)events;
+	finish(container_of(source, struct hako_vm, stop_source), HAKO_STOPPED);
+}
+
+static void timed_out(struct clock_timer *timer)
+{
+	finish(container_of(timer, struct hako_vm, timeout), HAKO_TIMEOUT);
+}
+
+/*
+ * Can the guest ever run again? Not when every vCPU is off or sleeps in WFI without a timer, and no
+ * interrupt of a device would reach one. Seen twice in a row, because each vCPU is looked at in
+ * turn.
+ */
+static void watch(struct clock_timer *timer)
+{
+	struct hako_vm *vm = container_of(timer, struct hako_vm, watch);
+	bool stuck = true, any_on = false;
+
+	pthread_mutex_lock(&vm->lock);
+	for (unsigned i = 0; i < vm->n_cpus && stuck; i++) {
+		struct vm_cpu *cpu = &vm->cpus[i];
+		if (cpu->state == CPU_OFF)
+			stuck = cpu->parked;
+		else
+			any_on = true, stuck = vm->engine_ops->vcpu_stuck(cpu->vcpu);
+	}
+	stuck = stuck && !vm->hold;
+	pthread_mutex_unlock(&vm->lock);
+	if (stuck && any_on)
+		stuck = !vm->board_ops->alive(vm);
+	vm->seen_stuck = stuck ? vm->seen_stuck + 1 : 0;
+	if (vm->seen_stuck == 2)
+		finish(vm, HAKO_STUCK);
+	else
+		clock_arm(vm->clock, timer, clock_now(vm->clock) + watch_interval);
+}
+
+static void *io_thread(void *arg)
+{
+	loop_run(((struct hako_vm *)arg)->io);
+	return NULL;
+}
+
+static void stop_threads(struct hako_vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->quit = true;
+	pthread_cond_broadcast(&vm->changed);
+	pthread_mutex_unlock(&vm->lock);
+	for (unsigned i = 0; i < vm->n_cpus; i++) {
+		if (!vm->cpus[i].has_thread)
+			continue;
+		vm->engine_ops->vcpu_kick(vm->cpus[i].vcpu);
+		pthread_join(vm->cpus[i].thread, NULL);
+		vm->cpus[i].has_thread = false;
+	}
+}
+
+int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err *public_err)
+{
+	struct err *err = vm->run_err = err_of(public_err);
+	int res = 0;
+
+	vm->outcome = HAKO_STOPPED;
+	if (vm->timeout_ms)
+		clock_arm(vm->clock, &vm->timeout, clock_now(vm->clock) + vm->timeout_ms * 1000000);
+	clock_arm(vm->clock, &vm->watch, clock_now(vm->clock) + watch_interval);
+
+	for (unsigned i = 0; i < vm->n_cpus && !res; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "cpu%u", i);
+		res = thread_create(&vm->cpus[i].thread, name, cpu_thread, &vm->cpus[i], err);
+		vm->cpus[i].has_thread = !res;
+	}
+	if (!res) {
+		res = loop_run(vm->control);
+		if (res)
+			err_set(err, res, "the event loop failed: %s", strerror(-res));
+	}
+	stop_threads(vm);
+	clock_disarm(vm->clock, &vm->timeout);
+	clock_disarm(vm->clock, &vm->watch);
+	*outcome = vm->outcome;
+	return res ? res : vm->failed;
 }
 
 void hako_vm_stop(struct hako_vm *vm)
 {
-	(void)vm;
+	notifier_set(&vm->stop);
+}
+
+/* ---- building ---- */
+
+static void log_out(void *arg, enum log_level level, const char *who, const char *text)
+{
+	struct hako_vm *vm = arg;
+	vm->log_fn(vm->log_arg, (enum hako_log_level)level, who, text);
+}
+
+static void console_key(void *arg, char key)
+{
+	struct hako_console *c = arg;
+	c->key(c->arg, key);
+}
+
+static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
+{
+	int res;
+
+	if (config->kernel)
+		res = kernel_open_arm64(&vm->kernel, config->kernel, err);
+	else
+		res = kernel_from_bytes_arm64(&vm->kernel, config->kernel_data, config->kernel_size,
+					      err);
+	vm->has_kernel = !res;
+	if (!res && config->initrd) {
+		res = initrd_open(&vm->initrd, config->initrd, err);
+		vm->has_initrd = !res;
+	}
+	for (size_t i = 0; i < config->n_disks && !res; i++) {
+		const struct blk_config blk = {
+			.path = config->disks[i].path,
+			.readonly = config->disks[i].readonly,
+			.loop = vm->io,
+		};
+		res = blk_open_raw(&vm->disks[i].blk, &blk, err);
+		if (res)
+			break;
+		char name[16];
+		snprintf(name, sizeof(name), "blk%zu", i);
+		const struct virtio_blk_config dev = {
+			.name = name,
+			.serial = config->disks[i].serial,
+			.blk = vm->disks[i].blk,
+			.loop = vm->io,
+			.log = &vm->log,
+		};
+		res = virtio_blk_create(&vm->disks[i].dev, &dev, err);
+	}
+	return res;
+}
+
+static int create_cpus(struct hako_vm *vm, struct err *err)
+{
+	for (unsigned i = 0; i < vm->n_cpus; i++) {
+		struct vm_cpu *cpu = &vm->cpus[i];
+		const struct vcpu_wiring wiring = vm->board_ops->wiring(vm, i);
+		int res = vm->engine_ops->vcpu_create(vm->engine, i, &wiring, &cpu->vcpu, err);
+		if (res)
+			return res;
+		cpu->vm = vm;
+		cpu->index = i;
+		cpu->state = i == 0 ? CPU_ON : CPU_OFF;
+	}
+	return 0;
+}
+
+static int dump_dtb(const struct hako_vm *vm, const char *path, struct err *err)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	ssize_t n = fd < 0 ? -1 : write(fd, vm->dtb, vm->dtb_size);
+	int res = 0;
+
+	if (n < 0 || (size_t)n != vm->dtb_size)
+		res = err_set(err, n < 0 ? -errno : -ENOSPC,
+			      "the device tree cannot be written to '%s': %s", path,
+			      n < 0 ? strerror(errno) : "no space left");
+	if (fd >= 0)
+		close(fd);
+	return res;
+}
+
+static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
+{
+	int res = notifier_init(&vm->stop, err);
+
+	vm->stop_source = (struct loop_source){ vm->stop.rfd, LOOP_IN, stop_asked };
+	if (!res)
+		res = notifier_init(&vm->act, err);
+	vm->act_source = (struct loop_source){ vm->act.rfd, LOOP_IN, act };
+	if (!res)
+		res = loop_create(&vm->control, err);
+	if (!res)
+		res = loop_create(&vm->io, err);
+	if (!res &&
+	    (loop_add(vm->control, &vm->stop_source) || loop_add(vm->control, &vm->act_source)))
+		res = err_set(err, -EIO, "the event loop takes no sources");
+	if (!res)
+		res = clock_create(&vm->clock, vm->control, err);
+	vm->timeout.fire = timed_out;
+	vm->watch.fire = watch;
+	if (!res)
+		res = gmem_create(&vm->mem, err);
+	if (!res)
+		res = bus_create(&vm->mmio, err);
+	if (!res)
+		res = config_cmdline(config, &vm->cmdline, err);
+	if (!res && config->dtb && !(vm->dtb_path = strdup(config->dtb)))
+		res = err_set(err, -ENOMEM, "no memory for the machine");
+	if (!res)
+		res = open_files(vm, config, err);
+	if (!res) {
+		const struct console_config console = {
+			.loop = vm->control,
+			.in_fd = config->console.in_fd,
+			.out_fd = config->console.out_fd,
+			.escape = config->console.key,
+			.key = console_key,
+			.arg = &vm->console_config,
+		};
+		res = console_create(&vm->console, &console, err);
+	}
+	if (!res) {
+		const struct engine_config engine = {
+			.mem = vm->mem,
+			.mmio = vm->mmio,
+			.clock = vm->clock,
+			.log = &vm->log,
+			.n_vcpus = vm->n_cpus,
+		};
+		res = vm->engine_ops->create(&vm->engine, &engine, err);
+	}
+	if (!res)
+		res = vm->board_ops->create(vm, err);
+	if (!res)
+		res = create_cpus(vm, err);
+	if (!res)
+		res = vm->board_ops->prepare(vm, err);
+	if (!res && config->dump_dtb)
+		res = dump_dtb(vm, config->dump_dtb, err);
+	if (!res)
+		res = vm->board_ops->load(vm, err);
+	if (!res) {
+		res = thread_create(&vm->io_thread, "io", io_thread, vm, err);
+		vm->has_io_thread = !res;
+	}
+	return res;
+}
+
+int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
+		   struct hako_err *public_err)
+{
+	struct err *err = err_of(public_err);
+	int res = hako_vm_config_check(config, public_err);
+
+	*out = NULL;
+	if (res)
+		return res;
+	struct hako_vm *vm = calloc(1, sizeof(*vm));
+	if (!vm)
+		return err_set(err, -ENOMEM, "no memory for a VM");
+	vm->log_fn = config->log;
+	vm->log_arg = config->log_arg;
+	log_init(&vm->log, (enum log_level)config->log_level, config->log ? log_out : NULL, vm);
+	vm->mem_size = config->mem;
+	vm->n_cpus = config->cpus;
+	vm->n_disks = config->n_disks;
+	vm->no_reboot = config->no_reboot;
+	vm->timeout_ms = config->timeout_ms;
+	vm->entry = config->entry;
+	vm->dtb_addr = config->dtb_addr;
+	vm->cmdline_given = config->cmdline || config->append;
+	vm->console_config = config->console;
+	vm->engine_ops = &engine_soft;
+	vm->board_ops = &board_arm64;
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_cond_init(&vm->changed, NULL);
+	vm->stop.rfd = vm->stop.wfd = vm->act.rfd = vm->act.wfd = -1;
+
+	res = build(vm, config, err);
+	if (res) {
+		hako_vm_destroy(vm);
+		return res;
+	}
+	*out = vm;
+	return 0;
 }
 
 void hako_vm_destroy(struct hako_vm *vm)
 {
-	(void)vm;
+	if (!vm)
+		return;
+	/* Devices first, while their loop still runs: they finish what is in flight. */
+	vm->board_ops->destroy(vm);
+	if (vm->has_io_thread) {
+		loop_stop(vm->io);
+		pthread_join(vm->io_thread, NULL);
+	}
+	for (size_t i = 0; i < vm->n_disks; i++) {
+		if (vm->disks[i].dev)
+			virtio_blk_destroy(vm->disks[i].dev);
+		if (vm->disks[i].blk)
+			blk_close(vm->disks[i].blk);
+	}
+	for (unsigned i = 0; i < vm->n_cpus; i++)
+		if (vm->cpus[i].vcpu)
+			vm->engine_ops->vcpu_destroy(vm->cpus[i].vcpu);
+	if (vm->engine)
+		vm->engine_ops->destroy(vm->engine);
+	if (vm->console)
+		console_destroy(vm->console);
+	if (vm->has_initrd)
+		initrd_close(&vm->initrd);
+	if (vm->has_kernel)
+		kernel_close(&vm->kernel);
+	free(vm->dtb);
+	free(vm->dtb_path);
+	free(vm->cmdline);
+	if (vm->mmio)
+		bus_destroy(vm->mmio);
+	if (vm->mem)
+		gmem_destroy(vm->mem);
+	if (vm->clock)
+		clock_destroy(vm->clock);
+	if (vm->io)
+		loop_destroy(vm->io);
+	if (vm->control)
+		loop_destroy(vm->control);
+	if (vm->act.rfd >= 0)
+		notifier_fini(&vm->act);
+	if (vm->stop.rfd >= 0)
+		notifier_fini(&vm->stop);
+	pthread_cond_destroy(&vm->changed);
+	pthread_mutex_destroy(&vm->lock);
+	log_fini(&vm->log);
+	free(vm);
 }

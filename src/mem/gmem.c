@@ -90,6 +90,17 @@ int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err)
 	return 0;
 }
 
+void gmem_clear(struct gmem *mem)
+{
+	for (size_t i = 0; i < mem->n; i++) {
+		const struct gmem_region *r = &mem->regions[i];
+
+		host_clear(r->host, (size_t)r->size);
+		for (uint64_t page = 0; page < r->size >> GMEM_PAGE_SHIFT; page++)
+			atomic_store_explicit(&r->flags[page], 0, memory_order_relaxed);
+	}
+}
+
 size_t gmem_count(const struct gmem *mem)
 {
 	return mem->n;

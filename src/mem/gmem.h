@@ -50,6 +50,9 @@ void gmem_destroy(struct gmem *mem);
  */
 int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err);
 
+/* Make all RAM zero again, and no page decoded. Nobody else touches the memory meanwhile. */
+void gmem_clear(struct gmem *mem);
+
 /* The regions in order of address, for engines and boot loaders. */
 size_t gmem_count(const struct gmem *mem);
 const struct gmem_region *gmem_region(const struct gmem *mem, size_t i);

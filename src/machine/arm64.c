@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The board of arm64 guests: the memory map of QEMU's "virt" machine, so that kernels made for that
+ * one run here unchanged.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "boot/dtb.h"
+#include "boot/layout.h"
+#include "device/console.h"
+#include "device/gicv3.h"
+#include "device/pl011.h"
+#include "device/pl031.h"
+#include "machine/vm.h"
+#include "virtio/mmio.h"
+
+/* The memory map, and interrupts as SPI numbers (INTID - 32). */
+enum {
+	GICD_BASE = 0x08000000,
+	GICR_BASE = 0x080a0000,
+	UART_BASE = 0x09000000,
+	UART_SPI = 1,
+	RTC_BASE = 0x09010000,
+	RTC_SPI = 2,
+	VIRTIO_BASE = 0x0a000000,
+	VIRTIO_SPI = 16,
+	VIRTIO_SLOTS = 32,
+	RAM_BASE = 0x40000000,
+	DEVICE_SIZE = 0x1000,
+};
+
+/* Private interrupts of the generic timers (DEN 0094, Base System Architecture): INTID - 16. */
+enum { PPI_SECURE = 13, PPI_PHYS = 14, PPI_VIRT = 11, PPI_HYP = 10, PPI_INTID = 16 };
+
+_Static_assert((int)VIRTIO_SLOTS >= (int)HAKO_DISKS_MAX, "a slot for each disk");
+
+struct board {
+	struct gicv3 *gic;
+	struct pl011 *uart;
+	struct pl031 *rtc;
+	struct virtio_mmio *virtio[VIRTIO_SLOTS];
+	struct layout layout;
+};
+
+/* ---- wiring ---- */
+
+static void cpu_irq(void *arg, unsigned cpu, bool fiq, bool level)
+{
+	struct hako_vm *vm = arg;
+
+	if (vm->cpus[cpu].vcpu)
+		vm->engine_ops->vcpu_irq(vm->cpus[cpu].vcpu, fiq ? VCPU_FIQ : VCPU_IRQ, level);
+}
+
+static void timer_irq(void *dev, unsigned cpu, enum vcpu_timer timer, bool level)
+{
+	static const unsigned ppi[VCPU_N_TIMERS] = {
+		[VCPU_TIMER_VIRT] = PPI_VIRT,
+		[VCPU_TIMER_PHYS] = PPI_PHYS,
+	};
+
+	gicv3_ppi(dev, cpu, PPI_INTID + ppi[timer], level);
+}
+
+static struct vcpu_wiring arm64_wiring(struct hako_vm *vm, unsigned index)
+{
+	static const struct vcpu_sysreg_ops icc = {
+		.read = gicv3_icc_read,
+		.write = gicv3_icc_write,
+	};
+
+	(void)index;
+	return (struct vcpu_wiring){
+		.icc = &icc,
+		.icc_dev = vm->board->gic,
+		.timer_irq = timer_irq,
+		.timer_dev = vm->board->gic,
+	};
+}
+
+/* ---- devices ---- */
+
+static int create_virtio(struct hako_vm *vm, struct err *err)
+{
+	for (unsigned i = 0; i < VIRTIO_SLOTS; i++) {
+		bool disk = i < vm->n_disks;
+		char name[16];
+		struct virtio_mmio_config config = {
+			.name = name,
+			.base = VIRTIO_BASE + i * (uint64_t)VIRTIO_MMIO_SIZE,
+			.irq = gicv3_spi(vm->board->gic, VIRTIO_SPI + i),
+			.bus = vm->mmio,
+			.mem = vm->mem,
+			.log = &vm->log,
+		};
+
+		snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);
+		int res = virtio_mmio_create(&vm->board->virtio[i], &config,
+					     disk ? vm->disks[i].dev : NULL, err);
+		if (res)
+			return res;
+	}
+	return 0;
+}
+
+static void arm64_destroy(struct hako_vm *vm)
+{
+	struct board *b = vm->board;
+
+	if (!b)
+		return;
+	for (unsigned i = 0; i < VIRTIO_SLOTS; i++)
+		if (b->virtio[i])
+			virtio_mmio_destroy(b->virtio[i]);
+	if (b->rtc)
+		pl031_destroy(b->rtc);
+	if (b->uart)
+		pl011_destroy(b->uart);
+	if (b->gic)
+		gicv3_destroy(b->gic);
+	free(b);
+	vm->board = NULL;
+}
+
+static int arm64_create(struct hako_vm *vm, struct err *err)
+{
+	struct board *b = vm->board = calloc(1, sizeof(*b));
+	const struct gicv3_config gic = {
+		.bus = vm->mmio,
+		.dist_base = GICD_BASE,
+		.redist_base = GICR_BASE,
+		.n_cpus = vm->n_cpus,
+		.cpu_irq = cpu_irq,
+		.arg = vm,
+		.log = &vm->log,
+	};
+	int res;
+
+	if (!b)
+		return err_set(err, -ENOMEM, "no memory for the machine");
+	res = gmem_add_ram(vm->mem, RAM_BASE, vm->mem_size, err);
+	if (!res)
+		res = gicv3_create(&b->gic, &gic, err);
+	if (!res)
+		res = pl011_create(&b->uart, vm->mmio, UART_BASE, gicv3_spi(b->gic, UART_SPI),
+				   vm->console, &vm->log, err);
+	if (!res)
+		res = pl031_create(&b->rtc, vm->mmio, RTC_BASE, gicv3_spi(b->gic, RTC_SPI),
+				   vm->clock, err);
+	if (!res)
+		res = create_virtio(vm, err);
+	if (res)
+		arm64_destroy(vm);
+	return res;
+}
+
+static void arm64_reset(struct hako_vm *vm)
+{
+	struct board *b = vm->board;
+
+	/* Disks first: nothing may write to RAM that is about to be cleared. */
+	for (unsigned i = 0; i < VIRTIO_SLOTS; i++)
+		virtio_mmio_reset(b->virtio[i]);
+	pl011_reset(b->uart);
+	pl031_reset(b->rtc);
+	gicv3_reset(b->gic);
+}
+
+static bool arm64_alive(struct hako_vm *vm)
+{
+	return gicv3_any_enabled(vm->board->gic);
+}
+
+/* ---- boot ---- */
+
+static int make_dtb(struct hako_vm *vm, const struct dtb_chosen *chosen, struct err *err)
+{
+	const struct dtb_arm64_config config = {
+		.ram_base = RAM_BASE,
+		.ram_size = vm->mem_size,
+		.n_cpus = vm->n_cpus,
+		.gicd_base = GICD_BASE,
+		.gicd_size = GICV3_DIST_SIZE,
+		.gicr_base = GICR_BASE,
+		.gicr_size = (uint64_t)GICV3_REDIST_SIZE * vm->n_cpus,
+		.ppi_secure = PPI_SECURE,
+		.ppi_phys = PPI_PHYS,
+		.ppi_virt = PPI_VIRT,
+		.ppi_hyp = PPI_HYP,
+		.uart = { UART_BASE, DEVICE_SIZE, UART_SPI },
+		.rtc = { RTC_BASE, DEVICE_SIZE, RTC_SPI },
+		.virtio = { VIRTIO_BASE, VIRTIO_MMIO_SIZE, VIRTIO_SPI },
+		.n_virtio = VIRTIO_SLOTS,
+		.chosen = *chosen,
+	};
+
+	if (!vm->dtb_path)
+		return dtb_arm64(&config, &vm->dtb, &vm->dtb_size, err);
+	int res = dtb_file(vm->dtb_path, &vm->dtb, &vm->dtb_size, err);
+	return res ? res
+		   : dtb_chosen_update(&vm->dtb, &vm->dtb_size, chosen, vm->cmdline_given, err);
+}
+
+static int arm64_prepare(struct hako_vm *vm, struct err *err)
+{
+	struct layout *l = &vm->board->layout;
+	const struct layout_config config = {
+		.ram_base = RAM_BASE,
+		.ram_size = vm->mem_size,
+		.kernel = &vm->kernel,
+		.initrd_size = vm->has_initrd ? vm->initrd.size : 0,
+		.dtb_size = DTB_SIZE_MAX,
+		.dtb_addr = vm->dtb_addr,
+	};
+	int res = layout_arm64(l, &config, err);
+
+	if (res)
+		return res;
+	if (vm->entry && !gmem_find(vm->mem, vm->entry))
+		return err_set(
+			err, -EINVAL,
+			"no instruction can be at %#llx: that is outside the guest's memory, "
+			"which begins at %#llx",
+			(unsigned long long)vm->entry, (unsigned long long)RAM_BASE);
+	const struct dtb_chosen chosen = {
+		.bootargs = vm->cmdline,
+		.initrd_start = l->initrd,
+		.initrd_end = l->initrd + config.initrd_size,
+		.rng_seed = true,
+	};
+	res = make_dtb(vm, &chosen, err);
+	if (!res && vm->dtb_size > DTB_SIZE_MAX)
+		res = err_set(err, -E2BIG,
+			      "the device tree is %zu bytes; a kernel takes %d at most",
+			      vm->dtb_size, (int)DTB_SIZE_MAX);
+	return res;
+}
+
+static int arm64_load(struct hako_vm *vm, struct err *err)
+{
+	const struct layout *l = &vm->board->layout;
+	int res = kernel_load(&vm->kernel, vm->mem, l->kernel, err);
+
+	if (!res && vm->has_initrd)
+		res = initrd_load(&vm->initrd, vm->mem, l->initrd, err);
+	if (!res && gmem_write(vm->mem, l->dtb, vm->dtb, vm->dtb_size))
+		res = err_set(err, -EFAULT, "the device tree does not fit into memory");
+	if (res)
+		return res;
+	/* booting.rst: x0 is the tree, x1 to x3 are zero, which a reset made them. */
+	cpu_set(&vm->cpus[0], VCPU_REG_X0, l->dtb);
+	cpu_set(&vm->cpus[0], VCPU_REG_PC, vm->entry ? vm->entry : l->kernel);
+	return 0;
+}
+
+const struct board_ops board_arm64 = {
+	.name = "arm64",
+	.create = arm64_create,
+	.destroy = arm64_destroy,
+	.wiring = arm64_wiring,
+	.prepare = arm64_prepare,
+	.load = arm64_load,
+	.reset = arm64_reset,
+	.call = psci_call,
+	.alive = arm64_alive,
+};

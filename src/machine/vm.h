@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of a VM: what hako_vm_create() builds, shared by the VM's life (vm.c), its board
+ * (board.h) and its firmware calls (psci.c).
+ *
+ * Threads. hako_vm_run() makes its caller the control thread: it runs the control loop (console,
+ * timers, requests to end or reset). One I/O thread runs the disks. Each vCPU has a thread, which
+ * runs guest code, waits while the vCPU is off, and parks while the machine is being reset. `lock`
+ * guards the states of the vCPUs and the pending action; everything else is set up before the
+ * threads start, or belongs to one of them.
+ */
+#ifndef HAKO_MACHINE_VM_H
+#define HAKO_MACHINE_VM_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "boot/initrd.h"
+#include "boot/kernel.h"
+#include "bus/clock.h"
+#include "engine/engine.h"
+#include "hako/vm.h"
+#include "host/loop.h"
+#include "host/notifier.h"
+#include "mem/gmem.h"
+
+struct blk;
+struct board;
+struct console;
+struct err;
+struct hako_vm;
+struct virtio_dev;
+
+/* Power state of a vCPU (PSCI). Under vm->lock. */
+enum cpu_state { CPU_OFF, CPU_ON };
+
+struct vm_cpu {
+	struct hako_vm *vm;
+	unsigned index;
+	struct vcpu *vcpu;
+	pthread_t thread;
+	enum cpu_state state;
+	bool parked; /* the thread is out of the engine: off, or waiting for a reset to end */
+	bool has_thread;
+};
+
+/* What a vCPU asks of the control thread; the first wins. */
+enum vm_action { VM_NONE, VM_POWEROFF, VM_RESET };
+
+struct vm_disk {
+	struct blk *blk;
+	struct virtio_dev *dev;
+};
+
+struct hako_vm {
+	struct log log;
+	hako_log_fn *log_fn;
+	void *log_arg;
+
+	/* The part of the configuration that is needed after hako_vm_create(). */
+	uint64_t mem_size;
+	unsigned n_cpus;
+	size_t n_disks;
+	bool no_reboot;
+	uint64_t timeout_ms;
+	uint64_t entry, dtb_addr; /* 0: the board's choice */
+
+	struct gmem *mem;
+	struct bus *mmio;
+	struct loop *control;
+	struct clock *clock;
+	struct console *console;
+	struct hako_console console_config; /* whom Ctrl-A keys go to */
+	const struct engine_ops *engine_ops;
+	struct engine *engine;
+	const struct board_ops *board_ops;
+	struct board *board;
+
+	struct loop *io;
+	pthread_t io_thread;
+	bool has_io_thread;
+	struct vm_disk disks[HAKO_DISKS_MAX];
+
+	struct kernel kernel;
+	struct initrd initrd;
+	bool has_kernel, has_initrd;
+	char *cmdline;
+	char *dtb_path; /* the user's tree, NULL: the board builds one */
+	bool cmdline_given;
+	void *dtb; /* the tree that the guest gets */
+	size_t dtb_size;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* a state, the action, `quit` or `hold` */
+	struct vm_cpu cpus[HAKO_CPUS_MAX];
+	enum vm_action action;
+	bool hold; /* vCPU threads must park */
+	bool quit; /* vCPU threads must end */
+
+	struct notifier stop, act; /* hako_vm_stop(); a vCPU set `action` */
+	struct loop_source stop_source, act_source;
+	struct clock_timer timeout, watch;
+	unsigned seen_stuck;
+	enum hako_outcome outcome;
+	int failed; /* negative errno when hako itself failed while running */
+	struct err *run_err;
+};
+
+/*
+ * A board: the memory map, the devices, and what its firmware does. One per guest architecture.
+ */
+struct board_ops {
+	const char *name;
+	/* RAM and devices; the engine exists, its vCPUs do not. Leaves nothing behind on failure.
+	 */
+	int (*create)(struct hako_vm *vm, struct err *err);
+	void (*destroy)(struct hako_vm *vm);
+	/* How vCPU `index` is wired. */
+	struct vcpu_wiring (*wiring)(struct hako_vm *vm, unsigned index);
+	/* Decide where things go, and make the device tree. Once. */
+	int (*prepare)(struct hako_vm *vm, struct err *err);
+	/* Load everything into cleared RAM and point vCPU 0 at it. At start and after each reset.
+	 */
+	int (*load)(struct hako_vm *vm, struct err *err);
+	/* Every device to its reset state. vCPUs parked, loops running. */
+	void (*reset)(struct hako_vm *vm);
+	/* A firmware call of a vCPU, on its thread. */
+	void (*call)(struct hako_vm *vm, struct vm_cpu *cpu);
+	/* Could any interrupt still reach a vCPU? */
+	bool (*alive)(struct hako_vm *vm);
+};
+
+extern const struct board_ops board_arm64;
+
+/* On a vCPU's thread: the machine shall power off or reset. Returns; the vCPU is then stopped. */
+void vm_request(struct hako_vm *vm, enum vm_action action);
+
+/* Registers of a vCPU that is not running, or of the calling thread's. */
+static inline uint64_t cpu_get(struct vm_cpu *cpu, unsigned reg)
+{
+	return cpu->vm->engine_ops->vcpu_get(cpu->vcpu, reg);
+}
+static inline void cpu_set(struct vm_cpu *cpu, unsigned reg, uint64_t val)
+{
+	cpu->vm->engine_ops->vcpu_set(cpu->vcpu, reg, val);
+}
+
+/* The function that an HVC of this vCPU asked for: PSCI 1.1 and SMCCC 1.1 (psci.c). */
+void psci_call(struct hako_vm *vm, struct vm_cpu *cpu);
+
+#endif
