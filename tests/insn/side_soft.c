@@ -14,6 +14,7 @@
 #include "bus/clock.h"
 #include "engine/engine.h"
 #include "engine/soft/a64/cpu.h"
+#include "engine/soft/a64/mmu.h"
 #include "host/loop.h"
 #include "mem/gmem.h"
 #include "side.h"
@@ -31,6 +32,8 @@ enum {
 enum { VEC_FROM_EL0 = 0x400, ERET_AT = 0x800 };
 
 enum { HVC_0 = (int)0xd4000002, ERET = (int)0xd69f03e0 };
+
+enum { SPSR_SS = 1 << 21, MDSCR_SS = 1 };
 
 /* VMSAv8-64 descriptors (DDI0487 D8.3) */
 enum {
@@ -190,6 +193,7 @@ struct side *side_create(void)
 	put32(s, PA_VECTORS + ERET_AT, (uint32_t)ERET);
 
 	engine_soft.vcpu_reset(s->vcpu);
+	s->cpu->sys.oslsr = 0;       /* else no single steps */
 	s->cpu->sys.mair_el1 = 0xff; /* normal, write-back */
 	s->cpu->sys.tcr_el1 = TCR;
 	s->cpu->sys.ttbr0_el1 = PA_TABLES;
@@ -231,13 +235,27 @@ static enum insn_stop stop_of(uint64_t esr)
 	}
 }
 
+/* Leave EL1 by its ERET, and come back with the next exception. */
+static void run_user(struct side *s)
+{
+	enum vcpu_exit exit;
+
+	engine_soft.vcpu_set(s->vcpu, VCPU_REG_PC, VA_VECTORS + ERET_AT);
+	do {
+		if (engine_soft.vcpu_run(s->vcpu, &exit))
+			errx(2, "vcpu_run failed");
+	} while (exit == VCPU_KICKED);
+	if (exit != VCPU_CALL ||
+	    engine_soft.vcpu_get(s->vcpu, VCPU_REG_PC) != VA_VECTORS + VEC_FROM_EL0 + 4)
+		errx(2, "not an exception from EL0: exit %d", exit);
+}
+
 /* From the record's state to the end of its code. */
-static void run(struct side *s, const struct insn_record *rec, struct insn_result *res)
+static void run(struct side *s, const struct insn_record *rec, bool step, struct insn_result *res)
 {
 	struct a64_cpu *c = s->cpu;
 	struct insn_state *out = &res->out;
-	enum vcpu_exit exit;
-	uint64_t end;
+	unsigned steps = 0;
 
 	if (rec->flags & INSN_MEM) {
 		scratch_fill(s->scratch, rec->mem_seed);
@@ -251,11 +269,14 @@ static void run(struct side *s, const struct insn_record *rec, struct insn_resul
 	c->sys.sp_bank[0] = rec->in.sp;
 	c->sys.elr_el1 = slot_pc(rec->slot);
 	c->sys.spsr_el1 = rec->in.nzcv; /* EL0t */
-	c->sys.esr_el1 = c->sys.far_el1 = 0;
-	engine_soft.vcpu_set(s->vcpu, VCPU_REG_PC, VA_VECTORS + ERET_AT);
-	if (engine_soft.vcpu_run(s->vcpu, &exit))
-		errx(2, "vcpu_run failed");
-	end = engine_soft.vcpu_get(s->vcpu, VCPU_REG_PC);
+	c->sys.far_el1 = 0;
+	c->sys.mdscr_el1 = step ? MDSCR_SS : 0;
+	do {
+		if (step)
+			c->sys.spsr_el1 |= SPSR_SS;
+		run_user(s);
+		steps++;
+	} while (bits(c->sys.esr_el1, 31, 26) == A64_EC_STEP_LOWER);
 
 	memset(res, 0, sizeof(*res));
 	memcpy(out->x, c->x, sizeof(out->x));
@@ -267,11 +288,9 @@ static void run(struct side *s, const struct insn_record *rec, struct insn_resul
 	out->fpcr = c->fpcr;
 	out->fpsr = c->fpsr;
 	res->far = c->sys.far_el1;
-	if (exit != VCPU_CALL || end != VA_VECTORS + VEC_FROM_EL0 + 4) {
-		res->stop = STOP_OTHER;
-		return;
-	}
 	res->stop = stop_of(c->sys.esr_el1);
+	if (step && steps == 1 && out->pc != slot_pc(rec->slot))
+		res->stop = STOP_OTHER; /* it ran on */
 	if (res->stop == STOP_ILL && !(rec->flags & INSN_TRAP) &&
 	    out->pc == slot_pc(rec->slot) + rec->n * 4)
 		res->stop = STOP_END;
@@ -281,16 +300,33 @@ static void run(struct side *s, const struct insn_record *rec, struct insn_resul
 	}
 }
 
+/* LDXR to STXR does not survive the exceptions of single-stepping. */
+static bool has_exclusives(const struct insn_record *rec)
+{
+	for (uint32_t i = 0; i < rec->n; i++)
+		if ((rec->code[i] & 0x3f800000) == 0x08000000)
+			return true;
+	return false;
+}
+
 void side_run(struct side *s, const struct insn_record *rec, struct insn_result *res)
 {
 	struct insn_result again;
 	uint32_t words[SLOT_WORDS];
+	unsigned variant = rec->slot & 3;
 
 	slot_fill(words, rec);
 	copy_user(s, slot_pc(rec->slot) - SLOT_CODE * 4, words, sizeof(words), true);
-	run(s, rec, res);
-	/* Once more, now that it is decoded and its pages are in the TLB. */
-	run(s, rec, &again);
+	if (variant == 1)
+		a64_flush_all_tlbs(s->cpu);
+	run(s, rec, false, res);
+	/*
+	 * Once more, now that it is decoded and its pages are in the TLB: the same way, kicked, or
+	 * in single steps.
+	 */
+	if (variant == 2)
+		engine_soft.vcpu_kick(s->vcpu);
+	run(s, rec, variant == 3 && !has_exclusives(rec), &again);
 	if (memcmp(res, &again, sizeof(again))) {
 		*res = again;
 		res->again = 1;

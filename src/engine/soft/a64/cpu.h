@@ -199,7 +199,7 @@ _Noreturn void a64_undefined(struct a64_cpu *c);
 void a64_eret(struct a64_cpu *c);
 /* Interrupts that can be taken now? Takes one. */
 bool a64_take_interrupt(struct a64_cpu *c);
-/* PSTATE or irq_lines changed: look up soon if an interrupt can be taken. */
+/* PSTATE, irq_lines or MDSCR_EL1 changed: look up soon if an interrupt or a step can be taken. */
 void a64_check_interrupts(struct a64_cpu *c);
 
 /* SPSR format (C5.2.18) of PSTATE, and back (legal values only). */

@@ -15,6 +15,7 @@ enum {
 	SCTLR_SA = 1 << 3,
 	SCTLR_SA0 = 1 << 4,
 	SCTLR_SPAN = 1 << 23,
+	MDSCR_SS = 1 << 0,
 };
 
 uint64_t a64_pstate(const struct a64_cpu *c)
@@ -131,6 +132,7 @@ bool a64_take_interrupt(struct a64_cpu *c)
 
 void a64_check_interrupts(struct a64_cpu *c)
 {
-	if (takable(c))
+	/* Whether software step applies now is for the run loop to say. */
+	if (takable(c) || unlikely(c->sys.mdscr_el1 & MDSCR_SS))
 		atomic_store_explicit(&c->vcpu.attention, 1, memory_order_relaxed);
 }

@@ -330,6 +330,7 @@ static uint64_t read_oslsr(struct a64_cpu *c, reg_t r)
 static void write_mdscr(struct a64_cpu *c, reg_t r, uint64_t v)
 {
 	c->sys.mdscr_el1 = v & r->value;
+	a64_check_interrupts(c);
 	a64_state_changed(c);
 }
 
