@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The split ring in a guest memory that is nothing but input.
+ *
+ *      byte 0          log2 of the queue size (modulo 5)
+ *      byte 1          bit 0 indirect descriptors, bit 1 event index
+ *      bytes 2 to 3    index to begin at
+ *      byte 4          n, number of steps
+ *      n bytes         steps, see step()
+ *      the rest        guest memory from address 0: descriptors at 0, available ring at AVAIL, used
+ *                      ring at USED, and whatever they point to
+ */
+#include "fuzz.h"
+
+#include <errno.h>
+
+#include "base/bits.h"
+#include "mem/gmem.h"
+#include "virtio/vq.h"
+
+enum { RAM_SIZE = 64 << 10, SIZE_MAX_LOG2 = 4, AVAIL = 0x100, USED = 0x140 };
+
+struct target {
+	struct gmem *mem;
+	struct vq *vq;
+	uint8_t *ram;
+	struct vq_chain chain[1 << SIZE_MAX_LOG2]; /* in flight */
+	unsigned n;
+};
+
+/* The device uses all that it was given. */
+static void use_chain(struct target *t, struct vq_chain *c)
+{
+	unsigned size = vq_state(t->vq)->size;
+	uint64_t out = 0, in = 0;
+	volatile uint8_t sum = 0;
+
+	fuzz_check(c->head < size);
+	fuzz_check(c->n_out + c->n_in >= 1 && c->n_out + c->n_in <= (int)size);
+	for (unsigned i = 0; i < (unsigned)c->n_out + c->n_in; i++) {
+		uint8_t *p = c->iov[i].iov_base;
+		size_t len = c->iov[i].iov_len;
+
+		fuzz_check(p >= t->ram && len >= 1 &&
+			   range_ok((uint64_t)(p - t->ram), len, RAM_SIZE));
+		if (i < c->n_out) {
+			out += len;
+			sum = (uint8_t)(sum + p[0] + p[len - 1]);
+		} else {
+			in += len;
+			p[0] = p[len - 1] = sum;
+		}
+	}
+	fuzz_check(out == c->out_len && in == c->in_len && out + in <= 1ULL << 32);
+}
+
+static void step(struct target *t, uint8_t op, struct input *in)
+{
+	int got;
+
+	switch (op & 7) {
+	case 0:
+	case 1:
+		got = vq_pop(t->vq, &t->chain[t->n & 15]);
+		fuzz_check(got == 1 || got == 0 || got == -EPROTO);
+		fuzz_check((got == -EPROTO) == (vq_state(t->vq)->broken != 0));
+		if (got != 1)
+			break;
+		fuzz_check(t->n < vq_state(t->vq)->size);
+		use_chain(t, &t->chain[t->n]);
+		t->n++;
+		break;
+	case 2:
+		if (!t->n)
+			break;
+		/* Any of those in flight. */
+		got = (op >> 3) % (int)t->n;
+		vq_push(t->vq, &t->chain[got], (uint32_t)t->chain[got].in_len);
+		t->chain[got] = t->chain[--t->n];
+		break;
+	case 3: vq_publish(t->vq); break;
+	case 4: vq_kicks(t->vq, op & 8); break;
+	case 5: /* the driver writes while the device works */
+		t->ram[AVAIL + 2] = (uint8_t)(t->ram[AVAIL + 2] + (op >> 3));
+		break;
+	case 6: t->ram[(op >> 3) * 16 % RAM_SIZE + input_take(in, 1)] ^= 0xff; break;
+	case 7:
+		if (!t->n || op < 0xf0)
+			break;
+		vq_reject(t->vq, &t->chain[--t->n], "by the fuzzer");
+		break;
+	}
+	fuzz_check(vq_in_flight(t->vq) == t->n);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct target t; /* memory and queue live on; their contents do not */
+	struct input in = { data, size };
+	struct vq_state s = { .ready = 1, .desc = 0, .avail = AVAIL, .used = USED };
+	uint8_t steps[255];
+	unsigned flags, n;
+
+	if (!t.mem) {
+		fuzz_check(!gmem_create(&t.mem, NULL));
+		fuzz_check(!gmem_add_ram(t.mem, 0, RAM_SIZE, NULL));
+		fuzz_check(!vq_create(&t.vq, t.mem, NULL, "fuzz"));
+		t.ram = gmem_region(t.mem, 0)->host;
+	}
+	t.n = 0;
+	s.size = (uint16_t)(1U << input_take(&in, 1) % (SIZE_MAX_LOG2 + 1));
+	flags = (unsigned)input_take(&in, 1);
+	s.next_avail = s.next_used = s.signalled = (uint16_t)input_take(&in, 2);
+	n = (unsigned)input_take(&in, 1);
+	for (unsigned i = 0; i < n; i++)
+		steps[i] = (uint8_t)input_take(&in, 1);
+	memset(t.ram, 0, RAM_SIZE);
+	if (in.left)
+		memcpy(t.ram, in.at, in.left < RAM_SIZE ? in.left : RAM_SIZE);
+
+	fuzz_check(!vq_setup(t.vq, &s, flags & 1, flags & 2));
+	for (unsigned i = 0; i < n; i++)
+		step(&t, steps[i], &in);
+	vq_reset(t.vq);
+	fuzz_check(vq_in_flight(t.vq) == 0);
+	return 0;
+}

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Write the seeds of the fuzz targets: seeds.py DIR makes DIR/fuzz_vq/* and DIR/fuzz_mmio/*.
+
+The formats are described at the top of fuzz_vq.c and in operate() of fuzz_mmio.c.
+"""
+import struct
+import sys
+from pathlib import Path
+
+NEXT, WRITE, INDIRECT = 1, 2, 4
+AVAIL, USED = 0x100, 0x140
+
+
+def desc(addr, length, flags, nxt=0):
+    return struct.pack('<QIHH', addr, length, flags, nxt)
+
+
+def vq(descs, heads, steps, flags=3, start=0, log2=3, tables=None):
+    """One input of fuzz_vq: heads made available, then steps."""
+    mem = bytearray(0x800)
+    for i, d in descs.items():
+        mem[16 * i:16 * i + 16] = d
+    struct.pack_into('<HH', mem, AVAIL, 0, (start + len(heads)) & 0xffff)
+    for i, h in enumerate(heads):
+        at = AVAIL + 4 + 2 * ((start + i) % (1 << log2))
+        struct.pack_into('<H', mem, at, h)
+    for addr, table in (tables or {}).items():
+        mem[addr:addr + len(table)] = table
+    return struct.pack('<BBHB', log2, flags, start, len(steps)) + bytes(steps) + bytes(mem)
+
+
+POP, PUSH, PUBLISH, KICKS_OFF, KICKS_ON, MORE = 0, 2, 3, 4, 12, 8 + 5
+WORK = [KICKS_OFF, POP, POP, POP, PUSH, PUSH, PUBLISH, KICKS_ON, POP, PUBLISH]
+
+chain = {0: desc(0x400, 16, NEXT, 1), 1: desc(0x500, 256, NEXT | WRITE, 2), 2: desc(0x600, 1, WRITE)}
+table = desc(0x400, 16, NEXT, 1) + desc(0x500, 64, WRITE)
+
+VQ = {
+    'direct': vq(chain, [0], WORK),
+    'no-event': vq(chain, [0], WORK, flags=0),
+    'wrap': vq(chain, [0], WORK, start=0xffff),
+    'two': vq({0: desc(0x400, 8, 0), 1: desc(0x500, 8, WRITE)}, [1, 0], WORK + WORK),
+    'indirect': vq({0: desc(0x700, 32, INDIRECT)}, [0], WORK, tables={0x700: table}),
+    'mixed': vq({0: desc(0x400, 4, NEXT, 3), 3: desc(0x700, 32, INDIRECT)}, [0], WORK,
+                tables={0x700: table}),
+    'loop': vq({0: desc(0x400, 4, NEXT, 0)}, [0], WORK),
+    'duplicate': vq(chain, [0, 0], WORK),
+    'more': vq(chain, [0], [POP, PUSH, MORE, POP, PUBLISH, KICKS_ON, POP]),
+    'single': vq({0: desc(0x400, 4, 0)}, [0], WORK, log2=0),
+}
+
+SETUP, REQUEST, REG_WRITE, REG_READ, ANY, POKE, RING, AHEAD, DESC, NOTIFY, SETTLE = \
+    0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11
+# 24..31: INDIRECT_DESC and EVENT_IDX; 0..15: SEG_MAX, BLK_SIZE, FLUSH
+ALL = struct.pack('<BHB', 0x30, 0x0244, 4)
+PLAIN = struct.pack('<BHB', 0, 0, 4)
+
+
+def setup(features=ALL):
+    return bytes([SETUP]) + features
+
+
+def request(typ, sector, bufs, indirect=False, odd=0):
+    shape = len(bufs) | (4 if indirect else 0) | 8 | odd
+    return bytes([REQUEST, typ, sector, shape]) + b''.join(bytes(b) for b in bufs)
+
+
+def reg(off, val):
+    return bytes([REG_WRITE, off // 4]) + struct.pack('<I', val)
+
+
+settle = bytes([SETTLE])
+MMIO = {
+    'read': setup() + request(0, 3, [(0, 8)]) + settle,
+    'read-direct': setup(PLAIN) + request(0, 3, [(0, 8), (9, 1)]) + settle,
+    'write-flush': setup() + request(1, 3, [(0, 8)], True) + request(4, 0, []) + settle,
+    'write-through': setup(PLAIN) + request(1, 60, [(0, 4)]) + settle,
+    'get-id': setup() + request(8, 0, [(0, 1)]) + settle,
+    'beyond': setup() + request(0, 63, [(0, 2)]) + request(1, 1, [(0, 1)], odd=0x10) + settle,
+    'odd-length': setup() + request(1, 1, [(0, 1)], odd=0x40) + request(9, 0, [], odd=0x20),
+    'reset-in-flight': setup() + b''.join(request(0, i, [(i, 32)]) for i in range(4)) +
+                       reg(0x70, 0) + setup() + request(0, 0, [(0, 1)]) + settle,
+    'queue-off': setup() + request(0, 0, [(0, 64)]) + reg(0x30, 0) + reg(0x44, 0) + reg(0x44, 1),
+    'ahead': setup() + bytes([AHEAD, 200, 0, NOTIFY, 0]) + settle + bytes([REG_READ, 0x70 // 4]),
+    'descriptors': setup() + bytes([DESC, 0, 5, 0, 1, 0, 16, 0, 0, 0]) +
+                   bytes([AHEAD, 1, 0, NOTIFY, 0]) + settle,
+    'by-hand': reg(0x70, 1) + reg(0x70, 3) + reg(0x24, 1) + reg(0x20, 1) + reg(0x70, 11) +
+               reg(0x30, 0) + reg(0x38, 8) + reg(0x80, 0x40000000) + reg(0x90, 0x40001000) +
+               reg(0xa0, 0x40002000) + reg(0x44, 1) + reg(0x70, 15) + bytes([NOTIFY, 0]) + settle,
+    'config': bytes([ANY, 0, 1, 0, ANY, 4, 1, 2, ANY, 0xff, 1, 0, ANY, 0, 0, 3]),
+    'pokes': setup() + request(0, 0, [(0, 1)]) + bytes([RING, 0, 1, 3, 1, 2, 3, 4, POKE, 0, 0, 3]) +
+             bytes([1, 2, 3, 4]) + settle,
+}
+
+
+def main():
+    for target, seeds in (('fuzz_vq', VQ), ('fuzz_mmio', MMIO)):
+        out = Path(sys.argv[1]) / target
+        out.mkdir(parents=True, exist_ok=True)
+        for name, data in seeds.items():
+            (out / name).write_bytes(data)
+
+
+main()
