@@ -324,51 +324,44 @@ static struct queue *configurable(struct virtio_mmio *m)
 	return q && !q->regs.ready ? q : NULL;
 }
 
-static uint32_t magic_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t magic_read(struct virtio_mmio *m)
 {
 	(void)m;
-	(void)off;
 	return MAGIC_VALUE;
 }
 
-static uint32_t version_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t version_read(struct virtio_mmio *m)
 {
 	(void)m;
-	(void)off;
 	return 2;
 }
 
-static uint32_t device_id_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t device_id_read(struct virtio_mmio *m)
 {
-	(void)off;
 	return m->dev ? m->dev->ops->id : 0;
 }
 
-static uint32_t vendor_id_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t vendor_id_read(struct virtio_mmio *m)
 {
 	(void)m;
-	(void)off;
 	return VENDOR_VALUE;
 }
 
-static uint32_t device_features_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t device_features_read(struct virtio_mmio *m)
 {
 	uint64_t features = m->dev->ops->features(m->dev);
 
-	(void)off;
 	return m->device_features_sel > 1 ? 0
 					  : (uint32_t)(features >> (32 * m->device_features_sel));
 }
 
-static void device_features_sel_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
+static void device_features_sel_write(struct virtio_mmio *m, uint32_t val)
 {
-	(void)off;
 	m->device_features_sel = val;
 }
 
-static void driver_features_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
+static void driver_features_write(struct virtio_mmio *m, uint32_t val)
 {
-	(void)off;
 	if (m->status & VIRTIO_STATUS_FEATURES_OK) {
 		driver_wrong(m, "features written after FEATURES_OK (2.2.1)");
 	} else if (m->driver_features_sel > 1) {
@@ -381,29 +374,25 @@ static void driver_features_write(struct virtio_mmio *m, uint64_t off, uint32_t 
 	}
 }
 
-static void driver_features_sel_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
+static void driver_features_sel_write(struct virtio_mmio *m, uint32_t val)
 {
-	(void)off;
 	m->driver_features_sel = val;
 }
 
-static void queue_sel_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
+static void queue_sel_write(struct virtio_mmio *m, uint32_t val)
 {
-	(void)off;
 	m->queue_sel = val;
 }
 
-static uint32_t queue_num_max_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t queue_num_max_read(struct virtio_mmio *m)
 {
-	(void)off;
 	return selected(m) ? m->dev->ops->queue_size_max : 0;
 }
 
-static void queue_num_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
+static void queue_num_write(struct virtio_mmio *m, uint32_t val)
 {
 	struct queue *q = configurable(m);
 
-	(void)off;
 	if (!q)
 		return;
 	if (val > m->dev->ops->queue_size_max) {
@@ -414,19 +403,17 @@ static void queue_num_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
 	q->regs.size = (uint16_t)val;
 }
 
-static uint32_t queue_ready_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t queue_ready_read(struct virtio_mmio *m)
 {
 	struct queue *q = selected(m);
 
-	(void)off;
 	return q ? q->regs.ready : 0;
 }
 
-static void queue_ready_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
+static void queue_ready_write(struct virtio_mmio *m, uint32_t val)
 {
 	struct queue *q = selected(m);
 
-	(void)off;
 	if (!q) {
 		driver_wrong(m, "QueueReady of queue %u, there are %u", m->queue_sel, m->n_queues);
 	} else if (!(val & 1)) {
@@ -439,29 +426,25 @@ static void queue_ready_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
 }
 
 /* Numbers of queues that exist are doorbells and never get here. */
-static void queue_notify_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
+static void queue_notify_write(struct virtio_mmio *m, uint32_t val)
 {
-	(void)off;
 	driver_wrong(m, "kick for queue %u, there are %u", val, m->n_queues);
 }
 
-static uint32_t interrupt_status_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t interrupt_status_read(struct virtio_mmio *m)
 {
-	(void)off;
 	return m->interrupt_status;
 }
 
-static void interrupt_ack_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
+static void interrupt_ack_write(struct virtio_mmio *m, uint32_t val)
 {
-	(void)off;
 	if (val & ~m->interrupt_status)
 		driver_wrong(m, "InterruptACK 0x%x of bits not raised (4.2.2.2)", val);
 	irq_acknowledge(m, val);
 }
 
-static uint32_t status_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t status_read(struct virtio_mmio *m)
 {
-	(void)off;
 	return m->status;
 }
 
@@ -481,14 +464,13 @@ static bool features_acceptable(struct virtio_mmio *m)
 	return false;
 }
 
-static void status_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
+static void status_write(struct virtio_mmio *m, uint32_t val)
 {
 	const uint32_t drivers = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
 				 VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK |
 				 VIRTIO_STATUS_FAILED;
 	uint8_t set = (uint8_t)(val & drivers & ~m->status);
 
-	(void)off;
 	if (val == 0) {
 		reset(m);
 		return;
@@ -514,58 +496,62 @@ static void status_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
 	}
 }
 
-/* QueueDescLow to QueueDeviceHigh: three addresses, 0x10 apart, the high word 4 above the low. */
-static void queue_address_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
+/* Addresses come in two halves. */
+static void half_set(gpa_t *gpa, unsigned shift, uint32_t val)
 {
-	struct queue *q = configurable(m);
-	unsigned shift = off & 4 ? 32 : 0;
-	gpa_t *gpa;
-
-	if (!q)
-		return;
-	switch (off & ~4ULL) {
-	case QUEUE_DESC_LOW: gpa = &q->regs.desc; break;
-	case QUEUE_DRIVER_LOW: gpa = &q->regs.avail; break;
-	default: gpa = &q->regs.used; break;
-	}
 	*gpa &= ~((uint64_t)UINT32_MAX << shift);
 	*gpa |= (uint64_t)val << shift;
 }
 
+#define ADDRESS_WRITES(part)                                               \
+	static void part##_low_write(struct virtio_mmio *m, uint32_t val)  \
+	{                                                                  \
+		struct queue *q = configurable(m);                         \
+                                                                           \
+		if (q)                                                     \
+			half_set(&q->regs.part, 0, val);                   \
+	}                                                                  \
+	static void part##_high_write(struct virtio_mmio *m, uint32_t val) \
+	{                                                                  \
+		struct queue *q = configurable(m);                         \
+                                                                           \
+		if (q)                                                     \
+			half_set(&q->regs.part, 32, val);                  \
+	}
+ADDRESS_WRITES(desc)
+ADDRESS_WRITES(avail) /* the "driver area" */
+ADDRESS_WRITES(used)  /* the "device area" */
+
 /* There is no shared memory, whatever SHMSel says (2.10.2, 4.2.2). */
-static uint32_t shm_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t shm_read(struct virtio_mmio *m)
 {
 	(void)m;
-	(void)off;
 	return UINT32_MAX;
 }
 
-static void shm_sel_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
+static void shm_sel_write(struct virtio_mmio *m, uint32_t val)
 {
 	(void)m;
-	(void)off;
 	(void)val;
 }
 
 /* RING_RESET is not offered: no queue is ever being reset. */
-static uint32_t queue_reset_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t queue_reset_read(struct virtio_mmio *m)
 {
 	(void)m;
-	(void)off;
 	return 0;
 }
 
-static uint32_t generation_read(struct virtio_mmio *m, uint64_t off)
+static uint32_t generation_read(struct virtio_mmio *m)
 {
-	(void)off;
 	return m->generation;
 }
 
 /* NULL: not readable, not writable. `empty`: also there when the slot is empty. */
 static const struct reg {
 	const char *name;
-	uint32_t (*read)(struct virtio_mmio *m, uint64_t off);
-	void (*write)(struct virtio_mmio *m, uint64_t off, uint32_t val);
+	uint32_t (*read)(struct virtio_mmio *m);
+	void (*write)(struct virtio_mmio *m, uint32_t val);
 	bool empty;
 } regs[CONFIG / 4] = {
 	[MAGIC / 4] = { "MagicValue", magic_read, NULL, true },
@@ -584,12 +570,12 @@ static const struct reg {
 	[INTERRUPT_STATUS / 4] = { "InterruptStatus", interrupt_status_read, NULL, false },
 	[INTERRUPT_ACK / 4] = { "InterruptACK", NULL, interrupt_ack_write, false },
 	[STATUS / 4] = { "Status", status_read, status_write, false },
-	[QUEUE_DESC_LOW / 4] = { "QueueDescLow", NULL, queue_address_write, false },
-	[QUEUE_DESC_HIGH / 4] = { "QueueDescHigh", NULL, queue_address_write, false },
-	[QUEUE_DRIVER_LOW / 4] = { "QueueDriverLow", NULL, queue_address_write, false },
-	[QUEUE_DRIVER_HIGH / 4] = { "QueueDriverHigh", NULL, queue_address_write, false },
-	[QUEUE_DEVICE_LOW / 4] = { "QueueDeviceLow", NULL, queue_address_write, false },
-	[QUEUE_DEVICE_HIGH / 4] = { "QueueDeviceHigh", NULL, queue_address_write, false },
+	[QUEUE_DESC_LOW / 4] = { "QueueDescLow", NULL, desc_low_write, false },
+	[QUEUE_DESC_HIGH / 4] = { "QueueDescHigh", NULL, desc_high_write, false },
+	[QUEUE_DRIVER_LOW / 4] = { "QueueDriverLow", NULL, avail_low_write, false },
+	[QUEUE_DRIVER_HIGH / 4] = { "QueueDriverHigh", NULL, avail_high_write, false },
+	[QUEUE_DEVICE_LOW / 4] = { "QueueDeviceLow", NULL, used_low_write, false },
+	[QUEUE_DEVICE_HIGH / 4] = { "QueueDeviceHigh", NULL, used_high_write, false },
 	[SHM_SEL / 4] = { "SHMSel", NULL, shm_sel_write, false },
 	[SHM_LEN_LOW / 4] = { "SHMLenLow", shm_read, NULL, false },
 	[SHM_LEN_HIGH / 4] = { "SHMLenHigh", shm_read, NULL, false },
@@ -652,7 +638,7 @@ static uint64_t mmio_read(void *dev, uint64_t off, unsigned size)
 		const struct reg *r = reg_find(m, off, size, false);
 
 		if (r)
-			val = r->read(m, off);
+			val = r->read(m);
 	} else if (config_ok(m, off - CONFIG, size)) {
 		uint8_t b[4] = { 0 };
 
@@ -674,7 +660,7 @@ static void mmio_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 		const struct reg *r = reg_find(m, off, size, true);
 
 		if (r)
-			r->write(m, off, (uint32_t)val);
+			r->write(m, (uint32_t)val);
 	} else if (config_ok(m, off - CONFIG, size)) {
 		uint8_t b[4];
 

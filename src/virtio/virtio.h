@@ -9,9 +9,9 @@
  * away calls stop(), which finishes what is in flight and then says so; until then the transport
  * keeps the driver waiting (2.4.1).
  *
- * Threads: features and config_* are called on vCPU threads under the transport's mutex. start,
- * kick and stop are called on the device's loop thread. The host ops may be called from the loop
- * thread.
+ * Threads: features and config_* are called on vCPU threads under the transport's mutex, so they
+ * must not call the host ops. start, kick and stop are called on the device's loop thread. The host
+ * ops are called on the loop thread only.
  */
 #ifndef HAKO_VIRTIO_VIRTIO_H
 #define HAKO_VIRTIO_VIRTIO_H
@@ -51,16 +51,20 @@ struct virtio_ops {
 	uint64_t (*features)(struct virtio_dev *dev);
 	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *dst, size_t len);
 	void (*config_write)(struct virtio_dev *dev, uint32_t off, const void *src, size_t len);
-	/* `dev->acked` holds the accepted features. vq stays valid until stop() has reported. */
+	/* `dev->acked` holds the accepted features. vq stays valid until stop() has reported. 0, or
+	 * a negative errno: the transport then says NEEDS_RESET. A kick() follows at once, for what
+	 * was made available before. */
 	int (*start)(struct virtio_dev *dev, unsigned q, struct vq *vq);
 	void (*kick)(struct virtio_dev *dev, unsigned q);
 	/* Take no more chains; when those in flight are pushed, call stopped(arg), once, on the
-	 * loop. */
+	 * loop. The device may be gone when it returns. */
 	void (*stop)(struct virtio_dev *dev, unsigned q, void (*stopped)(void *arg), void *arg);
 };
 
 struct virtio_host_ops {
+	/* Used buffers were published and the driver wants to know: vq_publish() said so. */
 	void (*queue_irq)(struct virtio_host *host, unsigned q);
+	/* The device's configuration has changed (2.5.1). */
 	void (*config_irq)(struct virtio_host *host);
 	/* The device met an error it cannot recover from (2.1.2). */
 	void (*needs_reset)(struct virtio_host *host);
