@@ -308,6 +308,7 @@ static const char *chain_read(struct vq *vq, uint16_t head, struct vq_chain *c)
 	struct buf *buf = &vq->buf[(size_t)head * ROW];
 	const void *table = vq->desc;
 	size_t entries = vq->s.size, i = head;
+	bool in_table = false;
 	unsigned n = 0;
 	const char *why;
 
@@ -323,13 +324,14 @@ static const char *chain_read(struct vq *vq, uint16_t head, struct vq_chain *c)
 		d = desc_read(table, i);
 
 		if (d.flags & DESC_F_INDIRECT) {
-			why = indirect_wrong(vq, &d, table != vq->desc);
+			why = indirect_wrong(vq, &d, in_table);
 			if (why)
 				goto fail;
 			why = "indirect table is not in RAM";
 			if (gmem_map(vq->mem, d.addr, d.len, GMEM_READ, &host))
 				goto fail;
-			table = host;
+			table = host; /* which may be the ring's own, so remember: */
+			in_table = true;
 			entries = d.len / sizeof(struct wire_desc);
 			i = 0;
 			continue; /* at most once: a second one is nested */

@@ -405,6 +405,13 @@ static void bad_indirect_into_itself(struct t *t)
 	make_available(t, 0);
 }
 
+/* Found by fuzzing: the table is the ring's own descriptor table, which made a walk without end. */
+static void bad_indirect_into_ring(struct t *t)
+{
+	desc(t, 0, t->q.desc, 16 * SIZE, VD_INDIRECT, 0);
+	make_available(t, 0);
+}
+
 static void bad_indirect_with_next(struct t *t)
 {
 	vd_desc_set(&t->d, t->buf, 0, t->buf + 256, 16, 0, 0);
@@ -499,6 +506,7 @@ static const struct bad bads[] = {
 	{ "indirect not negotiated", bad_indirect_not_negotiated, "not negotiated" },
 	{ "indirect nested", bad_indirect_nested, "inside an indirect" },
 	{ "indirect into itself", bad_indirect_into_itself, "inside an indirect" },
+	{ "indirect into the ring", bad_indirect_into_ring, "inside an indirect" },
 	{ "indirect with next", bad_indirect_with_next, "with NEXT" },
 	{ "indirect empty", bad_indirect_empty, "multiple of 16" },
 	{ "indirect of 1.5 entries", bad_indirect_odd, "multiple of 16" },
