@@ -83,7 +83,7 @@ static void step(struct target *t, uint8_t op, struct input *in)
 	case 5: /* the driver writes while the device works */
 		t->ram[AVAIL + 2] = (uint8_t)(t->ram[AVAIL + 2] + (op >> 3));
 		break;
-	case 6: t->ram[(op >> 3) * 16 % RAM_SIZE + input_take(in, 1)] ^= 0xff; break;
+	case 6: t->ram[(op >> 3) * 16U + input_take(in, 1)] ^= 0xff; break;
 	case 7:
 		if (!t->n || op < 0xf0)
 			break;
