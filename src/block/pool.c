@@ -202,8 +202,9 @@ void pool_complete(struct pool *pool, struct blk_req *req, int res)
 {
 	pool->in_flight++;
 	req->res = res;
+	if (!pool->ready.first) /* else it is posted: pool_answer() takes all */
+		loop_post(pool->loop, &pool->answer);
 	list_add(&pool->ready, req);
-	loop_post(pool->loop, &pool->answer);
 }
 
 void pool_drain(struct pool *pool, void (*idle)(void *arg), void *arg)

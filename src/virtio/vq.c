@@ -297,40 +297,47 @@ static const char *indirect_wrong(const struct vq *vq, const struct desc *d, boo
 	return NULL;
 }
 
+/* The chain is no good after n buffers: let go of those that were mapped. Returns `why`. */
+static const char *chain_drop(struct vq *vq, const struct vq_chain *c, unsigned n, const char *why)
+{
+	const struct buf *buf = &vq->buf[(size_t)c->head * ROW];
+
+	for (unsigned i = c->n_out; i < n; i++)
+		gmem_unmap(vq->mem, buf[i].gpa, buf[i].len, GMEM_WRITE);
+	return why;
+}
+
 /*
- * Walk the chain at `head` and map its buffers into row `head`. Direct descriptors may come first
+ * Walk the chain at c->head and map its buffers into that row. Direct descriptors may come first
  * and end in one indirect table (2.7.5.3.2). NULL, or what is wrong with it; then nothing is
  * mapped.
  */
-static const char *chain_read(struct vq *vq, uint16_t head, struct vq_chain *c)
+static const char *chain_read(struct vq *vq, struct vq_chain *c)
 {
-	struct iovec *iov = &vq->iov[(size_t)head * ROW];
-	struct buf *buf = &vq->buf[(size_t)head * ROW];
+	struct iovec *iov = c->iov;
+	struct buf *buf = &vq->buf[(size_t)c->head * ROW];
 	const void *table = vq->desc;
-	size_t entries = vq->s.size, i = head;
+	size_t entries = vq->s.size, i = c->head;
 	bool in_table = false;
-	unsigned n = 0;
 	const char *why;
+	struct desc d;
+	void *host;
 
-	*c = (struct vq_chain){ .head = head, .iov = iov };
-	for (;;) {
-		struct desc d;
-		bool write;
-		void *host;
+	for (unsigned n = 0;;) {
+		enum gmem_access access;
 
-		why = "descriptor index beyond the table";
 		if (i >= entries)
-			goto fail;
+			return chain_drop(vq, c, n, "descriptor index beyond the table");
 		d = desc_read(table, i);
 
 		if (d.flags & DESC_F_INDIRECT) {
 			why = indirect_wrong(vq, &d, in_table);
 			if (why)
-				goto fail;
-			why = "indirect table is not in RAM";
+				return chain_drop(vq, c, n, why);
 			if (gmem_map(vq->mem, d.addr, d.len, GMEM_READ, &host))
-				goto fail;
-			table = host; /* which may be the ring's own, so remember: */
+				return chain_drop(vq, c, n, "indirect table is not in RAM");
+			/* It may be the ring's own table: told from it by the flag only. */
+			table = host;
 			in_table = true;
 			entries = d.len / sizeof(struct wire_desc);
 			i = 0;
@@ -338,25 +345,21 @@ static const char *chain_read(struct vq *vq, uint16_t head, struct vq_chain *c)
 		}
 
 		/* 2.7.5.3.1: no chain is longer than the queue. This also ends loops. */
-		why = "chain loops or is longer than the queue";
 		if (n == vq->s.size)
-			goto fail;
-		write = d.flags & DESC_F_WRITE;
-		why = "device-readable after device-writable buffer (2.7.4.2)";
-		if (!write && c->n_in)
-			goto fail;
-		why = "chain of more than 2^32 bytes (2.7.5.2)";
+			return chain_drop(vq, c, n, "chain loops or is longer than the queue");
+		access = d.flags & DESC_F_WRITE ? GMEM_WRITE : GMEM_READ;
+		if (access == GMEM_READ && c->n_in)
+			return chain_drop(vq, c, n,
+					  "device-readable after device-writable (2.7.4.2)");
 		if (d.len > CHAIN_BYTES_MAX - c->out_len - c->in_len)
-			goto fail;
-		why = "buffer is empty or not in RAM";
-		if (!d.len ||
-		    gmem_map(vq->mem, d.addr, d.len, write ? GMEM_WRITE : GMEM_READ, &host))
-			goto fail;
+			return chain_drop(vq, c, n, "chain of more than 2^32 bytes (2.7.5.2)");
+		if (!d.len || gmem_map(vq->mem, d.addr, d.len, access, &host))
+			return chain_drop(vq, c, n, "buffer is empty or not in RAM");
 
 		iov[n] = (struct iovec){ .iov_base = host, .iov_len = d.len };
 		buf[n] = (struct buf){ .gpa = d.addr, .len = d.len };
 		n++;
-		if (write) {
+		if (access == GMEM_WRITE) {
 			c->n_in++;
 			c->in_len += d.len;
 		} else {
@@ -367,11 +370,6 @@ static const char *chain_read(struct vq *vq, uint16_t head, struct vq_chain *c)
 			return NULL;
 		i = d.next;
 	}
-
-fail:
-	for (unsigned k = c->n_out; k < n; k++)
-		gmem_unmap(vq->mem, buf[k].gpa, buf[k].len, GMEM_WRITE);
-	return why;
 }
 
 int vq_pop(struct vq *vq, struct vq_chain *chain)
@@ -402,7 +400,8 @@ int vq_pop(struct vq *vq, struct vq_chain *chain)
 		return broken(vq, head, "head beyond the descriptor table");
 	if (vq->slot[head].in_flight)
 		return broken(vq, head, "head is in flight already (3.3.1)");
-	why = chain_read(vq, head, chain);
+	*chain = (struct vq_chain){ .head = head, .iov = &vq->iov[(size_t)head * ROW] };
+	why = chain_read(vq, chain);
 	if (why)
 		return broken(vq, head, why);
 
