@@ -35,7 +35,7 @@ struct fixture {
 	struct console *con;
 	int in[2], out[2]; /* what the console has: in[0], out[1]; the test has the others */
 	/* A port that takes `room` bytes. */
-	size_t room, n_got;
+	size_t room, n_got, asked;
 	uint8_t *got;
 	unsigned writable;
 	char keys[16];
@@ -43,7 +43,10 @@ struct fixture {
 
 static size_t port_room(void *dev)
 {
-	return ((struct fixture *)dev)->room;
+	struct fixture *f = dev;
+
+	f->asked++;
+	return f->room;
 }
 static void port_receive(void *dev, const uint8_t *data, size_t len)
 {
@@ -245,8 +248,10 @@ static void socket_both_ways(void **state)
 			assert_int_equal(buf[i], stream(read_n++));
 	}
 	assert_int_equal(fcntl(s[0], F_GETFL) & O_NONBLOCK, 0);
-	close(s[0]);
-	close(s[1]);
+	console_destroy(f->con);
+	f->con = NULL;
+	assert_int_equal(close(s[0]), 0); /* still ours */
+	assert_int_equal(close(s[1]), 0);
 }
 
 static void out_reader_gone(void **state)
@@ -324,9 +329,10 @@ static void *read_late(void *arg)
 	struct fixture *f = arg;
 	size_t read_n = 0;
 
-	poll(NULL, 0, 300);
 	while (read_n < RING) {
 		uint8_t buf[1000];
+
+		poll(NULL, 0, 20); /* in all more than the second after which it gives up */
 		ssize_t n = read(f->out[0], buf, sizeof(buf));
 
 		for (ssize_t i = 0; i < n; i++)
@@ -383,6 +389,9 @@ static void in_back_pressure(void **state)
 	console_rx_ready(f->con);
 	turns(f, 5);
 	expect_got(f, "0123");
+	f->asked = 0;
+	turns(f, 5);
+	assert_int_equal(f->asked, 0); /* full: the loop does not turn for the rest */
 	f->room = 32;
 	console_rx_ready(f->con);
 	turns(f, 5);
@@ -454,6 +463,14 @@ static void in_file(void **state)
 	turns(f, 3);
 	for (size_t i = 0; i < 10000; i++)
 		assert_int_equal(f->got[i], stream(i));
+	assert_int_equal(f->n_got, 10000);
+	/* With room for all of it, nothing else has to happen. */
+	rewind(file);
+	console_destroy(f->con);
+	f->n_got = 0;
+	f->room = GOT_MAX;
+	create(f, fileno(file), -1, false);
+	turns(f, 10);
 	assert_int_equal(f->n_got, 10000);
 	fclose(file);
 }

@@ -759,6 +759,14 @@ static void routing(void **state)
 	assert_false(f->irq[3]);
 	icc_set(f, 2, EOIR1, 42);
 	assert_true(f->irq[3]);
+	/* 1 of N goes by the group. */
+	wr(f, router, 8, BIT(31));
+	icc_set(f, 3, IGRPEN0, 1);
+	dist_set(f, 0, 3);
+	assert_true(f->irq[2]);
+	dist_set(f, GROUP1 + 4, ~(1u << (42 - 32)));
+	assert_false(f->irq[2]);
+	assert_true(f->fiq[3]);
 }
 
 static void asleep(void **state)

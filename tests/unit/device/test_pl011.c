@@ -328,7 +328,7 @@ static void input_waits(void **state)
 	struct fixture *f = *state;
 
 	type(f, "root\n");
-	for (const char *s = "booting"; *s; s++) {
+	for (const char *s = "booting, and looking at FR often"; *s; s++) {
 		rd(f, FR);
 		wr(f, DR, (uint32_t)*s);
 		rd(f, FR);
@@ -402,6 +402,9 @@ static void loopback(void **state)
 		assert_int_equal(rd(f, DR), i);
 	assert_int_equal(rd(f, DR), 0x800 | 100);
 	assert_int_equal(rd(f, RSR), 8);
+	wr(f, DR, 101);
+	assert_int_equal(rd(f, DR), 101);
+	assert_int_equal(rd(f, RSR), 8); /* until it is cleared */
 	wr(f, RSR, 0xff);
 	assert_int_equal(rd(f, RSR), 0);
 	wr(f, ICR, OE);
