@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+#
+# The front door: meson and ninja do the work. 'make help' lists what there is.
+#
+# Everything made is below $(BUILD): hako and its objects, a folder for each further kind of build
+# (asan, tsan, fuzz), and guest/, the guest images, which 'make clean' leaves alone.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+GUEST = $(BUILD)/guest
+FUZZ_SECONDS ?= 60
+
+SETUP = meson setup --buildtype=release --prefix=$(abspath $(PREFIX))
+SANITIZE = --buildtype=debugoptimized -Db_lundef=false -Db_sanitize
+# What runs under sanitizers: all but Linux, of which one boot is enough.
+SHORT = unit,cli,guest,insn,fuzz,short
+RUN_TESTS = HAKO_GUEST=$(abspath $(GUEST))/arm64 scripts/run-tests
+
+.PHONY: all hako deps test-deps guest demo test test-asan test-tsan asan tsan tests bench fuzz
+.PHONY: install clean distclean help
+.NOTPARALLEL:
+
+all: hako ## build build/hako (the default)
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' Makefile | \
+		while read -r name what; do printf 'make %-10s %s\n' "$$name" "$$what"; done
+
+# ---- What is needed ----
+
+deps: ## install the Debian packages that building hako and its guest needs
+	@scripts/deps install build guest
+
+test-deps: ## install those and what the tests need
+	@scripts/deps install build guest test
+
+# ---- hako ----
+
+# Without the tests, which need more packages; 'make test' turns them on.
+$(BUILD)/build.ninja:
+	@scripts/deps check build
+	$(SETUP) -Dtests=false $(BUILD)
+
+hako: $(BUILD)/build.ninja
+	ninja -C $(BUILD) hako
+
+install: $(BUILD)/build.ninja ## install hako below PREFIX (default /usr/local); DESTDIR works
+	meson configure $(BUILD) --prefix=$(abspath $(PREFIX))
+	ninja -C $(BUILD)
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+
+# ---- A guest ----
+
+guest: ## fetch a Debian arm64 kernel and make guest images from it
+	@scripts/deps check guest
+	scripts/guest/build.sh arm64 $(GUEST)
+
+demo: deps hako guest ## boot Debian's arm64 kernel to a shell; installs what is missing
+	@scripts/demo $(BUILD)/hako $(GUEST)/arm64
+
+# ---- Tests ----
+
+$(BUILD)/with-tests: $(BUILD)/build.ninja
+	meson configure $(BUILD) -Dtests=true
+	@touch $@
+
+tests: $(BUILD)/with-tests
+	ninja -C $(BUILD)
+
+$(BUILD)/asan/build.ninja:
+	$(SETUP) $(SANITIZE)=address,undefined $(BUILD)/asan
+
+$(BUILD)/tsan/build.ninja:
+	$(SETUP) $(SANITIZE)=thread $(BUILD)/tsan
+
+asan: $(BUILD)/asan/build.ninja
+	ninja -C $(BUILD)/asan
+
+tsan: $(BUILD)/tsan/build.ninja
+	ninja -C $(BUILD)/tsan
+
+test: test-deps tests asan guest ## run every test, some with sanitizers too; installs what is missing
+	@$(RUN_TESTS) $(BUILD) $(BUILD)/asan:$(SHORT)
+
+test-asan: test-deps asan guest ## run the tests with the address and undefined behaviour sanitizers
+	@$(RUN_TESTS) $(BUILD)/asan:$(SHORT)
+
+test-tsan: test-deps tsan guest ## run the tests with the thread sanitizer
+	@$(RUN_TESTS) $(BUILD)/tsan:$(SHORT)
+
+fuzz: test-deps ## run each fuzzer for FUZZ_SECONDS (default 60)
+	[ -e $(BUILD)/fuzz/build.ninja ] || CC=clang $(SETUP) $(SANITIZE)=address,undefined \
+		-Dfuzz=true -Dtests=false $(BUILD)/fuzz
+	ninja -C $(BUILD)/fuzz
+	scripts/run-fuzzers $(BUILD)/fuzz $(FUZZ_SECONDS)
+
+bench: hako guest ## measure speed and memory, against QEMU on the same guest
+	@scripts/deps install bench
+	bench/run $(BUILD)/hako $(GUEST)/arm64
+
+# ---- The end ----
+
+clean: ## remove all that was built, but not the guest images
+	@[ ! -d $(BUILD) ] || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +
+
+distclean: ## remove the guest images too, with the demo's disk
+	rm -rf $(BUILD)
