@@ -16,7 +16,8 @@ void tlb_flush(struct tlb *t)
 	for (unsigned i = 0; i < TLB_X_ENTRIES; i++)
 		t->x[i] = no_xentry;
 	t->any_global = t->any_local = t->any_low = false;
-	t->max_block = 0;
+	t->block_first = ~0ULL;
+	t->block_last = 0;
 }
 
 /* Does the block that was mapped at `tag` meet [first, last] (addresses of pages)? */
@@ -34,8 +35,10 @@ void tlb_flush_range(struct tlb *t, uint64_t va, uint64_t pages)
 
 	if (!bit(va, 55) && !t->any_low)
 		return;
-	if (t->max_block <= 12 && pages < 64) {
-		/* No entry was cut from a larger block: only a page's own slots can hold it. */
+	bool blocks = first <= t->block_last && t->block_first <= last + 4095;
+	if (!blocks && pages < 64) {
+		/* No entry here was cut from a larger block: only a page's own slots can hold it.
+		 */
 		for (uint64_t a = first; pages--; a += 4096) {
 			struct tlb_entry *e = tlb_d(t, a);
 			if (e->r == a || e->w == a)

@@ -45,7 +45,8 @@ struct tlb {
 	struct tlb_xentry x[TLB_X_ENTRIES];
 	/* What it may hold: global entries, others, and entries with address bit 55 clear. */
 	bool any_global, any_local, any_low;
-	uint8_t max_block; /* the largest block among the entries */
+	/* Addresses of entries cut from blocks larger than a page, none if first > last. */
+	uint64_t block_first, block_last;
 };
 
 static inline struct tlb_entry *tlb_d(struct tlb *t, uint64_t va)
@@ -55,6 +56,19 @@ static inline struct tlb_entry *tlb_d(struct tlb *t, uint64_t va)
 static inline struct tlb_xentry *tlb_x(struct tlb *t, uint64_t va)
 {
 	return &t->x[(va >> 12) % TLB_X_ENTRIES];
+}
+
+/* An entry for `va`, cut from a block of 1 << block bytes, was added. */
+static inline void tlb_added(struct tlb *t, uint64_t va, unsigned block, bool global)
+{
+	t->any_global |= global;
+	t->any_local |= !global;
+	t->any_low |= !(va >> 55 & 1);
+	if (block > 12) {
+		uint64_t first = va >> block << block, last = first + ((1ULL << block) - 1);
+		t->block_first = first < t->block_first ? first : t->block_first;
+		t->block_last = last > t->block_last ? last : t->block_last;
+	}
 }
 
 /* Forget everything. */

@@ -297,7 +297,7 @@ static void read_modify_write(struct a64_cpu *c, enum rmw op, unsigned size, uns
 			      unsigned rn, unsigned rt)
 {
 	gpa_t gpa;
-	void *p = a64_atomic_host(c, base(c, rn), size, true, &gpa);
+	void *p = a64_atomic_host(c, base(c, rn), size, A64_READ_MODIFY_WRITE, &gpa);
 	uint64_t s = a64_xr(c, rs), old = atomic_load_size(p, size);
 	while (!compare_swap(p, size, &old, combine(op, size, old, s)))
 		;
@@ -325,7 +325,7 @@ EXEC(CAS)
 {
 	unsigned size = 1u << F(CAS, size);
 	gpa_t gpa;
-	void *p = a64_atomic_host(c, base(c, F(CAS, Rn)), size, true, &gpa);
+	void *p = a64_atomic_host(c, base(c, F(CAS, Rn)), size, A64_READ_MODIFY_WRITE, &gpa);
 	uint64_t old = a64_xr(c, F(CAS, Rs)) & mask_low(8 * size);
 	if (compare_swap(p, size, &old, a64_xr(c, F(CAS, Rt))))
 		a64_atomic_done(c, gpa, size);
@@ -337,7 +337,7 @@ EXEC(CASP)
 	unsigned rs = F(CASP, Rs), rt = F(CASP, Rt);
 	gpa_t gpa;
 	if (F(CASP, sz)) {
-		void *p = a64_atomic_host(c, base(c, F(CASP, Rn)), 16, true, &gpa);
+		void *p = a64_atomic_host(c, base(c, F(CASP, Rn)), 16, A64_READ_MODIFY_WRITE, &gpa);
 		uint64_t old[2] = { a64_xr(c, rs), a64_xr(c, rs + 1) };
 		uint64_t new[2] = { a64_xr(c, rt), a64_xr(c, rt + 1) };
 		if (compare_swap16(p, old, new))
@@ -345,7 +345,7 @@ EXEC(CASP)
 		a64_xw(c, rs, old[0]);
 		a64_xw(c, rs + 1, old[1]);
 	} else {
-		void *p = a64_atomic_host(c, base(c, F(CASP, Rn)), 8, true, &gpa);
+		void *p = a64_atomic_host(c, base(c, F(CASP, Rn)), 8, A64_READ_MODIFY_WRITE, &gpa);
 		uint64_t old = a64_xr(c, rs + 1) << 32 | (uint32_t)a64_xr(c, rs);
 		uint64_t new = a64_xr(c, rt + 1) << 32 | (uint32_t)a64_xr(c, rt);
 		if (compare_swap(p, 8, &old, new))
@@ -383,7 +383,7 @@ EXEC(LDXR)
 	uint64_t va = base(c, F(LDXR, Rn));
 	unsigned size = 1u << F(LDXR, size);
 	gpa_t gpa;
-	uint64_t v = atomic_load_size(a64_atomic_host(c, va, size, false, &gpa), size);
+	uint64_t v = atomic_load_size(a64_atomic_host(c, va, size, A64_LOAD_EXCLUSIVE, &gpa), size);
 	monitor(c, va, size, v, 0);
 	a64_xw(c, F(LDXR, Rt), v);
 }
@@ -394,7 +394,7 @@ EXEC(STXR)
 	unsigned size = 1u << F(STXR, size);
 	gpa_t gpa;
 	/* The faults of a store come first, whatever the monitor says. */
-	void *p = a64_atomic_host(c, va, size, true, &gpa);
+	void *p = a64_atomic_host(c, va, size, A64_STORE_EXCLUSIVE, &gpa);
 	uint64_t old = c->excl_lo;
 	bool ok = monitored(c, va, size) && compare_swap(p, size, &old, a64_xr(c, F(STXR, Rt)));
 	if (ok)
@@ -407,7 +407,7 @@ EXEC(LDXP)
 	uint64_t va = base(c, F(LDXP, Rn));
 	unsigned size = F(LDXP, sz) ? 16 : 8;
 	gpa_t gpa;
-	void *p = a64_atomic_host(c, va, size, false, &gpa);
+	void *p = a64_atomic_host(c, va, size, A64_LOAD_EXCLUSIVE, &gpa);
 	if (size == 16) {
 		/*
 		 * Two loads: the pair need not be read as one, but must be when STXP succeeds, and
@@ -432,7 +432,7 @@ EXEC(STXP)
 	unsigned size = F(STXP, sz) ? 16 : 8;
 	uint64_t a = a64_xr(c, F(STXP, Rt)), b = a64_xr(c, F(STXP, Rt2));
 	gpa_t gpa;
-	void *p = a64_atomic_host(c, va, size, true, &gpa);
+	void *p = a64_atomic_host(c, va, size, A64_STORE_EXCLUSIVE, &gpa);
 	bool ok;
 	if (size == 16) {
 		uint64_t old[2] = { c->excl_lo, c->excl_hi }, new[2] = { a, b };

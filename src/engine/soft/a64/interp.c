@@ -150,7 +150,13 @@ a64_INSNS(X)
 
 	/* ---- short forms: moves and arithmetic ---- */
 
-	HANDLER(mov_imm) /* rd = imm, sign-extended */
+	HANDLER(nop)
+{
+	UNUSED;
+	NEXT;
+}
+
+HANDLER(mov_imm) /* rd = imm, sign-extended */
 {
 	RD = (uint64_t)(int64_t)op->imm;
 	NEXT;
@@ -262,12 +268,47 @@ BINARY_LSL(and_lsl, a &b)
 BINARY_LSL(orr_lsl, a | b)
 BINARY_LSL(eor_lsl, a ^ b)
 
-/* Logical immediates: the mask by its 13-bit encoding, N:immr:imms */
-static uint64_t mask_of(const struct op *op)
+/* rd = rn op (rm >> ra) */
+#define BINARY_LSR(name, expr)                                         \
+	HANDLER(name##64)                                              \
+	{                                                              \
+		uint64_t a = RN, b = RM >> op->ra;                     \
+		RD = (expr);                                           \
+		NEXT;                                                  \
+	}                                                              \
+	HANDLER(name##32)                                              \
+	{                                                              \
+		uint32_t a = (uint32_t)RN, b = (uint32_t)RM >> op->ra; \
+		RD = (uint32_t)(expr);                                 \
+		NEXT;                                                  \
+	}
+BINARY_LSR(add_lsr, a + b)
+BINARY_LSR(sub_lsr, a - b)
+BINARY_LSR(eor_lsr, a ^ b)
+
+/* rd = rn op (word of rm << ra), 64 bits */
+HANDLER(add_uxtw)
 {
-	return a64_bitmask(op->word >> 12, op->word >> 6 & 63, op->word & 63);
+	RD = RN + ((uint64_t)(uint32_t)RM << op->ra);
+	NEXT;
 }
-/* Masks that 32 bits can say, which is most of them, are in the op itself, sign-extended. */
+HANDLER(add_sxtw)
+{
+	RD = RN + ((uint64_t)(int64_t)(int32_t)RM << op->ra);
+	NEXT;
+}
+HANDLER(sub_uxtw)
+{
+	RD = RN - ((uint64_t)(uint32_t)RM << op->ra);
+	NEXT;
+}
+HANDLER(sub_sxtw)
+{
+	RD = RN - ((uint64_t)(int64_t)(int32_t)RM << op->ra);
+	NEXT;
+}
+
+/* Logical immediates. Masks that 32 bits can say are in the op itself, sign-extended. */
 #define LOGICAL(name, expr)                                      \
 	HANDLER(name##_imm)                                      \
 	{                                                        \
@@ -284,6 +325,12 @@ static uint64_t mask_of(const struct op *op)
 LOGICAL(and, a &b)
 LOGICAL(orr, a | b)
 LOGICAL(eor, a ^ b)
+/* Others of 64 bits: ra + 1 ones, rotated right by rm (N = 1 in the encoding). */
+static inline uint64_t mask_of(const struct op *op)
+{
+	uint64_t ones = ~0ULL >> (63 - op->ra);
+	return ones >> (op->rm & 63) | ones << (-op->rm & 63);
+}
 HANDLER(and_mask)
 {
 	RD = RN & mask_of(op);
@@ -323,6 +370,13 @@ HANDLER(ands32)
 HANDLER(ands_imm)
 {
 	uint64_t r = RN & (uint64_t)(int64_t)op->imm;
+	logic_flags64(c, r);
+	RD = r;
+	NEXT;
+}
+HANDLER(ands_mask)
+{
+	uint64_t r = RN & mask_of(op);
 	logic_flags64(c, r);
 	RD = r;
 	NEXT;
@@ -532,165 +586,177 @@ BRANCH_IF(b_le, a64_cond_holds(c, 13))
 
 /* ---- short forms: loads and stores ---- */
 
-/* The base; SP alignment is checked where SCTLR_EL1 says so. */
-static inline uint64_t base(struct a64_cpu *c, const struct op *op)
+/*
+ * Each comes twice: a fast handler, which asks the soft TLB and touches memory, and `miss_`, which
+ * does the same access by the slow path. The fast one calls nothing, so it needs no stack frame; it
+ * leaves to the other also when SP is the base and not aligned though it must be (SCTLR_EL1.SA,
+ * SA0).
+ *
+ * In ADDRESS and WRITEBACK, b is the base register's value and va the address.
+ */
+#define SEXT_IMM ((uint64_t)(int64_t)op->imm)
+
+static inline bool fast(const struct a64_cpu *c, const struct op *op, uint64_t b, uint64_t va,
+			unsigned size, uint64_t tag)
 {
-	uint64_t b = RN;
+	return likely(((va + size - 1) & TLB_PAGE_MASK) == tag) &&
+	       !(op->rn == A64_SP && unlikely(b & c->sp_mask));
+}
+
+/* The base register for the slow path, which may fault. */
+static uint64_t base(struct a64_cpu *c, const struct op *op)
+{
 	c->cur = op;
-	if (op->rn == A64_SP && unlikely(b & c->sp_mask))
+	if (op->rn == A64_SP && (RN & c->sp_mask))
 		a64_raise(c, A64_EC_SP_ALIGN, 0);
-	return b;
+	return RN;
 }
 
-#define LOAD(name, size, type)                                                          \
-	HANDLER(name) /* rn + imm */                                                    \
-	{                                                                               \
-		uint64_t va = base(c, op) + (uint64_t)(int64_t)op->imm;                 \
-		RD = (type)a64_load(c, va, size);                                       \
-		NEXT;                                                                   \
-	}                                                                               \
-	HANDLER(name##_reg) /* rn + (rm << ra) */                                       \
-	{                                                                               \
-		uint64_t va = base(c, op) + (RM << op->ra);                             \
-		RD = (type)a64_load(c, va, size);                                       \
-		NEXT;                                                                   \
-	}                                                                               \
-	HANDLER(name##_uxtw)                                                            \
-	{                                                                               \
-		uint64_t va = base(c, op) + ((uint64_t)(uint32_t)RM << op->ra);         \
-		RD = (type)a64_load(c, va, size);                                       \
-		NEXT;                                                                   \
-	}                                                                               \
-	HANDLER(name##_sxtw)                                                            \
-	{                                                                               \
-		uint64_t va = base(c, op) + ((uint64_t)(int64_t)(int32_t)RM << op->ra); \
-		RD = (type)a64_load(c, va, size);                                       \
-		NEXT;                                                                   \
-	}
-#define LOAD_WB(name, size)                                                                        \
-	HANDLER(name##_post) /* rn, then rn += imm */                                              \
-	{                                                                                          \
-		uint64_t va = base(c, op), v = a64_load(c, va, size);                              \
-		RN = va + (uint64_t)(int64_t)op->imm;                                              \
-		RD = v;                                                                            \
-		NEXT;                                                                              \
-	}                                                                                          \
-	HANDLER(name##_pre)                                                                        \
-	{                                                                                          \
-		uint64_t va = base(c, op) + (uint64_t)(int64_t)op->imm, v = a64_load(c, va, size); \
-		RN = va;                                                                           \
-		RD = v;                                                                            \
-		NEXT;                                                                              \
-	}
-LOAD(ldr8, 1, uint8_t)
-LOAD(ldr16, 2, uint16_t)
-LOAD(ldr32, 4, uint32_t)
-LOAD(ldr64, 8, uint64_t)
-LOAD_WB(ldr8, 1)
-LOAD_WB(ldr32, 4)
-LOAD_WB(ldr64, 8)
-#define SLOAD(name, size, type, cast)                                   \
-	HANDLER(name)                                                   \
-	{                                                               \
-		uint64_t va = base(c, op) + (uint64_t)(int64_t)op->imm; \
-		RD = (uint64_t)(cast)(type)a64_load(c, va, size);       \
-		NEXT;                                                   \
-	}
-SLOAD(ldrs8_64, 1, int8_t, int64_t)
-SLOAD(ldrs16_64, 2, int16_t, int64_t)
-SLOAD(ldrs32_64, 4, int32_t, int64_t)
-SLOAD(ldrs8_32, 1, int8_t, uint32_t)
-SLOAD(ldrs16_32, 2, int16_t, uint32_t)
+#define MISS(name)                       \
+	static __attribute__((noinline)) \
+	const struct op *miss_##name(struct a64_cpu *c, const struct op *op, const void *table)
 
-#define STORE(name, size)                                               \
-	HANDLER(name)                                                   \
-	{                                                               \
-		uint64_t va = base(c, op) + (uint64_t)(int64_t)op->imm; \
-		a64_store(c, va, size, RD);                             \
-		NEXT;                                                   \
-	}                                                               \
-	HANDLER(name##_reg)                                             \
-	{                                                               \
-		uint64_t va = base(c, op) + (RM << op->ra);             \
-		a64_store(c, va, size, RD);                             \
-		NEXT;                                                   \
-	}                                                               \
-	HANDLER(name##_post)                                            \
-	{                                                               \
-		uint64_t va = base(c, op);                              \
-		a64_store(c, va, size, RD);                             \
-		RN = va + (uint64_t)(int64_t)op->imm;                   \
-		NEXT;                                                   \
-	}                                                               \
-	HANDLER(name##_pre)                                             \
-	{                                                               \
-		uint64_t va = base(c, op) + (uint64_t)(int64_t)op->imm; \
-		a64_store(c, va, size, RD);                             \
-		RN = va;                                                \
-		NEXT;                                                   \
+#define LOAD_FORM(name, size, convert, address, writeback)                                   \
+	MISS(name)                                                                           \
+	{                                                                                    \
+		uint64_t b = base(c, op), va = address;                                      \
+		uint64_t v = a64_load_slow(c, c->tlb, va, size);                             \
+		writeback;                                                                   \
+		RD = convert(v);                                                             \
+		NEXT;                                                                        \
+	}                                                                                    \
+	HANDLER(name)                                                                        \
+	{                                                                                    \
+		uint64_t b = RN, va = address;                                               \
+		const struct tlb_entry *e = tlb_d(c->tlb, va);                               \
+		if (!fast(c, op, b, va, size, e->r))                                         \
+			return miss_##name(c, op, table);                                    \
+		uint64_t v = a64_host_load((const void *)(uintptr_t)(va + e->addend), size); \
+		writeback;                                                                   \
+		RD = convert(v);                                                             \
+		NEXT;                                                                        \
 	}
-STORE(str8, 1)
-STORE(str16, 2)
-STORE(str32, 4)
-STORE(str64, 8)
+#define STORE_FORM(name, size, address, writeback)                             \
+	MISS(name)                                                             \
+	{                                                                      \
+		uint64_t b = base(c, op), va = address;                        \
+		a64_store_slow(c, c->tlb, va, size, RD);                       \
+		writeback;                                                     \
+		NEXT;                                                          \
+	}                                                                      \
+	HANDLER(name)                                                          \
+	{                                                                      \
+		uint64_t b = RN, va = address;                                 \
+		const struct tlb_entry *e = tlb_d(c->tlb, va);                 \
+		if (!fast(c, op, b, va, size, e->w))                           \
+			return miss_##name(c, op, table);                      \
+		a64_host_store((void *)(uintptr_t)(va + e->addend), size, RD); \
+		writeback;                                                     \
+		NEXT;                                                          \
+	}
 
-/* Pairs of 64 bits: simm is the offset in bytes, rm the second register */
-struct two {
-	uint64_t a, b;
-};
-static struct two load_pair_slow(struct a64_cpu *c, uint64_t va)
-{
-	uint64_t both[2];
-	a64_ld(c, va, both, 16);
-	return (struct two){ both[0], both[1] };
-}
-static void store_pair_slow(struct a64_cpu *c, uint64_t va, uint64_t a, uint64_t b)
-{
-	uint64_t both[2] = { a, b };
-	a64_st(c, va, both, 16);
-}
-static inline struct two load_pair(struct a64_cpu *c, uint64_t va)
-{
-	const struct tlb_entry *e = tlb_d(c->tlb, va);
-	if (likely(((va + 15) & TLB_PAGE_MASK) == e->r)) {
-		const char *p = (const char *)(uintptr_t)(va + e->addend);
-		return (struct two){ a64_host_load(p, 8), a64_host_load(p + 8, 8) };
+#define AT_IMM  b + SEXT_IMM
+#define AT_BASE b
+#define AT_LSL  b + (RM << op->ra)
+#define AT_UXTW b + ((uint64_t)(uint32_t)RM << op->ra)
+#define AT_SXTW b + ((uint64_t)(int64_t)(int32_t)RM << op->ra)
+#define NO_WB   (void)b
+#define WB_PRE  RN = va
+#define WB_POST RN = va + SEXT_IMM
+
+#define ZEXT(v)      (v)
+#define SEXT8_64(v)  (uint64_t)(int64_t)(int8_t)(v)
+#define SEXT16_64(v) (uint64_t)(int64_t)(int16_t)(v)
+#define SEXT32_64(v) (uint64_t)(int64_t)(int32_t)(v)
+#define SEXT8_32(v)  (SEXT8_64(v) & 0xffffffff)
+#define SEXT16_32(v) (SEXT16_64(v) & 0xffffffff)
+
+#define LOAD_FORMS(name, size)                               \
+	LOAD_FORM(name, size, ZEXT, AT_IMM, NO_WB)           \
+	LOAD_FORM(name##_reg, size, ZEXT, AT_LSL, NO_WB)     \
+	LOAD_FORM(name##_uxtw, size, ZEXT, AT_UXTW, NO_WB)   \
+	LOAD_FORM(name##_sxtw, size, ZEXT, AT_SXTW, NO_WB)   \
+	LOAD_FORM(name##_post, size, ZEXT, AT_BASE, WB_POST) \
+	LOAD_FORM(name##_pre, size, ZEXT, AT_IMM, WB_PRE)
+LOAD_FORMS(ldr8, 1)
+LOAD_FORMS(ldr16, 2)
+LOAD_FORMS(ldr32, 4)
+LOAD_FORMS(ldr64, 8)
+LOAD_FORM(ldrs8_64, 1, SEXT8_64, AT_IMM, NO_WB)
+LOAD_FORM(ldrs8_32, 1, SEXT8_32, AT_IMM, NO_WB)
+LOAD_FORM(ldrs16_64, 2, SEXT16_64, AT_IMM, NO_WB)
+LOAD_FORM(ldrs16_32, 2, SEXT16_32, AT_IMM, NO_WB)
+LOAD_FORM(ldrs32_64, 4, SEXT32_64, AT_IMM, NO_WB)
+LOAD_FORM(ldrs32_64_reg, 4, SEXT32_64, AT_LSL, NO_WB)
+
+#define STORE_FORMS(name, size)                         \
+	STORE_FORM(name, size, AT_IMM, NO_WB)           \
+	STORE_FORM(name##_reg, size, AT_LSL, NO_WB)     \
+	STORE_FORM(name##_uxtw, size, AT_UXTW, NO_WB)   \
+	STORE_FORM(name##_sxtw, size, AT_SXTW, NO_WB)   \
+	STORE_FORM(name##_post, size, AT_BASE, WB_POST) \
+	STORE_FORM(name##_pre, size, AT_IMM, WB_PRE)
+STORE_FORMS(str8, 1)
+STORE_FORMS(str16, 2)
+STORE_FORMS(str32, 4)
+STORE_FORMS(str64, 8)
+
+/* Pairs: simm is the offset in bytes, rm the second register. */
+#define PAIR_FORMS(mode, size, type, address, writeback)                              \
+	MISS(ldp##size##mode)                                                         \
+	{                                                                             \
+		uint64_t b = base(c, op), off = b + (uint64_t)(int64_t)op->simm;      \
+		type both[2];                                                         \
+		a64_ld(c, address, both, 2 * sizeof(type));                           \
+		(void)off;                                                            \
+		writeback;                                                            \
+		RD = both[0];                                                         \
+		RM = both[1];                                                         \
+		NEXT;                                                                 \
+	}                                                                             \
+	HANDLER(ldp##size##mode)                                                      \
+	{                                                                             \
+		uint64_t b = RN, off = b + (uint64_t)(int64_t)op->simm, va = address; \
+		const struct tlb_entry *e = tlb_d(c->tlb, va);                        \
+		if (!fast(c, op, b, va, 2 * sizeof(type), e->r))                      \
+			return miss_ldp##size##mode(c, op, table);                    \
+		const char *p = (const char *)(uintptr_t)(va + e->addend);            \
+		uint64_t v1 = a64_host_load(p, sizeof(type));                         \
+		uint64_t v2 = a64_host_load(p + sizeof(type), sizeof(type));          \
+		(void)off;                                                            \
+		writeback;                                                            \
+		RD = v1;                                                              \
+		RM = v2;                                                              \
+		NEXT;                                                                 \
+	}                                                                             \
+	MISS(stp##size##mode)                                                         \
+	{                                                                             \
+		uint64_t b = base(c, op), off = b + (uint64_t)(int64_t)op->simm;      \
+		type both[2] = { (type)RD, (type)RM };                                \
+		a64_st(c, address, both, 2 * sizeof(type));                           \
+		(void)off;                                                            \
+		writeback;                                                            \
+		NEXT;                                                                 \
+	}                                                                             \
+	HANDLER(stp##size##mode)                                                      \
+	{                                                                             \
+		uint64_t b = RN, off = b + (uint64_t)(int64_t)op->simm, va = address; \
+		const struct tlb_entry *e = tlb_d(c->tlb, va);                        \
+		if (!fast(c, op, b, va, 2 * sizeof(type), e->w))                      \
+			return miss_stp##size##mode(c, op, table);                    \
+		char *p = (char *)(uintptr_t)(va + e->addend);                        \
+		a64_host_store(p, sizeof(type), RD);                                  \
+		a64_host_store(p + sizeof(type), sizeof(type), RM);                   \
+		(void)off;                                                            \
+		writeback;                                                            \
+		NEXT;                                                                 \
 	}
-	return load_pair_slow(c, va);
-}
-static inline void store_pair(struct a64_cpu *c, uint64_t va, uint64_t a, uint64_t b)
-{
-	const struct tlb_entry *e = tlb_d(c->tlb, va);
-	if (likely(((va + 15) & TLB_PAGE_MASK) == e->w)) {
-		char *p = (char *)(uintptr_t)(va + e->addend);
-		a64_host_store(p, 8, a);
-		a64_host_store(p + 8, 8, b);
-	} else {
-		store_pair_slow(c, va, a, b);
-	}
-}
-#define PAIR(mode, address, writeback)                                           \
-	HANDLER(ldp##mode)                                                       \
-	{                                                                        \
-		uint64_t b = base(c, op), off = b + (uint64_t)(int64_t)op->simm; \
-		(void)off;                                                       \
-		struct two v = load_pair(c, address);                            \
-		writeback;                                                       \
-		RD = v.a;                                                        \
-		RM = v.b;                                                        \
-		NEXT;                                                            \
-	}                                                                        \
-	HANDLER(stp##mode)                                                       \
-	{                                                                        \
-		uint64_t b = base(c, op), off = b + (uint64_t)(int64_t)op->simm; \
-		(void)off;                                                       \
-		store_pair(c, address, RD, RM);                                  \
-		writeback;                                                       \
-		NEXT;                                                            \
-	}
-PAIR(, off, (void)0)
-PAIR(_pre, off, RN = off)
-PAIR(_post, b, RN = off)
+PAIR_FORMS(, 64, uint64_t, off, (void)0)
+PAIR_FORMS(_post, 64, uint64_t, b, RN = off)
+PAIR_FORMS(_pre, 64, uint64_t, off, RN = off)
+PAIR_FORMS(, 32, uint32_t, off, (void)0)
+PAIR_FORMS(_post, 32, uint32_t, b, RN = off)
+PAIR_FORMS(_pre, 32, uint32_t, off, RN = off)
 
 HANDLER(ldr64_lit) /* imm counts from the page's start */
 {
@@ -701,39 +767,43 @@ HANDLER(ldr64_lit) /* imm counts from the page's start */
 
 /* ---- the table of handlers ---- */
 
-#define SHORT_FORMS(X)                                                                                                                                                                                                                                                                                                                                                                                                                          \
-	X(mov_imm)                                                                                                                                                                                                                                                                                                                                                                                                                              \
-	X(movz)                                                                                                                                                                                                                                                                                                                                                                                                                                 \
-	X(movk)                                                                                                                                                                                                                                                                                                                                                                                                                                 \
-	X(adr) X(adrp) X(mov64) X(mov32) X(add64) X(add32) X(sub64) X(sub32) X(and64) X(and32) X(                                                                                                                                                                                                                                                                                                                                               \
-		orr64) X(orr32) X(eor64) X(eor32) X(bic64) X(bic32) X(mul64) X(mul32) X(add_imm64) X(add_imm32)                                                                                                                                                                                                                                                                                                                                 \
-		X(sub_imm64) X(sub_imm32) X(lsl_imm64) X(lsl_imm32) X(lsr_imm64) X(lsr_imm32) X(                                                                                                                                                                                                                                                                                                                                                \
-			asr_imm64) X(asr_imm32) X(add_lsl64) X(add_lsl32) X(sub_lsl64) X(sub_lsl32) X(and_lsl64)                                                                                                                                                                                                                                                                                                                                \
-			X(and_lsl32) X(orr_lsl64) X(orr_lsl32) X(eor_lsl64) X(eor_lsl32) X(and_imm) X(                                                                                                                                                                                                                                                                                                                                          \
-				and_imm32) X(orr_imm) X(orr_imm32) X(eor_imm) X(eor_imm32) X(and_mask)                                                                                                                                                                                                                                                                                                                                          \
-				X(orr_mask) X(ands64) X(ands32) X(ands_imm) X(ands_imm32) X(subs64) X(                                                                                                                                                                                                                                                                                                                                          \
-					subs32) X(subs_imm64) X(subs_imm32) X(adds64) X(adds32) X(adds_imm64)                                                                                                                                                                                                                                                                                                                                   \
-					X(adds_imm32) X(ubfx) X(sbfx64) X(sbfx32) X(ubfiz) X(uxtb) X(                                                                                                                                                                                                                                                                                                                                           \
-						uxth) X(sxtw) X(lslv64) X(lslv32) X(lsrv64) X(lsrv32)                                                                                                                                                                                                                                                                                                                                           \
-						X(madd64) X(madd32) X(csel64) X(csel32) X(csinc64) X(                                                                                                                                                                                                                                                                                                                                           \
-							csinc32) X(b) X(b_far) X(bl) X(bl_far) X(br)                                                                                                                                                                                                                                                                                                                                            \
-							X(blr) X(cbz64) X(cbnz64) X(cbz32) X(cbnz32) X(                                                                                                                                                                                                                                                                                                                                         \
-								tbz) X(tbnz) X(b_eq) X(b_ne) X(b_cs)                                                                                                                                                                                                                                                                                                                                            \
-								X(b_cc) X(b_mi) X(b_pl) X(b_vs) X(                                                                                                                                                                                                                                                                                                                                              \
-									b_vc) X(b_hi) X(b_ls) X(b_ge)                                                                                                                                                                                                                                                                                                                                           \
-									X(b_lt) X(b_gt) X(b_le) X(ldr8) X(                                                                                                                                                                                                                                                                                                                                      \
-										ldr8_reg) X(ldr8_uxtw) X(ldr8_sxtw)                                                                                                                                                                                                                                                                                                                             \
-										X(ldr8_post) X(ldr8_pre) X(                                                                                                                                                                                                                                                                                                                                     \
-											ldr16) X(ldr16_reg) X(ldr16_uxtw)                                                                                                                                                                                                                                                                                                                       \
-											X(ldr16_sxtw) X(ldr32) X(                                                                                                                                                                                                                                                                                                                               \
-												ldr32_reg) X(ldr32_uxtw)                                                                                                                                                                                                                                                                                                                        \
-												X(ldr32_sxtw) X(ldr32_post) X(ldr32_pre) X(ldr64) X(ldr64_reg) X(ldr64_uxtw) X(ldr64_sxtw) X(ldr64_post) X(ldr64_pre) X(ldrs8_64) X(ldrs16_64) X(ldrs32_64) X(ldrs8_32) X(ldrs16_32) X(str8) X(str8_reg) X(str8_post) X(str8_pre) X(str16) X(str16_reg) X(str16_post) X(str16_pre) X(str32) X(str32_reg) X(str32_post) X(str32_pre) X(str64) X( \
-													str64_reg) X(str64_post) X(str64_pre)                                                                                                                                                                                                                                                                                                   \
-													X(ldp) X(stp) X(                                                                                                                                                                                                                                                                                                                        \
-														ldp_pre) X(stp_pre)                                                                                                                                                                                                                                                                                                             \
-														X(ldp_post) X(                                                                                                                                                                                                                                                                                                                  \
-															stp_post)                                                                                                                                                                                                                                                                                                               \
-															X(ldr64_lit)
+#define SIX(X, name) \
+	X(name) X(name##_reg) X(name##_uxtw) X(name##_sxtw) X(name##_post) X(name##_pre)
+/* translate() relies on these orders: 64 bits then 32; the six address forms; the modes of pairs.
+ */
+#define SHORT_FORMS(X)                                                                                                                                                    \
+	X(nop)                                                                                                                                                            \
+	X(mov_imm)                                                                                                                                                        \
+	X(movz)                                                                                                                                                           \
+	X(movk) X(adr) X(adrp) X(mov64) X(mov32) X(add64) X(add32) X(sub64) X(sub32) X(and64) X(and32) X(orr64) X(                                                        \
+		orr32) X(eor64) X(eor32) X(bic64) X(bic32) X(mul64) X(mul32) X(add_imm64) X(add_imm32) X(sub_imm64) X(sub_imm32) X(lsl_imm64)                             \
+		X(lsl_imm32) X(lsr_imm64) X(lsr_imm32) X(asr_imm64) X(asr_imm32) X(add_lsl64) X(add_lsl32) X(                                                             \
+			sub_lsl64) X(sub_lsl32) X(and_lsl64) X(and_lsl32) X(orr_lsl64) X(orr_lsl32) X(eor_lsl64) X(eor_lsl32) X(add_lsr64)                                \
+			X(add_lsr32) X(sub_lsr64) X(sub_lsr32) X(eor_lsr64) X(eor_lsr32) X(add_uxtw) X(add_sxtw) X(sub_uxtw) X(                                           \
+				sub_sxtw) X(and_imm) X(and_imm32) X(orr_imm) X(orr_imm32) X(eor_imm)                                                                      \
+				X(eor_imm32) X(and_mask) X(orr_mask) X(ands64) X(ands32) X(ands_imm) X(ands_imm32) X(                                                     \
+					ands_mask) X(subs64) X(subs32) X(subs_imm64) X(subs_imm32) X(adds64) X(adds32)                                                    \
+					X(adds_imm64) X(adds_imm32) X(ubfx) X(sbfx64) X(                                                                                  \
+						sbfx32) X(ubfiz) X(uxtb) X(uxth) X(sxtw) X(lslv64) X(lslv32) X(lsrv64) X(lsrv32) X(madd64)                                \
+						X(madd32) X(csel64) X(csel32) X(csinc64) X(csinc32) X(b) X(                                                               \
+							b_far) X(bl) X(bl_far) X(br) X(blr) X(cbz64) X(cbnz64) X(cbz32) X(cbnz32)                                         \
+							X(tbz) X(tbnz) X(b_eq) X(b_ne) X(b_cs) X(b_cc) X(b_mi) X(b_pl) X(b_vs) X(b_vc) X(b_hi) X(b_ls) X(b_ge) X(b_lt) X( \
+								b_gt) X(b_le)                                                                                             \
+								SIX(X, ldr8) SIX(X, ldr16) SIX(X, ldr32) SIX(                                                             \
+									X,                                                                                                \
+									ldr64) X(ldrs8_64) X(ldrs8_32) X(ldrs16_64)                                                       \
+									X(ldrs16_32) X(ldrs32_64) X(ldrs32_64_reg) SIX(                                                   \
+										X,                                                                                        \
+										str8) SIX(X,                                                                              \
+											  str16) SIX(X,                                                                   \
+												     str32)                                                               \
+										SIX(X, str64) X(ldp64) X(ldp64_post) X(                                                   \
+											ldp64_pre) X(ldp32) X(ldp32_post)                                                 \
+											X(ldp32_pre) X(stp64) X(                                                          \
+												stp64_post) X(stp64_pre)                                                  \
+												X(stp32) X(stp32_post) X(                                                 \
+													stp32_pre)                                                        \
+													X(ldr64_lit)
 
 enum {
 	OP_decode, /* a zeroed op */
@@ -807,7 +877,8 @@ static bool logical_imm(struct op *op, unsigned h, unsigned h_mask, bool sf, uin
 		return set(op, h + 1, rd, rn, (int32_t)(uint32_t)m);
 	if ((uint64_t)(int64_t)(int32_t)m == m)
 		return set(op, h, rd, rn, (int32_t)m);
-	return h_mask && set(op, h_mask, rd, rn, (int32_t)(w >> 10 & 0x1fff));
+	return h_mask && F(AND_imm, N) &&
+	       set3(op, h_mask, rd, rn, (uint8_t)F(AND_imm, immr), (uint8_t)F(AND_imm, imms), 0);
 }
 
 /* A branch inside the page, `distance` in instructions. */
@@ -817,19 +888,15 @@ static bool near(unsigned index, int64_t distance)
 	return to >= 0 && to < CODE_PAGE_OPS;
 }
 
-static bool register_offset(struct op *op, unsigned h_reg, uint32_t w, uint8_t rt, bool has_ext)
+/* Register offset; `h` is the first of six forms. The fields are the same in all such loads and
+ * stores. */
+static bool register_offset(struct op *op, unsigned h, uint32_t w, uint8_t rt)
 {
-	/* The fields are the same in all register-offset forms. */
-	unsigned option = F(LDR_reg, option);
+	/* by option: UXTW and SXTW have forms of their own, LSL and SXTX take the whole register */
+	static const uint8_t form[] = { [2] = 2, [3] = 1, [6] = 3, [7] = 1 };
 	uint8_t shift = F(LDR_reg, S) ? (uint8_t)F(LDR_reg, size) : 0;
-	unsigned h = h_reg;
-	if (option != 3) {
-		if (!has_ext || (option != 2 && option != 6))
-			return option == 7 && set3(op, h_reg, rt, sp(F(LDR_reg, Rn)),
-						   src(F(LDR_reg, Rm)), shift, 0);
-		h = option == 2 ? h_reg + 1 : h_reg + 2;
-	}
-	return set3(op, h, rt, sp(F(LDR_reg, Rn)), src(F(LDR_reg, Rm)), shift, 0);
+	return set3(op, h + form[F(LDR_reg, option)], rt, sp(F(LDR_reg, Rn)), src(F(LDR_reg, Rm)),
+		    shift, 0);
 }
 
 /* A short form for this instruction, if there is one; `index` is its place in the page. */
@@ -837,7 +904,6 @@ static bool short_form(struct op *op, enum a64_insn insn, uint32_t w, unsigned i
 {
 	static const uint16_t ldr[] = { OP_ldr8, OP_ldr16, OP_ldr32, OP_ldr64 };
 	static const uint16_t str[] = { OP_str8, OP_str16, OP_str32, OP_str64 };
-	static const uint16_t ldr_post[] = { OP_ldr8_post, 0, OP_ldr32_post, OP_ldr64_post };
 	/* sign-extending loads by size, then to 64 or 32 bits */
 	static const uint16_t ldrs[][2] = { { OP_ldrs8_64, OP_ldrs8_32 },
 					    { OP_ldrs16_64, OP_ldrs16_32 },
@@ -847,6 +913,8 @@ static bool short_form(struct op *op, enum a64_insn insn, uint32_t w, unsigned i
 	int64_t d;
 
 	switch (insn) {
+	case a64_HINT:
+	case a64_PRFM_imm: return set(op, OP_nop, 0, 0, 0);
 	case a64_MOVZ:
 		return set3(op, OP_movz, rd, (uint8_t)(16 * F(MOVZ, hw)), 0, 0,
 			    (int16_t)F(MOVZ, imm16));
@@ -881,23 +949,25 @@ static bool short_form(struct op *op, enum a64_insn insn, uint32_t w, unsigned i
 	case a64_AND_imm: return logical_imm(op, OP_and_imm, OP_and_mask, sf, sp(w & 31), w);
 	case a64_ORR_imm: return logical_imm(op, OP_orr_imm, OP_orr_mask, sf, sp(w & 31), w);
 	case a64_EOR_imm: return logical_imm(op, OP_eor_imm, 0, sf, sp(w & 31), w);
-	case a64_ANDS_imm: return logical_imm(op, OP_ands_imm, 0, sf, rd, w);
+	case a64_ANDS_imm: return logical_imm(op, OP_ands_imm, OP_ands_mask, sf, rd, w);
 
-#define SHIFTED(name, plain, lsl)                                            \
-	case a64_##name:                                                     \
-		if (F(name, shift) != 0)                                     \
-			return false;                                        \
-		if (F(name, imm6) == 0)                                      \
-			return set3(op, sized(plain, sf), rd, rn, rm, 0, 0); \
+#define SHIFTED(name, plain, lsl, lsr)                                                          \
+	case a64_##name:                                                                        \
+		if (F(name, shift) == 1 && (lsr))                                               \
+			return set3(op, sized(lsr, sf), rd, rn, rm, (uint8_t)F(name, imm6), 0); \
+		if (F(name, shift) != 0)                                                        \
+			return false;                                                           \
+		if (F(name, imm6) == 0)                                                         \
+			return set3(op, sized(plain, sf), rd, rn, rm, 0, 0);                    \
 		return (lsl) && set3(op, sized(lsl, sf), rd, rn, rm, (uint8_t)F(name, imm6), 0);
-		SHIFTED(ADD_shift, OP_add64, OP_add_lsl64)
-		SHIFTED(SUB_shift, OP_sub64, OP_sub_lsl64)
-		SHIFTED(AND_shift, OP_and64, OP_and_lsl64)
-		SHIFTED(EOR_shift, OP_eor64, OP_eor_lsl64)
-		SHIFTED(BIC_shift, OP_bic64, 0)
-		SHIFTED(ADDS_shift, OP_adds64, 0)
-		SHIFTED(SUBS_shift, OP_subs64, 0)
-		SHIFTED(ANDS_shift, OP_ands64, 0)
+		SHIFTED(ADD_shift, OP_add64, OP_add_lsl64, OP_add_lsr64)
+		SHIFTED(SUB_shift, OP_sub64, OP_sub_lsl64, OP_sub_lsr64)
+		SHIFTED(AND_shift, OP_and64, OP_and_lsl64, 0)
+		SHIFTED(EOR_shift, OP_eor64, OP_eor_lsl64, OP_eor_lsr64)
+		SHIFTED(BIC_shift, OP_bic64, 0, 0)
+		SHIFTED(ADDS_shift, OP_adds64, 0, 0)
+		SHIFTED(SUBS_shift, OP_subs64, 0, 0)
+		SHIFTED(ANDS_shift, OP_ands64, 0, 0)
 	case a64_ORR_shift:
 		if (F(ORR_shift, shift) != 0)
 			return false;
@@ -905,6 +975,19 @@ static bool short_form(struct op *op, enum a64_insn insn, uint32_t w, unsigned i
 			return set3(op, sized(OP_orr_lsl64, sf), rd, rn, rm,
 				    (uint8_t)F(ORR_shift, imm6), 0);
 		return set3(op, sized(rn == A64_ZR ? OP_mov64 : OP_orr64, sf), rd, rn, rm, 0, 0);
+
+	case a64_ADD_ext:
+	case a64_SUB_ext: {
+		unsigned option = F(ADD_ext, option), shift = F(ADD_ext, imm3);
+		bool sub = insn == a64_SUB_ext;
+		if (!sf || (option & 3) < 2)
+			return false;
+		/* UXTX and SXTX take the whole register */
+		unsigned h = (option & 3) == 3 ? (sub ? OP_sub_lsl64 : OP_add_lsl64)
+			     : option == 2     ? (sub ? OP_sub_uxtw : OP_add_uxtw)
+					       : (sub ? OP_sub_sxtw : OP_add_sxtw);
+		return set3(op, h, sp(w & 31), sp(w >> 5 & 31), rm, (uint8_t)shift, 0);
+	}
 
 	case a64_UBFM: {
 		unsigned immr = F(UBFM, immr), imms = F(UBFM, imms), top = sf ? 63 : 31;
@@ -995,33 +1078,29 @@ static bool short_form(struct op *op, enum a64_insn insn, uint32_t w, unsigned i
 		return set(op, h, rd, sp(w >> 5 & 31), (int32_t)sign_extend(F(LDURS, imm9), 9));
 	}
 	case a64_LDR_post:
-	case a64_LDR_pre: {
-		unsigned h = ldr_post[F(LDR_post, size)];
-		return h && set(op, h + (insn == a64_LDR_pre), rd, sp(w >> 5 & 31),
-				(int32_t)sign_extend(F(LDR_post, imm9), 9));
-	}
+	case a64_LDR_pre:
+		return set(op, ldr[F(LDR_post, size)] + (insn == a64_LDR_post ? 4u : 5u), rd,
+			   sp(w >> 5 & 31), (int32_t)sign_extend(F(LDR_post, imm9), 9));
 	case a64_STR_post:
 	case a64_STR_pre:
-		/* plain, _reg, _post, _pre in this order */
-		return set(op, str[F(STR_post, size)] + (insn == a64_STR_post ? 2u : 3u),
+		return set(op, str[F(STR_post, size)] + (insn == a64_STR_post ? 4u : 5u),
 			   src(w & 31), sp(w >> 5 & 31),
 			   (int32_t)sign_extend(F(STR_post, imm9), 9));
-	case a64_LDR_reg: return register_offset(op, ldr[F(LDR_reg, size)] + 1u, w, rd, true);
-	case a64_STR_reg:
-		return register_offset(op, str[F(STR_reg, size)] + 1u, w, src(w & 31), false);
+	case a64_LDR_reg: return register_offset(op, ldr[F(LDR_reg, size)], w, rd);
+	case a64_STR_reg: return register_offset(op, str[F(STR_reg, size)], w, src(w & 31));
+	case a64_LDRS_reg:
+		return F(LDRS_reg, size) == 2 && (F(LDRS_reg, option) & 3) == 3 &&
+		       register_offset(op, OP_ldrs32_64_reg - 1u, w, rd);
 	case a64_LDP:
 	case a64_STP: {
-		static const uint16_t pair[2][4] = {
-			{ OP_stp, OP_stp_post, OP_stp, OP_stp_pre },
-			{ OP_ldp, OP_ldp_post, OP_ldp, OP_ldp_pre },
-		};
+		/* by mode: no-allocate, post-index, offset, pre-index */
+		static const uint8_t form[] = { 0, 1, 0, 2 };
 		bool load = insn == a64_LDP;
 		uint32_t rt2 = F(LDP, Rt2);
-		if (!sf)
-			return false;
-		return set3(op, pair[load][F(LDP, mode)], load ? rd : src(w & 31), sp(w >> 5 & 31),
+		unsigned h = load ? (sf ? OP_ldp64 : OP_ldp32) : (sf ? OP_stp64 : OP_stp32);
+		return set3(op, h + form[F(LDP, mode)], load ? rd : src(w & 31), sp(w >> 5 & 31),
 			    load ? dst(rt2) : src(rt2), 0,
-			    (int16_t)(sign_extend(F(LDP, imm7), 7) * 8));
+			    (int16_t)(sign_extend(F(LDP, imm7), 7) * (sf ? 8 : 4)));
 	}
 	case a64_LDR_lit:
 		d = sign_extend(F(LDR_lit, imm19), 19) * 4 + (int64_t)index * 4;

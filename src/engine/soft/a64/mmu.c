@@ -268,11 +268,7 @@ static struct place resolve(struct a64_cpu *c, struct tlb *t, uint64_t va, unsig
 		e->addend = (uintptr_t)p.host - (uintptr_t)addr;
 		e->block = w.block;
 		e->global = w.global;
-		t->any_global |= w.global;
-		t->any_local |= !w.global;
-		t->any_low |= !bit(addr, 55);
-		if (w.block > t->max_block)
-			t->max_block = w.block;
+		tlb_added(t, addr, w.block, w.global);
 	}
 	return p;
 }
@@ -437,12 +433,16 @@ void a64_st(struct a64_cpu *c, uint64_t va, const void *src, unsigned len)
 	}
 }
 
-void *a64_atomic_host(struct a64_cpu *c, uint64_t va, unsigned size, bool write, gpa_t *gpa)
+void *a64_atomic_host(struct a64_cpu *c, uint64_t va, unsigned size, enum a64_atomic kind,
+		      gpa_t *gpa)
 {
-	uint32_t wnr = write ? A64_ISS_WNR : 0;
+	/* WnR of a read-modify-write says "read" for what a read would have faulted on too. */
+	uint32_t wnr = kind == A64_STORE_EXCLUSIVE ? A64_ISS_WNR : 0;
 	if (va & (size - 1))
 		a64_data_abort(c, va, A64_FSC_ALIGNMENT, wnr);
-	struct place p = resolve(c, c->tlb, va, size, write);
+	if (kind == A64_READ_MODIFY_WRITE && tlb_d(c->tlb, va)->w != (va & TLB_PAGE_MASK))
+		resolve(c, c->tlb, va, size, false);
+	struct place p = resolve(c, c->tlb, va, size, kind != A64_LOAD_EXCLUSIVE);
 	if (!p.host)
 		a64_data_abort(c, va, A64_FSC_UNSUPPORTED_ATOMIC, wnr);
 	*gpa = p.code ? p.pa : ~0ULL;
@@ -515,11 +515,7 @@ const struct op *a64_fetch(struct a64_cpu *c, uint64_t va)
 		x->page = p;
 		x->block = w.block;
 		x->global = w.global;
-		c->tlb->any_global |= w.global;
-		c->tlb->any_local |= !w.global;
-		c->tlb->any_low |= !bit(va, 55);
-		if (w.block > c->tlb->max_block)
-			c->tlb->max_block = w.block;
+		tlb_added(c->tlb, va, w.block, w.global);
 	}
 	c->page_va = page;
 	c->page = x->page->ops;

@@ -51,10 +51,12 @@ uint64_t a64_load_slow(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned s
 void a64_store_slow(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned size, uint64_t val);
 
 /*
- * Host memory for an atomic access of `size` bytes (1..16), aligned to its size; faults as a write
- * when `write`, else as a read. *gpa tells where, for a64_atomic_done().
+ * Host memory for an atomic access of `size` bytes (1..16), which must be aligned to its size;
+ * faults as its kind does. *gpa tells where, for a64_atomic_done().
  */
-void *a64_atomic_host(struct a64_cpu *c, uint64_t va, unsigned size, bool write, gpa_t *gpa);
+enum a64_atomic { A64_LOAD_EXCLUSIVE, A64_STORE_EXCLUSIVE, A64_READ_MODIFY_WRITE };
+void *a64_atomic_host(struct a64_cpu *c, uint64_t va, unsigned size, enum a64_atomic kind,
+		      gpa_t *gpa);
 /* After an atomic write. */
 void a64_atomic_done(struct a64_cpu *c, gpa_t gpa, unsigned size);
 
