@@ -2,8 +2,8 @@
 /*
  * Lost wake-ups (virtio 1.2, 2.7.7 and 2.7.10): a driver and a device on two threads, each of which
  * sleeps unless the other says, by the event index or the flags, that it need not be told. Where
- * vq_kicks() or vq_publish() lacks its barrier, both sleep in the end; one hand-over in some ten
- * thousand is enough to see it, on hosts that reorder a load before a store (x86 does).
+ * vq_kicks() or vq_publish() lacks its barrier, both sleep in the end, mostly within some thousand
+ * hand-overs, on hosts that reorder a load before a store (x86 does).
  */
 #include <pthread.h>
 #include <sched.h>
@@ -115,7 +115,7 @@ static void check(bool event_idx)
 		vd_add(&t.q, &b, 0, 1, false);
 		if (wants_kick(&t.q))
 			atomic_store(&t.kick, true);
-		for (unsigned spin = 0; spin < i % 64; spin++)
+		for (unsigned spin = 0; spin < i * 7 % 1024; spin++)
 			__asm__ volatile("" ::: "memory");
 		while (!vd_used(&t.q, &head, &len) && !stuck)
 			if (!vd_interrupts(&t.q, true))
