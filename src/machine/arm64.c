@@ -232,6 +232,7 @@ static int arm64_prepare(struct hako_vm *vm, struct err *err)
 		.initrd_start = l->initrd,
 		.initrd_end = l->initrd + config.initrd_size,
 		.rng_seed = true,
+		.kaslr_seed = true,
 	};
 	res = make_dtb(vm, &chosen, err);
 	if (!res && vm->dtb_size > DTB_SIZE_MAX)

@@ -56,7 +56,7 @@ enum {
 	A64_FPSR_QC = 1 << 27,
 };
 
-enum { A64_N_ASIDS = 8, A64_N_BRPS = 6, A64_N_WRPS = 4 };
+enum { A64_N_ASIDS = 8, A64_N_BRPS = 6, A64_N_CTX_BRPS = 2, A64_N_WRPS = 4 };
 
 /*
  * TLB contexts. EL1 has one for PSTATE.PAN = 1 and one for PAN = 0, since what may be accessed
@@ -102,6 +102,9 @@ struct a64_cpu {
 	uint8_t el;    /* 0 or 1 */
 	uint8_t spsel; /* PSTATE.SP */
 	bool pan, il, ss;
+
+	bool one_by_one; /* software step or a breakpoint is set up */
+	bool watching;   /* a watchpoint is */
 
 	/* ---- exclusive monitor: the value that LDXR saw, compared by STXR ---- */
 	bool excl_valid;
@@ -178,8 +181,12 @@ enum a64_ec {
 	A64_EC_DABT_LOWER = 0x24,
 	A64_EC_DABT_SAME = 0x25,
 	A64_EC_SP_ALIGN = 0x26,
+	A64_EC_BREAKPOINT_LOWER = 0x30,
+	A64_EC_BREAKPOINT_SAME = 0x31,
 	A64_EC_STEP_LOWER = 0x32,
 	A64_EC_STEP_SAME = 0x33,
+	A64_EC_WATCHPOINT_LOWER = 0x34,
+	A64_EC_WATCHPOINT_SAME = 0x35,
 	A64_EC_BRK = 0x3c,
 };
 
@@ -213,6 +220,21 @@ static inline uint64_t a64_op_va(const struct a64_cpu *c, const struct op *op)
 {
 	return c->page_va + (uint64_t)(op - c->page) * 4;
 }
+
+/* ---- debug (debug.c) ---- */
+
+/* MDSCR_EL1, the OS lock, a breakpoint or a watchpoint changed. */
+void a64_debug_changed(struct a64_cpu *c);
+/* Must instructions run one at a time now, with a64_debug_before() in front of each? */
+bool a64_debug_one_by_one(const struct a64_cpu *c);
+/* The instruction at c->pc is next: takes the step or breakpoint exception that is due. */
+void a64_debug_before(struct a64_cpu *c);
+/* While c->watching: is something in this page watched? Then accesses to it go through a64_watch(),
+ */
+bool a64_watched_page(const struct a64_cpu *c, uint64_t page);
+/* which takes the watchpoint exception for an access, after it was translated and before it is
+ * made. */
+void a64_watch(struct a64_cpu *c, uint64_t va, unsigned len, unsigned el, bool write);
 
 /* ---- memory (mmu.c) ---- */
 

@@ -15,7 +15,6 @@ enum {
 	SCTLR_SA = 1 << 3,
 	SCTLR_SA0 = 1 << 4,
 	SCTLR_SPAN = 1 << 23,
-	MDSCR_SS = 1 << 0,
 };
 
 uint64_t a64_pstate(const struct a64_cpu *c)
@@ -132,7 +131,7 @@ bool a64_take_interrupt(struct a64_cpu *c)
 
 void a64_check_interrupts(struct a64_cpu *c)
 {
-	/* Whether software step applies now is for the run loop to say. */
-	if (takable(c) || unlikely(c->sys.mdscr_el1 & MDSCR_SS))
+	/* Whether software step applies now is for the run loop to say, as is an illegal state. */
+	if (takable(c) || unlikely(c->il || c->one_by_one))
 		atomic_store_explicit(&c->vcpu.attention, 1, memory_order_relaxed);
 }

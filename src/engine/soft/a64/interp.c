@@ -775,10 +775,11 @@ HANDLER(ldr64_lit) /* imm counts from the page's start */
 	X(nop)                                                                                                                                                            \
 	X(mov_imm)                                                                                                                                                        \
 	X(movz)                                                                                                                                                           \
-	X(movk) X(adr) X(adrp) X(mov64) X(mov32) X(add64) X(add32) X(sub64) X(sub32) X(and64) X(and32) X(orr64) X(                                                        \
-		orr32) X(eor64) X(eor32) X(bic64) X(bic32) X(mul64) X(mul32) X(add_imm64) X(add_imm32) X(sub_imm64) X(sub_imm32) X(lsl_imm64)                             \
-		X(lsl_imm32) X(lsr_imm64) X(lsr_imm32) X(asr_imm64) X(asr_imm32) X(add_lsl64) X(add_lsl32) X(                                                             \
-			sub_lsl64) X(sub_lsl32) X(and_lsl64) X(and_lsl32) X(orr_lsl64) X(orr_lsl32) X(eor_lsl64) X(eor_lsl32) X(add_lsr64)                                \
+	X(movk)                                                                                                                                                           \
+	X(adr) X(adrp) X(mov64) X(mov32) X(add64) X(add32) X(sub64) X(sub32) X(and64) X(and32) X(orr64) X(orr32) X(eor64) X(                                              \
+		eor32) X(bic64) X(bic32) X(mul64) X(mul32) X(add_imm64) X(add_imm32) X(sub_imm64) X(sub_imm32) X(lsl_imm64) X(lsl_imm32)                                  \
+		X(lsr_imm64) X(lsr_imm32) X(asr_imm64) X(asr_imm32) X(add_lsl64) X(add_lsl32) X(sub_lsl64) X(                                                             \
+			sub_lsl32) X(and_lsl64) X(and_lsl32) X(orr_lsl64) X(orr_lsl32) X(eor_lsl64) X(eor_lsl32) X(add_lsr64)                                             \
 			X(add_lsr32) X(sub_lsr64) X(sub_lsr32) X(eor_lsr64) X(eor_lsr32) X(add_uxtw) X(add_sxtw) X(sub_uxtw) X(                                           \
 				sub_sxtw) X(and_imm) X(and_imm32) X(orr_imm) X(orr_imm32) X(eor_imm)                                                                      \
 				X(eor_imm32) X(and_mask) X(orr_mask) X(ands64) X(ands32) X(ands_imm) X(ands_imm32) X(                                                     \
@@ -1126,7 +1127,7 @@ static void run_ops(struct a64_cpu *c, const struct op *op, handler *const *tabl
 		op = handlers[op->handler](c, op, table);
 }
 
-/* One instruction, for software step: decode first, then run with a table that stops behind it. */
+/* One instruction, for debugging: decode first, then run with a table that stops behind it. */
 static void step_op(struct a64_cpu *c, const struct op *op)
 {
 	c->cur = op;
@@ -1139,15 +1140,6 @@ static void step_op(struct a64_cpu *c, const struct op *op)
 	op = handlers[op->handler](c, op, stopping);
 	if (op)
 		c->pc = a64_op_va(c, op);
-}
-
-/* Software step is active: MDSCR_EL1.SS, and debug exceptions enabled from here (D2.12). */
-static bool stepping(const struct a64_cpu *c)
-{
-	enum { MDSCR_SS = 1, MDSCR_KDE = 1 << 13 };
-	if (likely(!(c->sys.mdscr_el1 & MDSCR_SS)) || (c->sys.oslsr & 2))
-		return false;
-	return c->el == 0 || ((c->sys.mdscr_el1 & MDSCR_KDE) && !(c->daif & 1u << 9));
 }
 
 /* WFI and WFE: sleep until something happens. */
@@ -1197,11 +1189,8 @@ static int a64_run(struct vcpu *v, enum vcpu_exit *exit)
 		a64_take_interrupt(c);
 		if (unlikely(c->il))
 			a64_raise_at(c, A64_EC_ILLEGAL_STATE, 0, c->pc);
-		if (unlikely(stepping(c))) {
-			if (!c->ss)
-				a64_raise_at(c, c->el ? A64_EC_STEP_SAME : A64_EC_STEP_LOWER, 0x22,
-					     c->pc);
-			c->ss = false;
+		if (unlikely(a64_debug_one_by_one(c))) {
+			a64_debug_before(c);
 			step_op(c, a64_fetch(c, c->pc));
 		} else {
 			run_ops(c, a64_fetch(c, c->pc), handlers);

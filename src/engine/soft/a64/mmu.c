@@ -27,6 +27,8 @@ enum {
 	TCR_TBI1 = 38,
 	TCR_HA = 39,
 	TCR_HD = 40,
+	TCR_E0PD0 = 55,
+	TCR_E0PD1 = 56,
 };
 
 /* Descriptors, 4 KiB granule (D8.3) */
@@ -120,6 +122,9 @@ bool a64_translate(struct a64_cpu *c, uint64_t va, enum a64_access access, unsig
 	unsigned va_bits = 64 - tsz;
 	unsigned top = tagged_ok(c, va) ? 55 : 63;
 	uint64_t high = bits(va, top, va_bits);
+	/* FEAT_E0PD: EL0 must not see whether anything is mapped in a half that is not its own. */
+	if (el == 0 && bit(tcr, upper ? TCR_E0PD1 : TCR_E0PD0))
+		return fault(w, A64_FSC_TRANSLATION, 0);
 	if (bit(tcr, upper ? TCR_EPD1 : TCR_EPD0) ||
 	    high != (upper ? mask_low(top - va_bits + 1) : 0))
 		return fault(w, A64_FSC_TRANSLATION, 0);
@@ -261,8 +266,10 @@ static struct place resolve(struct a64_cpu *c, struct tlb *t, uint64_t va, unsig
 	p.host = r->host + (w.pa - r->base);
 	p.code = atomic_load(&r->flags[(w.pa - r->base) >> GMEM_PAGE_SHIFT]) & GMEM_PAGE_CODE;
 
-	/* The fast path does not look at alignment, so it may have only what takes any. */
-	if (!w.device && !(c->sys.sctlr_el1 & SCTLR_A)) {
+	/* The fast path looks neither at alignment nor at watchpoints: it gets what needs neither.
+	 */
+	if (!w.device && !(c->sys.sctlr_el1 & SCTLR_A) &&
+	    !(c->watching && a64_watched_page(c, page))) {
 		e->r = w.read ? page : TLB_NO_TAG;
 		e->w = w.write && !p.code ? page : TLB_NO_TAG;
 		e->addend = (uintptr_t)p.host - (uintptr_t)addr;
@@ -271,6 +278,12 @@ static struct place resolve(struct a64_cpu *c, struct tlb *t, uint64_t va, unsig
 		tlb_added(t, addr, w.block, w.global);
 	}
 	return p;
+}
+
+static void watch(struct a64_cpu *c, const struct tlb *t, uint64_t va, unsigned len, bool write)
+{
+	if (unlikely(c->watching))
+		a64_watch(c, untag(c, va), len, ctx_of(c, t) < A64_CTX_EL0, write);
 }
 
 static uint64_t bus_load(struct a64_cpu *c, uint64_t va, gpa_t pa, unsigned size)
@@ -328,6 +341,7 @@ static void access_any(struct a64_cpu *c, struct tlb *t, uint64_t va, void *buf,
 		if ((!part[0].p.host || !part[1].p.host) && va % align)
 			a64_data_abort(c, va, A64_FSC_ALIGNMENT, write ? A64_ISS_WNR : 0);
 	}
+	watch(c, t, va, len, write);
 	for (unsigned i = 0; i < n; i++) {
 		const struct place *p = &part[i].p;
 		if (p->host && write) {
@@ -356,6 +370,7 @@ uint64_t a64_load_slow(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned s
 {
 	if (in_page(va, size) == size) {
 		struct place p = resolve(c, t, va, size, false);
+		watch(c, t, va, size, false);
 		return p.host ? a64_host_load(p.host, size) : bus_load(c, va, p.pa, size);
 	}
 	uint64_t v = 0;
@@ -367,6 +382,7 @@ void a64_store_slow(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned size
 {
 	if (in_page(va, size) == size) {
 		struct place p = resolve(c, t, va, size, true);
+		watch(c, t, va, size, true);
 		if (!p.host) {
 			bus_store(c, va, p.pa, size, v);
 			return;
@@ -445,6 +461,7 @@ void *a64_atomic_host(struct a64_cpu *c, uint64_t va, unsigned size, enum a64_at
 	struct place p = resolve(c, c->tlb, va, size, kind != A64_LOAD_EXCLUSIVE);
 	if (!p.host)
 		a64_data_abort(c, va, A64_FSC_UNSUPPORTED_ATOMIC, wnr);
+	watch(c, c->tlb, va, size, kind != A64_LOAD_EXCLUSIVE);
 	*gpa = p.code ? p.pa : ~0ULL;
 	return p.host;
 }
@@ -467,6 +484,7 @@ void a64_zero_block(struct a64_cpu *c, uint64_t va)
 	struct place p = resolve(c, c->tlb, va, 8, true);
 	if (!p.host)
 		a64_data_abort(c, va, A64_FSC_ALIGNMENT, A64_ISS_WNR);
+	watch(c, c->tlb, va, 64, true);
 	memcpy(p.host, zeros, 64);
 	if (p.code)
 		soft_code_written(&c->vcpu, p.pa, 64);

@@ -27,8 +27,8 @@
 	 BIT(16) | BIT(18) | BIT(19) | BIT(23) | BIT(26))
 enum { SCTLR_UMA = 9, SCTLR_DZE = 14, SCTLR_UCT = 15, SCTLR_UCI = 26 };
 
-/* TCR_EL1: HA, HD, TBI, AS, IPS and the halves for TTBR0 and TTBR1 (D17.2.139) */
-#define TCR_SET (mask_low(41) & ~(BIT(6) | BIT(35)))
+/* TCR_EL1: E0PD, HA, HD, TBI, AS, IPS and the halves for TTBR0 and TTBR1 (D17.2.139) */
+#define TCR_SET ((mask_low(41) & ~(BIT(6) | BIT(35))) | BIT(55) | BIT(56))
 
 typedef const struct a64_sysreg *reg_t;
 
@@ -319,19 +319,19 @@ static void write_oslar(struct a64_cpu *c, reg_t r, uint64_t v)
 {
 	(void)r;
 	c->sys.oslsr = (v & 1) << 1;
+	a64_debug_changed(c);
+}
+
+static void write_debug(struct a64_cpu *c, reg_t r, uint64_t v)
+{
+	*slot(c, r) = v & r->value;
+	a64_debug_changed(c);
 }
 
 static uint64_t read_oslsr(struct a64_cpu *c, reg_t r)
 {
 	(void)r;
 	return c->sys.oslsr | BIT(3); /* OSLM: the OS lock is implemented */
-}
-
-static void write_mdscr(struct a64_cpu *c, reg_t r, uint64_t v)
-{
-	c->sys.mdscr_el1 = v & r->value;
-	a64_check_interrupts(c);
-	a64_state_changed(c);
 }
 
 static void write_claimset(struct a64_cpu *c, reg_t r, uint64_t v)
@@ -368,12 +368,20 @@ static void write_claimclr(struct a64_cpu *c, reg_t r, uint64_t v)
 	}
 #define ID(crm, op2, name, value) CONST(S(3, 0, 0, crm, op2), R, name, value)
 
-#define BREAKPOINT(n)                                               \
-	STATE(S(2, 0, 0, n, 4), RW, dbgbvr[n], "DBGBVR" #n "_EL1"), \
-		STATE(S(2, 0, 0, n, 5), RW, dbgbcr[n], "DBGBCR" #n "_EL1")
-#define WATCHPOINT(n)                                               \
-	STATE(S(2, 0, 0, n, 6), RW, dbgwvr[n], "DBGWVR" #n "_EL1"), \
-		STATE(S(2, 0, 0, n, 7), RW, dbgwcr[n], "DBGWCR" #n "_EL1")
+/* DBGBVR: VA[48:2], sign-extended; DBGBCR: E, PMC, BAS, HMC, SSC, LBN, BT (D17.3) */
+#define BREAKPOINT(n)                                                                             \
+	{ S(2, 0, 0, n, 4), RW, FIELD(dbgbvr[n]), "DBGBVR" #n "_EL1", ~3ULL, NULL, write_debug }, \
+	{                                                                                         \
+		S(2, 0, 0, n, 5), RW, FIELD(dbgbcr[n]), "DBGBCR" #n "_EL1", 0xffe1e7, NULL,       \
+			write_debug                                                               \
+	}
+/* DBGWCR: E, PAC, LSC, BAS, HMC, SSC, LBN, WT, MASK */
+#define WATCHPOINT(n)                                                                             \
+	{ S(2, 0, 0, n, 6), RW, FIELD(dbgwvr[n]), "DBGWVR" #n "_EL1", ~3ULL, NULL, write_debug }, \
+	{                                                                                         \
+		S(2, 0, 0, n, 7), RW, FIELD(dbgwcr[n]), "DBGWCR" #n "_EL1", 0x1f1fffff, NULL,     \
+			write_debug                                                               \
+	}
 
 /* Sorted by encoding; a test checks that it is. */
 static const struct a64_sysreg table[] = {
@@ -385,7 +393,7 @@ static const struct a64_sysreg table[] = {
 	MASKED(S(2, 0, 0, 2, 0), RW, mdccint_el1, "MDCCINT_EL1", BIT(30) | BIT(29)),
 	/* SS, TDCC, KDE, MDE */
 	{ S(2, 0, 0, 2, 2), RW, FIELD(mdscr_el1), "MDSCR_EL1", BIT(0) | BIT(12) | BIT(13) | BIT(15),
-	  NULL, write_mdscr },
+	  NULL, write_debug },
 	BREAKPOINT(2),
 	WATCHPOINT(2),
 	STATE(S(2, 0, 0, 3, 2), RW, osdtrtx_el1, "OSDTRTX_EL1"),
@@ -416,7 +424,7 @@ static const struct a64_sysreg table[] = {
 	/* Armv8 debug, 6 breakpoints, 4 watchpoints, 2 of the former context-aware; no PMU, no
 	   trace */
 	ID(5, 0, "ID_AA64DFR0_EL1",
-	   0x6 | (A64_N_BRPS - 1) << 12 | (A64_N_WRPS - 1) << 20 | 1 << 28),
+	   0x6 | (A64_N_BRPS - 1) << 12 | (A64_N_WRPS - 1) << 20 | (A64_N_CTX_BRPS - 1) << 28),
 	/* AES and PMULL, SHA1, SHA256, CRC32, LSE, RDM, DotProd, FlagM, TLBI ranges, RNDR */
 	ID(6, 0, "ID_AA64ISAR0_EL1",
 	   2ULL << 4 | 1ULL << 8 | 1ULL << 12 | 1ULL << 16 | 2ULL << 20 | 1ULL << 28 | 1ULL << 44 |
@@ -425,6 +433,8 @@ static const struct a64_sysreg table[] = {
 	/* 40-bit PA, 16-bit ASID; granules: 4 KiB only (64 KiB: 15 means no) */
 	ID(7, 0, "ID_AA64MMFR0_EL1", 2ULL | 2ULL << 4 | 15ULL << 24),
 	ID(7, 1, "ID_AA64MMFR1_EL1", 2ULL | 1ULL << 20), /* HAFDBS with dirty state, PAN */
+	/* E0PD: with it, Linux need not unmap itself from EL0 to hide its random address */
+	ID(7, 2, "ID_AA64MMFR2_EL1", 1ULL << 60),
 	SPECIAL(S(3, 0, 1, 0, 0), sctlr_el1, "SCTLR_EL1", write_sctlr),
 	MASKED(S(3, 0, 1, 0, 1), RW, actlr_el1, "ACTLR_EL1", 0),
 	SPECIAL(S(3, 0, 1, 0, 2), cpacr_el1, "CPACR_EL1", write_cpacr),
@@ -518,10 +528,10 @@ static void check_access(struct a64_cpu *c, reg_t r, uint32_t w, bool write)
 	unsigned need = c->el ? (write ? A64_W1 : A64_R1) : (write ? A64_W0 : A64_R0);
 	if (r->access & need)
 		return;
-	if (c->el == 0 && (r->access & A64_C0)) {
+	if (c->el == 0 && (r->access & A64_C0) && (!write || r->write)) {
 		/* CTR_EL0 under UCT, DAIF under UMA */
 		unsigned control = r->write ? SCTLR_UMA : SCTLR_UCT;
-		if (bit(c->sys.sctlr_el1, control) && (!write || r->write))
+		if (bit(c->sys.sctlr_el1, control))
 			return;
 		a64_raise(c, A64_EC_SYSREG, a64_sysreg_iss(w));
 	}
