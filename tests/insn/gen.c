@@ -395,17 +395,6 @@ static uint32_t set_words(uint32_t w, enum branch b, int64_t words)
 	}
 }
 
-/* How far it goes, for one that goes forward. */
-static uint32_t words_of(uint32_t w, enum branch b)
-{
-	switch (b) {
-	case BR_IMM26: return w & 0x03ffffff;
-	case BR_IMM19: return w >> 5 & 0x7ffff;
-	case BR_IMM14: return w >> 5 & 0x3fff;
-	default: return 0;
-	}
-}
-
 /* Words from the tested instruction to another of its slot's that both sides know. Not 0: a loop.
  */
 static int64_t gen_near(struct rng *r)
@@ -537,12 +526,50 @@ static bool emit_base(struct rng *r, uint32_t w, struct insn_record *rec)
 	return true;
 }
 
+/*
+ * Code that stores an instruction into the stream, further down, and makes it visible (DDI0487
+ * B2.4.4). The address is set when the place is known.
+ */
+struct patch {
+	uint32_t at; /* of the first word of this code; 0: none */
+	unsigned rt;
+};
+
+static void emit_patch(struct rng *r, uint32_t w, struct insn_record *rec, struct patch *p)
+{
+	unsigned rt = (unsigned)rng_below(r, 30), data = rt + 1;
+
+	*p = (struct patch){ rec->n, rt };
+	emit(rec, movz(rt, 0, 0));
+	emit(rec, movk(rt, 0, 1));
+	emit(rec, movz(data, w & 0xffff, 0));
+	emit(rec, movk(data, w >> 16, 1));
+	emit(rec, 0xb9000000 | rt << 5 | data); /* STR Wdata, [Xt] */
+	emit(rec, 0xd50b7b20 | rt);             /* DC CVAU, Xt */
+	emit(rec, 0xd5033b9f);                  /* DSB ISH */
+	emit(rec, 0xd50b7520 | rt);             /* IC IVAU, Xt */
+	emit(rec, 0xd5033b9f);                  /* DSB ISH */
+	emit(rec, 0xd5033fdf);                  /* ISB */
+}
+
+/* The place is here. */
+static void emit_patched(struct insn_record *rec, struct patch *p)
+{
+	uint64_t va = slot_pc(rec->slot) + rec->n * 4;
+
+	rec->code[p->at] = movz(p->rt, va & 0xffff, 0);
+	rec->code[p->at + 1] = movk(p->rt, va >> 16 & 0xffff, 1);
+	p->at = 0;
+	emit(rec, 0xd503201f); /* NOP */
+}
+
 void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct insn_record *rec)
 {
 	uint32_t slot = rec->slot, length = 16 + (uint32_t)rng_below(r, 17);
 	enum a64_insn few[8];
 	unsigned n_few;
-	bool base_only = false;
+	bool base_only = false, patching = rng_one_in(r, 4);
+	struct patch patch = { 0 };
 	bool start[INSN_CODE_MAX] = {
 		false
 	}; /* a branch may go here: not between a base and its use */
@@ -560,7 +587,7 @@ void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct in
 	} else {
 		base_only = rng_one_in(r, 2);
 	}
-	for (uint32_t i = 0, tries = 0; i < length && rec->n + 8 < INSN_CODE_MAX && tries < 500;
+	for (uint32_t i = 0, tries = 0; i < length && rec->n + 20 < INSN_CODE_MAX && tries < 500;
 	     tries++) {
 		enum a64_insn insn = insns[rng_below(r, n)];
 		uint32_t w, before;
@@ -572,6 +599,16 @@ void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct in
 			w = set_words(w, BR_IMM19,
 				      (int64_t)(8 + rng_below(r, SLOT_CODE - 16)) -
 					      (int64_t)(SLOT_CODE + rec->n));
+		before = rec->n;
+		if (patch.at && rng_one_in(r, 3)) {
+			start[before] = true;
+			emit_patched(rec, &patch);
+		} else if (patching && !patch.at && before && rng_one_in(r, 8) &&
+			   !access_of(w).any && !branch_of(w) && !is_literal(w)) {
+			start[before] = true;
+			emit_patch(r, w, rec, &patch);
+			continue;
+		}
 		before = rec->n;
 		if (!emit_base(r, w, rec)) {
 			rec->n = before;
@@ -592,6 +629,8 @@ void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct in
 			}
 		}
 	}
+	if (patch.at)
+		emit_patched(rec, &patch);
 	if (!rec->n)
 		emit(rec, 0xd503201f); /* NOP: every line only makes sense alone */
 	for (uint32_t i = 0; i < rec->n; i++) {
@@ -599,19 +638,9 @@ void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct in
 
 		while (to < rec->n && !start[to])
 			to++;
+		if (to > rec->n)
+			to = rec->n;
 		rec->code[i] = set_words(rec->code[i], branch_of(rec->code[i]), to - i);
-	}
-	gen_cut(rec, rec->n);
-}
-
-void gen_cut(struct insn_record *rec, uint32_t n)
-{
-	rec->n = n;
-	for (uint32_t i = 0; i < n; i++) {
-		enum branch b = branch_of(rec->code[i]);
-
-		if (words_of(rec->code[i], b) > n - i)
-			rec->code[i] = set_words(rec->code[i], b, n - i);
 	}
 }
 

@@ -35,9 +35,6 @@ void gen_single(struct rng *r, uint32_t word, struct insn_record *rec);
 /* Straight-line code (with forward branches) of instructions picked from insns[n]. */
 void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct insn_record *rec);
 
-/* The first n instructions of a stream. */
-void gen_cut(struct insn_record *rec, uint32_t n);
-
 /*
  * For the question "is this word an instruction at all": any word, preferably close to a line of
  * the table, in a state in which loads and stores stay harmless.

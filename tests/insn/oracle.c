@@ -5,6 +5,7 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,6 +14,9 @@
 #include <unistd.h>
 
 #include "oracle.h"
+
+/* For a batch, which takes milliseconds: the code under test may have run away. */
+enum { PATIENCE_MS = 10000 };
 
 void oracle_start(struct oracle *o)
 {
@@ -69,8 +73,12 @@ static bool put(int fd, const void *buf, size_t len)
 static bool get(int fd, void *buf, size_t len)
 {
 	for (uint8_t *p = buf; len;) {
-		ssize_t n = read(fd, p, len);
+		struct pollfd ready = { .fd = fd, .events = POLLIN };
+		ssize_t n;
 
+		if (poll(&ready, 1, PATIENCE_MS) == 0)
+			return false;
+		n = read(fd, p, len);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -83,6 +91,7 @@ static bool get(int fd, void *buf, size_t len)
 
 static bool died(struct oracle *o)
 {
+	kill(o->pid, SIGKILL); /* unless it is gone already */
 	oracle_stop(o);
 	oracle_start(o);
 	return false;

@@ -22,7 +22,7 @@ void oracle_stop(struct oracle *o);
 
 /*
  * Send a batch, and later take its results. `mem` (SCRATCH_SIZE bytes) only for a batch of one.
- * False: the oracle has died; it has been started again, and nothing came back.
+ * False: the oracle has died or hangs; it has been started again, and nothing came back.
  */
 bool oracle_send(struct oracle *o, const struct insn_record *recs, unsigned n, bool mem);
 bool oracle_take(struct oracle *o, struct insn_result *results, unsigned n, void *mem);

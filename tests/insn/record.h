@@ -75,13 +75,19 @@ enum insn_stop {
 	STOP_OTHER,
 };
 
+/* What is wrong with hako's side whatever the oracle says. */
+enum insn_note {
+	NOTE_AGAIN = 1, /* the second run ended in this, the first did not */
+	NOTE_WNR = 2,   /* ESR_EL1.WnR of a data abort */
+	NOTE_STEP = 4,  /* single steps were not single */
+};
+
 struct insn_result {
 	struct insn_state out; /* tpidr is meaningful unless STOP_END */
 	uint64_t mem_sum;
 	uint64_t far; /* faulting address of STOP_SEGV */
 	uint32_t stop;
-	uint32_t again; /* hako only: a second run of the same record ended in this, the first did
-			   not */
+	uint32_t notes; /* hako only: enum insn_note */
 };
 
 enum { INSN_BATCH_MEM = 1 };

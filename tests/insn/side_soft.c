@@ -235,6 +235,28 @@ static enum insn_stop stop_of(uint64_t esr)
 	}
 }
 
+/*
+ * ESR_EL1.WnR of a data abort (D17.2.37): stores, and cache maintenance. An atomic instruction
+ * reads first, and all of our faults are such that the read already takes them.
+ */
+static bool writes(uint32_t w)
+{
+	bool v = bit(w, 26);
+
+	if ((w & 0xfff80000) == 0xd5080000)
+		return true;
+	if ((w & 0x3b000000) == 0x18000000) /* literal */
+		return false;
+	if ((w & 0x3f000000) == 0x08000000 && bit(w, 21) && (bit(w, 23) || !bit(w, 31)))
+		return false; /* CAS, CASP */
+	if ((w & 0x3a000000) == 0x38000000 && !v) {
+		bool atomic = !bit(w, 24) && bit(w, 21) && bits(w, 11, 10) == 0;
+
+		return !atomic && bits(w, 23, 22) == 0;
+	}
+	return !bit(w, 22);
+}
+
 /* Leave EL1 by its ERET, and come back with the next exception. */
 static void run_user(struct side *s)
 {
@@ -256,6 +278,7 @@ static void run(struct side *s, const struct insn_record *rec, bool step, struct
 	struct a64_cpu *c = s->cpu;
 	struct insn_state *out = &res->out;
 	unsigned steps = 0;
+	uint64_t at;
 
 	if (rec->flags & INSN_MEM) {
 		scratch_fill(s->scratch, rec->mem_seed);
@@ -271,6 +294,7 @@ static void run(struct side *s, const struct insn_record *rec, bool step, struct
 	c->sys.spsr_el1 = rec->in.nzcv; /* EL0t */
 	c->sys.far_el1 = 0;
 	c->sys.mdscr_el1 = step ? MDSCR_SS : 0;
+	a64_debug_changed(c);
 	do {
 		if (step)
 			c->sys.spsr_el1 |= SPSR_SS;
@@ -288,9 +312,13 @@ static void run(struct side *s, const struct insn_record *rec, bool step, struct
 	out->fpcr = c->fpcr;
 	out->fpsr = c->fpsr;
 	res->far = c->sys.far_el1;
+	at = (out->pc - slot_pc(rec->slot)) / 4;
 	res->stop = stop_of(c->sys.esr_el1);
 	if (step && steps == 1 && out->pc != slot_pc(rec->slot))
-		res->stop = STOP_OTHER; /* it ran on */
+		res->notes |= NOTE_STEP;
+	if (bits(c->sys.esr_el1, 31, 26) == A64_EC_DABT_LOWER && at < rec->n &&
+	    bit(c->sys.esr_el1, 6) != writes(rec->code[at]))
+		res->notes |= NOTE_WNR;
 	if (res->stop == STOP_ILL && !(rec->flags & INSN_TRAP) &&
 	    out->pc == slot_pc(rec->slot) + rec->n * 4)
 		res->stop = STOP_END;
@@ -329,6 +357,6 @@ void side_run(struct side *s, const struct insn_record *rec, struct insn_result 
 	run(s, rec, variant == 3 && !has_exclusives(rec), &again);
 	if (memcmp(res, &again, sizeof(again))) {
 		*res = again;
-		res->again = 1;
+		res->notes |= NOTE_AGAIN;
 	}
 }
