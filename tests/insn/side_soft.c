@@ -14,7 +14,6 @@
 #include "bus/clock.h"
 #include "engine/engine.h"
 #include "engine/soft/a64/cpu.h"
-#include "engine/soft/a64/mmu.h"
 #include "host/loop.h"
 #include "mem/gmem.h"
 #include "side.h"
@@ -27,11 +26,21 @@ enum {
 	PA_USER = RAM_BASE + 0x20000, /* scratch and code */
 	RAM_SIZE = 0x200000,
 };
-/* EL1's page: out of reach of everything that a record does */
-#define VA_VECTORS 0x7f0000000ULL
-enum { VEC_FROM_EL0 = 0x400, ERET_AT = 0x800 };
+/* EL1's page, at its physical address: out of reach of everything that a record does */
+enum { VEC_FROM_EL0 = 0x400, ERET_AT = 0x800, ANY_AT = 0x900 };
 
-enum { HVC_0 = (int)0xd4000002, ERET = (int)0xd69f03e0 };
+/* System instructions, with X0 (C5.1, D17.2) */
+#define HVC_0         0xd4000002
+#define ERET          0xd69f03e0
+#define TLBI_VMALLE1  0xd508871f
+#define MSR_OSLAR_EL1 0xd5101080
+#define MSR_MDSCR_EL1 0xd5100240
+#define MSR_SCTLR_EL1 0xd5181000
+#define MSR_CPACR_EL1 0xd5181040
+#define MSR_TTBR0_EL1 0xd5182000
+#define MSR_TCR_EL1   0xd5182040
+#define MSR_MAIR_EL1  0xd518a200
+#define MSR_VBAR_EL1  0xd518c000
 
 enum { SPSR_SS = 1 << 21, MDSCR_SS = 1 };
 
@@ -69,6 +78,7 @@ struct side {
 	struct a64_cpu *cpu;
 	uint64_t scratch[SCRATCH_SIZE / 8];
 	gpa_t next_table;
+	bool stepping;
 };
 
 static void put64(struct side *s, gpa_t gpa, uint64_t v)
@@ -162,6 +172,31 @@ static void no_timer(void *dev, unsigned cpu, enum vcpu_timer timer, bool level)
 	(void)level;
 }
 
+/* At EL1, until the next HVC. */
+static void run_kernel(struct side *s, uint64_t pc)
+{
+	enum vcpu_exit exit;
+
+	engine_soft.vcpu_set(s->vcpu, VCPU_REG_PC, pc);
+	do {
+		if (engine_soft.vcpu_run(s->vcpu, &exit))
+			errx(2, "vcpu_run failed");
+	} while (exit == VCPU_KICKED);
+	if (exit != VCPU_CALL)
+		errx(2, "exit %d is not an HVC", exit);
+}
+
+/* One instruction at EL1. */
+static void kernel(struct side *s, uint32_t word, uint64_t x0)
+{
+	put32(s, PA_VECTORS + ANY_AT, word);
+	put32(s, PA_VECTORS + ANY_AT + 4, HVC_0);
+	engine_soft.vcpu_set(s->vcpu, VCPU_REG_X0, x0);
+	run_kernel(s, PA_VECTORS + ANY_AT);
+	if (engine_soft.vcpu_get(s->vcpu, VCPU_REG_PC) != PA_VECTORS + ANY_AT + 8)
+		errx(2, "exception from %08x at EL1", word);
+}
+
 struct side *side_create(void)
 {
 	static const struct vcpu_sysreg_ops icc = { no_sysreg_read, no_sysreg_write };
@@ -185,22 +220,21 @@ struct side *side_create(void)
 	s->cpu = container_of(s->vcpu, struct a64_cpu, vcpu);
 
 	s->next_table = PA_TABLES + GMEM_PAGE_SIZE;
-	map_page(s, VA_VECTORS, PA_VECTORS, DESC_RO | DESC_UXN);
+	map_page(s, PA_VECTORS, PA_VECTORS, DESC_RO | DESC_UXN);
 	map_user(s, SCRATCH_BASE, SCRATCH_END, DESC_UXN);
 	map_user(s, CODE_PAGES, CODE_PAGES_END, 0);
 	for (unsigned off = 0; off < ERET_AT; off += 0x80)
-		put32(s, PA_VECTORS + off, (uint32_t)HVC_0);
-	put32(s, PA_VECTORS + ERET_AT, (uint32_t)ERET);
+		put32(s, PA_VECTORS + off, HVC_0);
+	put32(s, PA_VECTORS + ERET_AT, ERET);
 
 	engine_soft.vcpu_reset(s->vcpu);
-	s->cpu->sys.oslsr = 0;       /* else no single steps */
-	s->cpu->sys.mair_el1 = 0xff; /* normal, write-back */
-	s->cpu->sys.tcr_el1 = TCR;
-	s->cpu->sys.ttbr0_el1 = PA_TABLES;
-	s->cpu->sys.vbar_el1 = VA_VECTORS;
-	s->cpu->sys.cpacr_el1 = 3 << 20;
-	s->cpu->sys.sctlr_el1 = SCTLR;
-	a64_state_changed(s->cpu);
+	kernel(s, MSR_VBAR_EL1, PA_VECTORS);
+	kernel(s, MSR_OSLAR_EL1, 0); /* else no single steps */
+	kernel(s, MSR_CPACR_EL1, 3 << 20);
+	kernel(s, MSR_MAIR_EL1, 0xff); /* normal, write-back */
+	kernel(s, MSR_TCR_EL1, TCR);
+	kernel(s, MSR_TTBR0_EL1, PA_TABLES);
+	kernel(s, MSR_SCTLR_EL1, SCTLR);
 	return s;
 }
 
@@ -260,16 +294,9 @@ static bool writes(uint32_t w)
 /* Leave EL1 by its ERET, and come back with the next exception. */
 static void run_user(struct side *s)
 {
-	enum vcpu_exit exit;
-
-	engine_soft.vcpu_set(s->vcpu, VCPU_REG_PC, VA_VECTORS + ERET_AT);
-	do {
-		if (engine_soft.vcpu_run(s->vcpu, &exit))
-			errx(2, "vcpu_run failed");
-	} while (exit == VCPU_KICKED);
-	if (exit != VCPU_CALL ||
-	    engine_soft.vcpu_get(s->vcpu, VCPU_REG_PC) != VA_VECTORS + VEC_FROM_EL0 + 4)
-		errx(2, "not an exception from EL0: exit %d", exit);
+	run_kernel(s, PA_VECTORS + ERET_AT);
+	if (engine_soft.vcpu_get(s->vcpu, VCPU_REG_PC) != PA_VECTORS + VEC_FROM_EL0 + 4)
+		errx(2, "not an exception from EL0");
 }
 
 /* From the record's state to the end of its code. */
@@ -280,6 +307,9 @@ static void run(struct side *s, const struct insn_record *rec, bool step, struct
 	unsigned steps = 0;
 	uint64_t at;
 
+	if (step != s->stepping)
+		kernel(s, MSR_MDSCR_EL1, step ? MDSCR_SS : 0);
+	s->stepping = step;
 	if (rec->flags & INSN_MEM) {
 		scratch_fill(s->scratch, rec->mem_seed);
 		copy_user(s, SCRATCH_BASE, s->scratch, SCRATCH_SIZE, true);
@@ -293,8 +323,6 @@ static void run(struct side *s, const struct insn_record *rec, bool step, struct
 	c->sys.elr_el1 = slot_pc(rec->slot);
 	c->sys.spsr_el1 = rec->in.nzcv; /* EL0t */
 	c->sys.far_el1 = 0;
-	c->sys.mdscr_el1 = step ? MDSCR_SS : 0;
-	a64_debug_changed(c);
 	do {
 		if (step)
 			c->sys.spsr_el1 |= SPSR_SS;
@@ -346,7 +374,7 @@ void side_run(struct side *s, const struct insn_record *rec, struct insn_result 
 	slot_fill(words, rec);
 	copy_user(s, slot_pc(rec->slot) - SLOT_CODE * 4, words, sizeof(words), true);
 	if (variant == 1)
-		a64_flush_all_tlbs(s->cpu);
+		kernel(s, TLBI_VMALLE1, 0);
 	run(s, rec, false, res);
 	/*
 	 * Once more, now that it is decoded and its pages are in the TLB: the same way, kicked, or
