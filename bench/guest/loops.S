@@ -410,11 +410,10 @@ bench b_neon_fp
 	fmov	v1.4s, #1.0
 	fmov	v2.2d, #1.0
 	fmov	v3.2d, #0.5
-	fmov	v4.2d, #1.25
 1:	.rept	4
 	fadd	v0.4s, v0.4s, v1.4s
 	fmul	v1.4s, v1.4s, v1.4s
-	fmla	v2.2d, v2.2d, v3.2d
+	fmla	v2.2d, v3.2d, v3.2d	// with the next, towards 0.25: never subnormal
 	fmul	v2.2d, v2.2d, v3.2d
 	.endr
 	again

@@ -323,8 +323,8 @@ void p_bytecode(uint64_t n, void *arg)
 	static const struct step program[] = {
 		{ LOAD, 0, 0, 16 },  { COPY, 1, 0, 0 }, { JEQ1, 1, 0, 7 },  { ADDI, 2, 0, 1 },
 		{ ODD, 3, 1, 0 },    { JNZ, 3, 0, 3 },  { HALVE, 1, 0, 0 }, { JUMP, 0, 0, -5 },
-		{ TRIPLE, 1, 0, 0 }, { ADD, 4, 2, 0 },  { ADDI, 0, 0, -1 }, { JNZ, 0, 0, -10 },
-		{ END, 0, 0, 0 },
+		{ TRIPLE, 1, 0, 0 }, { ADD, 4, 2, 0 },  { LOAD, 2, 0, 0 },  { ADDI, 0, 0, -1 },
+		{ JNZ, 0, 0, -11 },  { END, 0, 0, 0 },
 	};
 
 	(void)arg;
