@@ -96,7 +96,7 @@ fuzz: test-deps ## run each fuzzer for FUZZ_SECONDS (default 60)
 
 bench: hako guest ## measure speed and memory, against QEMU on the same guest
 	@scripts/deps install bench
-	bench/run $(BUILD)/hako $(GUEST)/arm64
+	bench/run --hako $(BUILD)/hako --guest $(GUEST)/arm64 --json $(BUILD)/bench.json
 
 # ---- The end ----
 
