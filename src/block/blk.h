@@ -15,16 +15,24 @@
 struct err;
 struct loop;
 
-/* FLUSH covers every write that was answered before it was submitted: it is answered when those are
- * on stable storage. */
-enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH };
+enum blk_op {
+	BLK_READ,
+	BLK_WRITE,
+	/* Covers every write that was answered before it was submitted: it is answered when those
+	 * are on stable storage. */
+	BLK_FLUSH,
+	/* Of [off, off + len), no buffers: */
+	BLK_DISCARD, /* the bytes may be anything from now on; where that cannot be had, nothing */
+	BLK_ZERO,    /* the bytes read as zeros from now on */
+};
 
 /* Embedded in its owner, who keeps it, its iovec and its buffers in place until done(). */
 struct blk_req {
 	enum blk_op op;
-	bool durable; /* WRITE: answer when the bytes are on stable storage */
-	uint64_t off; /* bytes; the caller has checked off + len against blk_capacity() */
-	uint64_t len; /* bytes, the sum of iov */
+	bool durable;   /* all but READ: answer when the effect is on stable storage */
+	bool may_unmap; /* ZERO: the host may free the room that the bytes take */
+	uint64_t off;   /* bytes; the caller has checked off + len against blk_capacity() */
+	uint64_t len;   /* bytes, the sum of iov where there is one */
 	const struct iovec *iov;
 	int iovcnt;
 	/* 0 or a negative errno. `more`: another answer of this backend follows at once, so the
@@ -53,9 +61,36 @@ int blk_open_raw(struct blk **blk, const struct blk_config *config, struct err *
  * as zeros and a write into it extends the file to the whole sector at most.
  */
 uint64_t blk_capacity(const struct blk *blk);
+/*
+ * Look at the file's length again, which somebody may have changed: 1 if blk_capacity() is another
+ * now, 0 if not, or a negative errno.
+ */
+int blk_refresh_capacity(struct blk *blk);
 bool blk_readonly(const struct blk *blk);
 
+/* What suits the backend. All bytes; sizes of blocks are powers of two. It does not change. */
+struct blk_limits {
+	uint32_t logical_block;  /* what the host's medium can address; 512 for a file */
+	uint32_t physical_block; /* a write of less is a read, a change and a write to it */
+	uint32_t block_offset;   /* where the first physical block begins; below physical_block */
+	uint32_t io_min, io_opt; /* lengths of transfers that suit it; 0: nothing is known */
+
+	/* The longest request, so that none takes long; a multiple of 512; 0: not for this disk,
+	 * which is read-only. BLK_DISCARD of whole units of discard_align frees most. */
+	uint64_t discard_max, zero_max;
+	uint32_t discard_align;
+	bool zero_may_unmap; /* BLK_ZERO with may_unmap may free room */
+};
+void blk_limits(const struct blk *blk, struct blk_limits *limits);
+
 void blk_submit(struct blk *blk, struct blk_req *req);
+/*
+ * Between the two, requests are gathered; blk_unplug() begins them together, which costs less than
+ * one after the other. Some may be answered from inside blk_unplug(). They do not nest. Without
+ * them, requests are begun by the end of the loop's turn.
+ */
+void blk_plug(struct blk *blk);
+void blk_unplug(struct blk *blk);
 /* Call idle(arg) once, on the loop's thread, when no request is in flight: at once if so now. */
 void blk_drain(struct blk *blk, void (*idle)(void *arg), void *arg);
 /* No request in flight; the loop's thread has ended or this is it. */
