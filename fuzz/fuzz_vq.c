@@ -118,7 +118,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (in.left)
 		memcpy(t.ram, in.at, in.left < RAM_SIZE ? in.left : RAM_SIZE);
 
-	fuzz_check(!vq_setup(t.vq, &s, flags & 1, flags & 2));
+	fuzz_check(!vq_setup(t.vq, &s,
+			     (flags & 1 ? BIT(VIRTIO_F_INDIRECT_DESC) : 0) |
+				     (flags & 2 ? BIT(VIRTIO_F_EVENT_IDX) : 0)));
 	for (unsigned i = 0; i < n; i++)
 		step(&t, steps[i], &in);
 	vq_reset(t.vq);

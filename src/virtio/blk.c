@@ -337,8 +337,7 @@ static uint64_t vblk_features(struct virtio_dev *dev)
 {
 	const struct vblk *b = vblk(dev);
 
-	return BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) |
-	       BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_FLUSH) |
+	return BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_FLUSH) |
 	       (blk_readonly(b->blk) ? BIT(VIRTIO_BLK_F_RO) : 0);
 }
 

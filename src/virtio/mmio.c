@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * virtio over MMIO, version 2 (virtio 1.2, 4.2).
+ * virtio over MMIO (virtio 1.2, 4.2): the core of both versions of the transport. Their registers,
+ * where they differ, are in mmio_modern.c and mmio_legacy.c; see mmio_front.h.
  *
  * Threads. Registers are accessed on vCPU threads, under `lock`. The queues live on the device's
  * loop: the kick of a queue is a notifier that its doorbell sets and the loop watches, and starting
@@ -10,116 +11,28 @@
  * the loop may take the lock at any time, and no thread waits for the loop while holding it.
  *
  *      a queue:   idle --DRIVER_OK, QueueReady=1--> active --Status=0, QueueReady=0--> idle
+ *          (legacy)       QueuePFN=n                           Status=0, QueuePFN=0
  *                                                     loop: queue_start ... queue_stop, stopped
  *
  * The interrupt: InterruptStatus and the line change together under `irq_lock`, so the line is up
  * exactly while a bit is set, however raising (loop) and acknowledging (vCPU) meet. Lock order:
  * lock, irq_lock, then whatever the interrupt controller takes.
  */
-#include "virtio/mmio.h"
-
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bits.h"
 #include "base/err.h"
-#include "base/log.h"
-#include "bus/bus.h"
-#include "host/loop.h"
-#include "host/notifier.h"
-#include "virtio/virtio.h"
-#include "virtio/vq.h"
-
-/* 4.2.2, table 4.1 */
-enum {
-	MAGIC = 0x000,
-	VERSION = 0x004,
-	DEVICE_ID = 0x008,
-	VENDOR_ID = 0x00c,
-	DEVICE_FEATURES = 0x010,
-	DEVICE_FEATURES_SEL = 0x014,
-	DRIVER_FEATURES = 0x020,
-	DRIVER_FEATURES_SEL = 0x024,
-	QUEUE_SEL = 0x030,
-	QUEUE_NUM_MAX = 0x034,
-	QUEUE_NUM = 0x038,
-	QUEUE_READY = 0x044,
-	QUEUE_NOTIFY = 0x050,
-	INTERRUPT_STATUS = 0x060,
-	INTERRUPT_ACK = 0x064,
-	STATUS = 0x070,
-	QUEUE_DESC_LOW = 0x080,
-	QUEUE_DESC_HIGH = 0x084,
-	QUEUE_DRIVER_LOW = 0x090,
-	QUEUE_DRIVER_HIGH = 0x094,
-	QUEUE_DEVICE_LOW = 0x0a0,
-	QUEUE_DEVICE_HIGH = 0x0a4,
-	SHM_SEL = 0x0ac,
-	SHM_LEN_LOW = 0x0b0,
-	SHM_LEN_HIGH = 0x0b4,
-	SHM_BASE_LOW = 0x0b8,
-	SHM_BASE_HIGH = 0x0bc,
-	QUEUE_RESET = 0x0c0,
-	CONFIG_GENERATION = 0x0fc,
-	CONFIG = 0x100,
-};
+#include "virtio/mmio_front.h"
 
 #define MAGIC_VALUE  0x74726976U /* "virt" */
 #define VENDOR_VALUE 0x4f4b4148U /* "HAKO"; any value will do */
 
 /* InterruptStatus (4.2.2) */
 enum { INT_USED_BUFFER = 1, INT_CONFIG_CHANGE = 2 };
-
-struct queue {
-	struct virtio_mmio *mmio;
-	unsigned index;
-	struct vq *vq;
-
-	/* Under the lock. The registers as the driver wrote them; frozen while ready. */
-	struct vq_state regs;
-	bool active; /* vq is the loop's */
-
-	/* The loop's, while active. */
-	bool watched, started;
-	struct notifier kick;
-	struct loop_source source;
-	struct loop_task start, stop;
-};
-
-struct virtio_mmio {
-	struct virtio_host host; /* what the device sees */
-	char name[32];
-	struct virtio_dev *dev; /* NULL: an empty slot */
-	struct bus *bus;
-	struct gmem *mem;
-	struct log *log;
-	struct irq_line irq;
-	struct bus_region region;
-
-	pthread_mutex_t lock;
-	pthread_cond_t quiet;   /* a queue has come to rest, or a stop is over */
-	bool stopping;          /* a vCPU waits for queues to come to rest */
-	struct log_limit limit; /* the messages about what the driver does */
-	uint8_t status;
-	uint32_t device_features_sel, driver_features_sel;
-	uint64_t driver_features;
-	bool driver_features_high; /* the driver asked for a bit above 63 */
-	uint32_t queue_sel;
-	uint32_t generation;
-
-	pthread_mutex_t irq_lock;
-	_Atomic uint32_t interrupt_status; /* written under irq_lock, read without */
-
-	unsigned n_queues;
-	struct queue queue[];
-};
-
-#define driver_wrong(m, ...) log_guest((m)->log, &(m)->limit, LOG_WARN, (m)->name, __VA_ARGS__)
 
 /* Interrupts */
 
@@ -192,7 +105,7 @@ static const struct virtio_host_ops host_ops = {
 
 static void queue_kicked(struct loop_source *source, uint32_t events)
 {
-	struct queue *q = container_of(source, struct queue, source);
+	struct mmio_queue *q = container_of(source, struct mmio_queue, source);
 	struct virtio_dev *dev = q->mmio->dev;
 
 	(void)events;
@@ -203,7 +116,7 @@ static void queue_kicked(struct loop_source *source, uint32_t events)
 
 static void queue_start(struct loop_task *task)
 {
-	struct queue *q = container_of(task, struct queue, start);
+	struct mmio_queue *q = container_of(task, struct mmio_queue, start);
 	struct virtio_dev *dev = q->mmio->dev;
 
 	q->watched = !loop_add(dev->loop, &q->source);
@@ -220,7 +133,7 @@ static void queue_start(struct loop_task *task)
 
 static void queue_stopped(void *arg)
 {
-	struct queue *q = arg;
+	struct mmio_queue *q = arg;
 	struct virtio_mmio *m = q->mmio;
 
 	q->started = false;
@@ -232,7 +145,7 @@ static void queue_stopped(void *arg)
 
 static void queue_stop(struct loop_task *task)
 {
-	struct queue *q = container_of(task, struct queue, stop);
+	struct mmio_queue *q = container_of(task, struct mmio_queue, stop);
 	struct virtio_dev *dev = q->mmio->dev;
 
 	if (q->watched)
@@ -247,14 +160,11 @@ static void queue_stop(struct loop_task *task)
 
 /* Queues, on a vCPU, the lock held */
 
-static void queue_activate(struct virtio_mmio *m, struct queue *q)
+void mmio_queue_activate(struct virtio_mmio *m, struct mmio_queue *q)
 {
-	uint64_t acked = m->dev->acked;
-
 	if (m->status & VIRTIO_STATUS_NEEDS_RESET)
 		return;
-	if (vq_setup(q->vq, &q->regs, acked & BIT(VIRTIO_F_INDIRECT_DESC),
-		     acked & BIT(VIRTIO_F_EVENT_IDX))) {
+	if (vq_setup(q->vq, &q->regs, m->dev->acked)) {
 		needs_reset(m);
 		return;
 	}
@@ -262,7 +172,7 @@ static void queue_activate(struct virtio_mmio *m, struct queue *q)
 	loop_post(m->dev->loop, &q->start);
 }
 
-static bool any_active(const struct queue *q, unsigned n)
+static bool any_active(const struct mmio_queue *q, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (q[i].active)
@@ -270,8 +180,7 @@ static bool any_active(const struct queue *q, unsigned n)
 	return false;
 }
 
-/* Bring n queues to rest and wait for it. */
-static void queues_stop(struct virtio_mmio *m, struct queue *q, unsigned n)
+void mmio_queues_pause(struct virtio_mmio *m, struct mmio_queue *q, unsigned n)
 {
 	assert(!m->dev || !any_active(q, n) || !loop_is_current(m->dev->loop));
 	m->stopping = true;
@@ -282,23 +191,30 @@ static void queues_stop(struct virtio_mmio *m, struct queue *q, unsigned n)
 		pthread_cond_wait(&m->quiet, &m->lock);
 	m->stopping = false;
 	pthread_cond_broadcast(&m->quiet);
+}
+
+void mmio_queues_stop(struct virtio_mmio *m, struct mmio_queue *q, unsigned n)
+{
+	mmio_queues_pause(m, q, n);
 	for (unsigned i = 0; i < n; i++) {
 		vq_reset(q[i].vq);
 		q[i].regs.ready = 0;
 	}
 }
 
-/* 2.4, 4.2.2.1: everything but the device's identity and its configuration goes back to zero. */
-static void reset(struct virtio_mmio *m)
+void mmio_reset(struct virtio_mmio *m)
 {
-	queues_stop(m, m->queue, m->n_queues);
-	for (unsigned i = 0; i < m->n_queues; i++)
+	mmio_queues_stop(m, m->queue, m->n_queues);
+	for (unsigned i = 0; i < m->n_queues; i++) {
 		memset(&m->queue[i].regs, 0, sizeof(m->queue[i].regs));
+		m->queue[i].pfn = m->queue[i].align = 0;
+	}
 	m->status = 0;
 	m->device_features_sel = m->driver_features_sel = 0;
 	m->driver_features = 0;
 	m->driver_features_high = false;
 	m->queue_sel = 0;
+	m->page_size = 0;
 	if (m->dev)
 		m->dev->acked = 0;
 	irq_acknowledge(m, ~0U);
@@ -306,22 +222,15 @@ static void reset(struct virtio_mmio *m)
 
 /* Registers. All run under the lock. */
 
-/* The queue that QueueSel selects, or NULL: there is none of that number. */
-static struct queue *selected(struct virtio_mmio *m)
+uint64_t mmio_offered(const struct virtio_mmio *m)
 {
-	return m->queue_sel < m->n_queues ? &m->queue[m->queue_sel] : NULL;
+	return (m->dev->ops->features(m->dev) | VQ_FEATURES | m->front->features) &
+	       m->front->possible & ~m->without;
 }
 
-/* The selected queue, if its configuration may change now. */
-static struct queue *configurable(struct virtio_mmio *m)
+struct mmio_queue *mmio_selected(struct virtio_mmio *m)
 {
-	struct queue *q = selected(m);
-
-	if (!q)
-		driver_wrong(m, "queue %u set up, there are %u", m->queue_sel, m->n_queues);
-	else if (q->regs.ready)
-		driver_wrong(m, "queue %u changed while QueueReady is 1 (4.2.2.2)", q->index);
-	return q && !q->regs.ready ? q : NULL;
+	return m->queue_sel < m->n_queues ? &m->queue[m->queue_sel] : NULL;
 }
 
 static uint32_t magic_read(struct virtio_mmio *m)
@@ -332,8 +241,7 @@ static uint32_t magic_read(struct virtio_mmio *m)
 
 static uint32_t version_read(struct virtio_mmio *m)
 {
-	(void)m;
-	return 2;
+	return m->front->version;
 }
 
 static uint32_t device_id_read(struct virtio_mmio *m)
@@ -349,7 +257,7 @@ static uint32_t vendor_id_read(struct virtio_mmio *m)
 
 static uint32_t device_features_read(struct virtio_mmio *m)
 {
-	uint64_t features = m->dev->ops->features(m->dev);
+	uint64_t features = mmio_offered(m);
 
 	return m->device_features_sel > 1 ? 0
 					  : (uint32_t)(features >> (32 * m->device_features_sel));
@@ -358,20 +266,6 @@ static uint32_t device_features_read(struct virtio_mmio *m)
 static void device_features_sel_write(struct virtio_mmio *m, uint32_t val)
 {
 	m->device_features_sel = val;
-}
-
-static void driver_features_write(struct virtio_mmio *m, uint32_t val)
-{
-	if (m->status & VIRTIO_STATUS_FEATURES_OK) {
-		driver_wrong(m, "features written after FEATURES_OK (2.2.1)");
-	} else if (m->driver_features_sel > 1) {
-		m->driver_features_high |= val != 0;
-	} else {
-		unsigned shift = 32 * m->driver_features_sel;
-
-		m->driver_features &= ~((uint64_t)UINT32_MAX << shift);
-		m->driver_features |= (uint64_t)val << shift;
-	}
 }
 
 static void driver_features_sel_write(struct virtio_mmio *m, uint32_t val)
@@ -386,49 +280,19 @@ static void queue_sel_write(struct virtio_mmio *m, uint32_t val)
 
 static uint32_t queue_num_max_read(struct virtio_mmio *m)
 {
-	return selected(m) ? m->dev->ops->queue_size_max : 0;
+	return mmio_selected(m) ? m->dev->ops->queue_size_max : 0;
 }
 
-static void queue_num_write(struct virtio_mmio *m, uint32_t val)
-{
-	struct queue *q = configurable(m);
-
-	if (!q)
-		return;
-	if (val > m->dev->ops->queue_size_max) {
-		driver_wrong(m, "QueueNum %u is over QueueNumMax %u (4.2.2.2)", val,
-			     m->dev->ops->queue_size_max);
-		val = 0; /* no size that can be set up */
-	}
-	q->regs.size = (uint16_t)val;
-}
-
-static uint32_t queue_ready_read(struct virtio_mmio *m)
-{
-	struct queue *q = selected(m);
-
-	return q ? q->regs.ready : 0;
-}
-
-static void queue_ready_write(struct virtio_mmio *m, uint32_t val)
-{
-	struct queue *q = selected(m);
-
-	if (!q) {
-		driver_wrong(m, "QueueReady of queue %u, there are %u", m->queue_sel, m->n_queues);
-	} else if (!(val & 1)) {
-		queues_stop(m, q, 1);
-	} else if (!q->regs.ready) {
-		q->regs.ready = 1;
-		if (m->status & VIRTIO_STATUS_DRIVER_OK)
-			queue_activate(m, q);
-	}
-}
-
-/* Numbers of queues that exist are doorbells and never get here. */
+/* Doorbells (see queue_init) take the plain numbers of queues that exist; the rest gets here. */
 static void queue_notify_write(struct virtio_mmio *m, uint32_t val)
 {
-	driver_wrong(m, "kick for queue %u, there are %u", val, m->n_queues);
+	/* 4.2.2, 2.9: with NOTIFICATION_DATA the number has company, which we need not know. */
+	uint32_t index = m->dev->acked & BIT(VIRTIO_F_NOTIFICATION_DATA) ? val & 0xffff : val;
+
+	if (index < m->n_queues)
+		notifier_set(&m->queue[index].kick);
+	else
+		driver_wrong(m, "kick for queue %u, there are %u", index, m->n_queues);
 }
 
 static uint32_t interrupt_status_read(struct virtio_mmio *m)
@@ -448,141 +312,33 @@ static uint32_t status_read(struct virtio_mmio *m)
 	return m->status;
 }
 
-/* 2.2.2: may the driver have just these features? */
-static bool features_acceptable(struct virtio_mmio *m)
-{
-	uint64_t beyond = m->driver_features & ~m->dev->ops->features(m->dev);
-
-	if (beyond || m->driver_features_high)
-		driver_wrong(m, "features 0x%llx%s accepted but not offered (2.2.1)",
-			     (unsigned long long)beyond,
-			     m->driver_features_high ? " and some above 63" : "");
-	else if (!(m->driver_features & BIT(VIRTIO_F_VERSION_1)))
-		driver_wrong(m, "VERSION_1 not accepted, and this device has no other (6.1)");
-	else
-		return true;
-	return false;
-}
-
 static void status_write(struct virtio_mmio *m, uint32_t val)
 {
-	const uint32_t drivers = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
-				 VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK |
-				 VIRTIO_STATUS_FAILED;
-	uint8_t set = (uint8_t)(val & drivers & ~m->status);
-
 	if (val == 0) {
-		reset(m);
+		mmio_reset(m);
 		return;
 	}
-	if (m->status & drivers & ~val)
+	if (m->status & STATUS_DRIVERS & ~val)
 		driver_wrong(m, "Status 0x%x written over 0x%x clears bits (2.1.1)", val,
 			     m->status);
-	m->status |=
-		set & (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FAILED);
-	if ((set & VIRTIO_STATUS_FEATURES_OK) && features_acceptable(m)) {
-		m->status |= VIRTIO_STATUS_FEATURES_OK;
-		m->dev->acked = m->driver_features;
-	}
-	if (set & VIRTIO_STATUS_DRIVER_OK) {
-		if (!(m->status & VIRTIO_STATUS_FEATURES_OK)) {
-			driver_wrong(m, "DRIVER_OK without FEATURES_OK (3.1.1)");
-			return;
-		}
-		m->status |= VIRTIO_STATUS_DRIVER_OK;
-		for (unsigned i = 0; i < m->n_queues; i++)
-			if (m->queue[i].regs.ready)
-				queue_activate(m, &m->queue[i]);
-	}
+	m->front->status_set(m, (uint8_t)(val & STATUS_DRIVERS & ~m->status));
 }
 
-/* Addresses come in two halves. */
-static void half_set(gpa_t *gpa, unsigned shift, uint32_t val)
-{
-	*gpa &= ~((uint64_t)UINT32_MAX << shift);
-	*gpa |= (uint64_t)val << shift;
-}
-
-#define ADDRESS_WRITES(part)                                               \
-	static void part##_low_write(struct virtio_mmio *m, uint32_t val)  \
-	{                                                                  \
-		struct queue *q = configurable(m);                         \
-                                                                           \
-		if (q)                                                     \
-			half_set(&q->regs.part, 0, val);                   \
-	}                                                                  \
-	static void part##_high_write(struct virtio_mmio *m, uint32_t val) \
-	{                                                                  \
-		struct queue *q = configurable(m);                         \
-                                                                           \
-		if (q)                                                     \
-			half_set(&q->regs.part, 32, val);                  \
-	}
-ADDRESS_WRITES(desc)
-ADDRESS_WRITES(avail) /* the "driver area" */
-ADDRESS_WRITES(used)  /* the "device area" */
-
-/* There is no shared memory, whatever SHMSel says (2.10.2, 4.2.2). */
-static uint32_t shm_read(struct virtio_mmio *m)
-{
-	(void)m;
-	return UINT32_MAX;
-}
-
-static void shm_sel_write(struct virtio_mmio *m, uint32_t val)
-{
-	(void)m;
-	(void)val;
-}
-
-/* RING_RESET is not offered: no queue is ever being reset. */
-static uint32_t queue_reset_read(struct virtio_mmio *m)
-{
-	(void)m;
-	return 0;
-}
-
-static uint32_t generation_read(struct virtio_mmio *m)
-{
-	return m->generation;
-}
-
-/* NULL: not readable, not writable. `empty`: also there when the slot is empty. */
-static const struct reg {
-	const char *name;
-	uint32_t (*read)(struct virtio_mmio *m);
-	void (*write)(struct virtio_mmio *m, uint32_t val);
-	bool empty;
-} regs[CONFIG / 4] = {
+/* What both versions have. */
+static const struct mmio_reg common[CONFIG / 4] = {
 	[MAGIC / 4] = { "MagicValue", magic_read, NULL, true },
 	[VERSION / 4] = { "Version", version_read, NULL, true },
 	[DEVICE_ID / 4] = { "DeviceID", device_id_read, NULL, true },
 	[VENDOR_ID / 4] = { "VendorID", vendor_id_read, NULL, true },
 	[DEVICE_FEATURES / 4] = { "DeviceFeatures", device_features_read, NULL, false },
 	[DEVICE_FEATURES_SEL / 4] = { "DeviceFeaturesSel", NULL, device_features_sel_write, false },
-	[DRIVER_FEATURES / 4] = { "DriverFeatures", NULL, driver_features_write, false },
 	[DRIVER_FEATURES_SEL / 4] = { "DriverFeaturesSel", NULL, driver_features_sel_write, false },
 	[QUEUE_SEL / 4] = { "QueueSel", NULL, queue_sel_write, false },
 	[QUEUE_NUM_MAX / 4] = { "QueueNumMax", queue_num_max_read, NULL, false },
-	[QUEUE_NUM / 4] = { "QueueNum", NULL, queue_num_write, false },
-	[QUEUE_READY / 4] = { "QueueReady", queue_ready_read, queue_ready_write, false },
 	[QUEUE_NOTIFY / 4] = { "QueueNotify", NULL, queue_notify_write, false },
 	[INTERRUPT_STATUS / 4] = { "InterruptStatus", interrupt_status_read, NULL, false },
 	[INTERRUPT_ACK / 4] = { "InterruptACK", NULL, interrupt_ack_write, false },
 	[STATUS / 4] = { "Status", status_read, status_write, false },
-	[QUEUE_DESC_LOW / 4] = { "QueueDescLow", NULL, desc_low_write, false },
-	[QUEUE_DESC_HIGH / 4] = { "QueueDescHigh", NULL, desc_high_write, false },
-	[QUEUE_DRIVER_LOW / 4] = { "QueueDriverLow", NULL, avail_low_write, false },
-	[QUEUE_DRIVER_HIGH / 4] = { "QueueDriverHigh", NULL, avail_high_write, false },
-	[QUEUE_DEVICE_LOW / 4] = { "QueueDeviceLow", NULL, used_low_write, false },
-	[QUEUE_DEVICE_HIGH / 4] = { "QueueDeviceHigh", NULL, used_high_write, false },
-	[SHM_SEL / 4] = { "SHMSel", NULL, shm_sel_write, false },
-	[SHM_LEN_LOW / 4] = { "SHMLenLow", shm_read, NULL, false },
-	[SHM_LEN_HIGH / 4] = { "SHMLenHigh", shm_read, NULL, false },
-	[SHM_BASE_LOW / 4] = { "SHMBaseLow", shm_read, NULL, false },
-	[SHM_BASE_HIGH / 4] = { "SHMBaseHigh", shm_read, NULL, false },
-	[QUEUE_RESET / 4] = { "QueueReset", queue_reset_read, NULL, false },
-	[CONFIG_GENERATION / 4] = { "ConfigGeneration", generation_read, NULL, false },
 };
 
 /* Accesses */
@@ -601,9 +357,11 @@ static void leave(struct virtio_mmio *m)
 }
 
 /* The register at an offset below CONFIG; NULL if there is none or the access does not suit it. */
-static const struct reg *reg_find(struct virtio_mmio *m, uint64_t off, unsigned size, bool write)
+static const struct mmio_reg *reg_find(struct virtio_mmio *m, uint64_t off, unsigned size,
+				       bool write)
 {
-	const struct reg *r = &regs[off / 4];
+	const struct mmio_reg *own = &m->front->regs[off / 4],
+			      *r = own->name ? own : &common[off / 4];
 	const char *what = write ? "write" : "read";
 
 	if (size != 4)
@@ -622,10 +380,13 @@ static const struct reg *reg_find(struct virtio_mmio *m, uint64_t off, unsigned 
 	return NULL;
 }
 
-/* Is the access inside the device's configuration? 4.2.2.2: of any width up to 32 bits. */
+/* Is the access inside the device's configuration? */
 static bool config_ok(struct virtio_mmio *m, uint64_t off, unsigned size)
 {
-	return size <= 4 && m->dev && range_ok(off, size, m->dev->ops->config_size);
+	if (size > 4) /* answered all the same: there are drivers that do it */
+		driver_wrong(m, "access of %u bytes to the configuration: 4 at most (4.2.2.2)",
+			     size);
+	return m->dev && range_ok(off, size, m->dev->ops->config_size);
 }
 
 static uint64_t mmio_read(void *dev, uint64_t off, unsigned size)
@@ -635,12 +396,12 @@ static uint64_t mmio_read(void *dev, uint64_t off, unsigned size)
 
 	enter(m);
 	if (off < CONFIG) {
-		const struct reg *r = reg_find(m, off, size, false);
+		const struct mmio_reg *r = reg_find(m, off, size, false);
 
 		if (r)
 			val = r->read(m);
 	} else if (config_ok(m, off - CONFIG, size)) {
-		uint8_t b[4] = { 0 };
+		uint8_t b[8] = { 0 };
 
 		/* Multi-byte fields are little-endian (2.5.1). */
 		m->dev->ops->config_read(m->dev, (uint32_t)(off - CONFIG), b, size);
@@ -657,12 +418,12 @@ static void mmio_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 
 	enter(m);
 	if (off < CONFIG) {
-		const struct reg *r = reg_find(m, off, size, true);
+		const struct mmio_reg *r = reg_find(m, off, size, true);
 
 		if (r)
 			r->write(m, (uint32_t)val);
 	} else if (config_ok(m, off - CONFIG, size)) {
-		uint8_t b[4];
+		uint8_t b[8];
 
 		for (unsigned i = 0; i < size; i++)
 			b[i] = (uint8_t)(val >> (8 * i));
@@ -675,7 +436,7 @@ static const struct bus_ops mmio_bus_ops = { .read = mmio_read, .write = mmio_wr
 
 /* Life */
 
-static int queue_init(struct virtio_mmio *m, struct queue *q, unsigned index, struct err *err)
+static int queue_init(struct virtio_mmio *m, struct mmio_queue *q, unsigned index, struct err *err)
 {
 	char name[48];
 	int code;
@@ -710,7 +471,7 @@ fail:
 	return code;
 }
 
-static void queue_fini(struct queue *q)
+static void queue_fini(struct mmio_queue *q)
 {
 	bus_doorbell_del(q->mmio->bus, &q->mmio->region, QUEUE_NOTIFY, q->index);
 	vq_destroy(q->vq);
@@ -742,6 +503,10 @@ int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_confi
 		return err_set(err, -ENOMEM, "cannot create the virtio slot %s: out of memory",
 			       config->name);
 	m->host.ops = &host_ops;
+	m->front = config->legacy ? &mmio_legacy : &mmio_modern;
+	m->without = config->without;
+	if (!config->notification_data)
+		m->without |= BIT(VIRTIO_F_NOTIFICATION_DATA);
 	snprintf(m->name, sizeof(m->name), "%s", config->name);
 	m->dev = dev;
 	m->bus = config->bus;
@@ -759,7 +524,7 @@ int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_confi
 		.base = config->base,
 		.size = VIRTIO_MMIO_SIZE,
 		.min_access = 1,
-		.max_access = 4,
+		.max_access = 8,
 		.ops = &mmio_bus_ops,
 		.dev = m,
 	};
@@ -784,7 +549,7 @@ fail:
 void virtio_mmio_reset(struct virtio_mmio *mmio)
 {
 	enter(mmio);
-	reset(mmio);
+	mmio_reset(mmio);
 	leave(mmio);
 }
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * virtio over MMIO, version 2 (virtio 1.2, 4.2): one slot of 0x200 bytes and one interrupt line.
+ * virtio over MMIO (virtio 1.2, 4.2), version 2 or the legacy version 1: one slot of 0x200 bytes
+ * and one interrupt line.
  */
 #ifndef HAKO_VIRTIO_MMIO_H
 #define HAKO_VIRTIO_MMIO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bus/irq.h"
@@ -25,6 +27,14 @@ struct virtio_mmio_config {
 	struct bus *bus;
 	struct gmem *mem;
 	struct log *log;
+	/* Version 1, for drivers from before virtio 1.0, and for no others. The guest is taken to
+	 * be little-endian: that version's fields are in its byte order. */
+	bool legacy;
+	/* Offer NOTIFICATION_DATA. A driver that takes it writes more to QueueNotify than a
+	 * doorbell can match, so each kick then goes through the register: slower, above all under
+	 * KVM. */
+	bool notification_data;
+	uint64_t without; /* feature bits that are not offered, for tests and experiments */
 };
 
 /*

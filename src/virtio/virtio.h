@@ -37,9 +37,14 @@ enum {
 
 /* Feature bits that are not a device's own (6) */
 enum {
+	VIRTIO_F_ANY_LAYOUT = 27, /* legacy only */
 	VIRTIO_F_INDIRECT_DESC = 28,
 	VIRTIO_F_EVENT_IDX = 29,
 	VIRTIO_F_VERSION_1 = 32,
+	VIRTIO_F_RING_PACKED = 34,
+	VIRTIO_F_IN_ORDER = 35,
+	VIRTIO_F_NOTIFICATION_DATA = 38,
+	VIRTIO_F_RING_RESET = 40,
 };
 
 enum { VIRTIO_ID_BLOCK = 2 };
@@ -48,6 +53,7 @@ struct virtio_ops {
 	const char *name;
 	uint16_t id, n_queues, queue_size_max;
 	size_t config_size; /* bytes; the transport keeps accesses inside */
+	/* The device's own (5): what queues and transport can do is theirs to offer. */
 	uint64_t (*features)(struct virtio_dev *dev);
 	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *dst, size_t len);
 	void (*config_write)(struct virtio_dev *dev, uint32_t off, const void *src, size_t len);

@@ -191,8 +191,9 @@ static int part_map(struct vq *vq, const char *what, gpa_t gpa, size_t len, unsi
 	return 0;
 }
 
-int vq_setup(struct vq *vq, const struct vq_state *state, bool indirect, bool event_idx)
+int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 {
+	const bool event_idx = features & BIT(VIRTIO_F_EVENT_IDX);
 	struct vq_state s = *state;
 	void *desc, *avail, *used;
 
@@ -214,7 +215,7 @@ int vq_setup(struct vq *vq, const struct vq_state *state, bool indirect, bool ev
 
 	vq->s = s;
 	vq->s.broken = 0;
-	vq->indirect = indirect;
+	vq->indirect = features & BIT(VIRTIO_F_INDIRECT_DESC);
 	vq->event_idx = event_idx;
 	vq->avail_idx = s.next_avail;
 	vq->desc = desc;

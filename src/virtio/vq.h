@@ -23,11 +23,16 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/bits.h"
 #include "mem/gmem.h"
+#include "virtio/virtio.h"
 
 struct log;
 
 enum { VQ_SIZE_MAX = 256 };
+
+/* Features that queues have, whatever the device. */
+#define VQ_FEATURES (BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX))
 
 /* What a queue is: plain state, the part that a snapshot saves. */
 struct vq_state {
@@ -59,10 +64,10 @@ void vq_destroy(struct vq *vq);
 
 /*
  * Freeze a validated copy of what the driver configured and go on from the state's indices (a fresh
- * queue has them all 0). -EINVAL with the reason in the log when the rings are misaligned, outside
- * RAM or the size is not acceptable.
+ * queue has them all 0). `features` are those agreed on. -EINVAL with the reason in the log when
+ * the rings are misaligned, outside RAM or the size is not acceptable.
  */
-int vq_setup(struct vq *vq, const struct vq_state *state, bool indirect, bool event_idx);
+int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features);
 /* Forget the queue. Chains still in flight are given up: nothing reaches the used ring any more. */
 void vq_reset(struct vq *vq);
 const struct vq_state *vq_state(const struct vq *vq);

@@ -125,6 +125,7 @@ int vd_begin(struct vdriver *d, uint64_t want)
 {
 	uint32_t status = VIRTIO_STATUS_ACKNOWLEDGE;
 
+	d->legacy = vd_get(d, VD_VERSION) == 1;
 	vd_reset(d);
 	vd_set(d, VD_STATUS, status);
 	status |= VIRTIO_STATUS_DRIVER;
@@ -132,6 +133,10 @@ int vd_begin(struct vdriver *d, uint64_t want)
 	d->features = vd_offered(d) & want;
 	vd_set(d, VD_DRIVER_FEATURES_SEL, 0);
 	vd_set(d, VD_DRIVER_FEATURES, (uint32_t)d->features);
+	if (d->legacy) {
+		vd_set(d, VD_GUEST_PAGE_SIZE, VD_PAGE);
+		return 0;
+	}
 	vd_set(d, VD_DRIVER_FEATURES_SEL, 1);
 	vd_set(d, VD_DRIVER_FEATURES, (uint32_t)(d->features >> 32));
 	status |= VIRTIO_STATUS_FEATURES_OK;
@@ -146,21 +151,33 @@ void vd_queue_layout(struct vdriver *d, struct vd_queue *q, unsigned index, uint
 	q->event_idx = d->features & BIT(VIRTIO_F_EVENT_IDX);
 	for (uint16_t i = 0; i < size; i++)
 		q->link[i] = (uint16_t)(i + 1);
-	/* 2.7: sizes and alignments of the parts */
-	q->desc = vd_alloc(d, 16ULL * size, 16);
+	/* 2.7: sizes and alignments of the parts; 2.7.2: in one piece */
+	q->desc = vd_alloc(d, 16ULL * size, d->legacy ? VD_PAGE : 16);
 	q->avail = vd_alloc(d, 6 + 2ULL * size, 2);
-	q->used = vd_alloc(d, 6 + 8ULL * size, 4);
+	q->used = vd_alloc(d, 6 + 8ULL * size, d->legacy ? VD_PAGE : 4);
 	q->tables = vd_alloc(d, 16ULL * VD_TABLE_MAX * size, 16);
+}
+
+void vd_legacy_pfn(struct vdriver *d, struct vd_queue *q)
+{
+	vd_set(d, VD_QUEUE_SEL, q->index);
+	vd_set(d, VD_QUEUE_NUM, q->size);
+	vd_set(d, VD_QUEUE_ALIGN, VD_PAGE);
+	vd_set(d, VD_QUEUE_PFN, (uint32_t)(q->desc / VD_PAGE));
 }
 
 int vd_queue_init(struct vdriver *d, struct vd_queue *q, unsigned index, uint16_t size)
 {
 	vd_set(d, VD_QUEUE_SEL, index);
-	if (vd_get(d, VD_QUEUE_READY) || !vd_get(d, VD_QUEUE_NUM_MAX))
+	if (vd_get(d, d->legacy ? VD_QUEUE_PFN : VD_QUEUE_READY) || !vd_get(d, VD_QUEUE_NUM_MAX))
 		return -ENODEV;
 	if (size > vd_get(d, VD_QUEUE_NUM_MAX))
 		return -EINVAL;
 	vd_queue_layout(d, q, index, size);
+	if (d->legacy) {
+		vd_legacy_pfn(d, q);
+		return 0;
+	}
 	vd_set(d, VD_QUEUE_NUM, size);
 	vd_set64(d, VD_QUEUE_DESC, q->desc);
 	vd_set64(d, VD_QUEUE_DRIVER, q->avail);

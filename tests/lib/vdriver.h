@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The driver's side of virtio over MMIO version 2 and of the split ring (virtio 1.2, 2.7, 3.1,
- * 4.2): for unit tests, fuzzers and benchmarks. It reaches the device as a guest does, by bus
+ * The driver's side of virtio over MMIO, either version, and of the split ring (virtio 1.2, 2.7,
+ * 3.1, 4.2): for unit tests, fuzzers and benchmarks. It reaches the device as a guest does, by bus
  * accesses and guest memory, and nothing else.
  *
  * Everything that it knows is open to the test, which may also misbehave: write registers in any
@@ -31,9 +31,12 @@ enum {
 	VD_DEVICE_FEATURES_SEL = 0x014,
 	VD_DRIVER_FEATURES = 0x020,
 	VD_DRIVER_FEATURES_SEL = 0x024,
+	VD_GUEST_PAGE_SIZE = 0x028, /* legacy (4.2.4) */
 	VD_QUEUE_SEL = 0x030,
 	VD_QUEUE_NUM_MAX = 0x034,
 	VD_QUEUE_NUM = 0x038,
+	VD_QUEUE_ALIGN = 0x03c, /* legacy */
+	VD_QUEUE_PFN = 0x040,   /* legacy */
 	VD_QUEUE_READY = 0x044,
 	VD_QUEUE_NOTIFY = 0x050,
 	VD_INTERRUPT_STATUS = 0x060,
@@ -68,7 +71,10 @@ struct vdriver {
 	uint64_t base;   /* of the slot */
 	gpa_t next, end; /* guest memory not handed out yet */
 	uint64_t features;
+	bool legacy; /* the transport is version 1; known from vd_begin() on */
 };
+
+enum { VD_PAGE = 4096 }; /* the driver's GuestPageSize */
 
 struct vd_queue {
 	struct vdriver *d;
@@ -108,11 +114,13 @@ void vd_set64(struct vdriver *d, uint32_t reg, uint64_t val);
 uint64_t vd_config(struct vdriver *d, uint32_t off, unsigned size);
 uint64_t vd_offered(struct vdriver *d);
 
-/* 3.1.1, steps 1 to 6: reset, and agree on `want` of what is offered. 0, or -ENOTSUP when the
- * device refuses FEATURES_OK. */
+/* 3.1.1, steps 1 to 6 (3.1.2 for version 1): reset, and agree on `want` of what is offered. 0, or
+ * -ENOTSUP when the device refuses FEATURES_OK. */
 int vd_begin(struct vdriver *d, uint64_t want);
 /* Lay out a queue in guest memory, unknown to any device yet. */
 void vd_queue_layout(struct vdriver *d, struct vd_queue *q, unsigned index, uint16_t size);
+/* Write QueuePFN and what goes before it, for a queue that is laid out in one piece (2.7.2). */
+void vd_legacy_pfn(struct vdriver *d, struct vd_queue *q);
 /* Step 7: lay out a queue of `size` entries and make it ready. -ENODEV when there is no such queue,
  * -EINVAL when the device allows less. */
 int vd_queue_init(struct vdriver *d, struct vd_queue *q, unsigned index, uint16_t size);

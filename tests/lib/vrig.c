@@ -65,6 +65,9 @@ void vrig_attach(struct vrig *rig, struct virtio_dev *dev)
 		.bus = rig->bus,
 		.mem = rig->mem,
 		.log = &rig->log,
+		.legacy = rig->legacy,
+		.notification_data = rig->notification_data,
+		.without = rig->without,
 	};
 
 	must(virtio_mmio_create(&rig->mmio, &config, dev, &err), &err);

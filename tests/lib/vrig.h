@@ -37,6 +37,10 @@ struct vrig {
 	struct virtio_dev *dev; /* of vrig_disk() */
 	struct blk *blk;
 	struct vdriver driver;
+	/* Set before a device is attached: the transport's version 1, NOTIFICATION_DATA, and
+	 * features that are not offered. */
+	bool legacy, notification_data;
+	uint64_t without;
 };
 
 /* Fails the program when a part cannot be had. `ram`: bytes of guest memory. */

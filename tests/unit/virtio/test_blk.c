@@ -19,6 +19,7 @@
 
 #include "base/bits.h"
 #include "virtio/virtio.h"
+#include "virtio/vq.h"
 #include "vrig.h"
 
 enum { OK = 0, IOERR = 1, UNSUPP = 2 }; /* 5.2.6 */
@@ -133,9 +134,9 @@ static void test_config(void **state)
 	(void)state;
 	begin(&t, 1 << 20);
 	assert_int_equal(vd_get(t.d, VD_DEVICE_ID), VIRTIO_ID_BLOCK);
-	assert_int_equal(vd_offered(t.d), BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_INDIRECT_DESC) |
-						  BIT(VIRTIO_F_EVENT_IDX) | BIT(F_SEG_MAX) |
-						  BIT(F_BLK_SIZE) | BIT(F_FLUSH));
+	assert_int_equal(vd_offered(t.d), BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_RESET) |
+						  VQ_FEATURES | BIT(F_SEG_MAX) | BIT(F_BLK_SIZE) |
+						  BIT(F_FLUSH));
 	vd_reset(t.d); /* 2.5.2: all of it is there before FEATURES_OK */
 	assert_int_equal(vd_config(t.d, 0, 8), 2048);
 	assert_int_equal(vd_config(t.d, 12, 4), vd_get(t.d, VD_QUEUE_NUM_MAX) - 2); /* seg_max */

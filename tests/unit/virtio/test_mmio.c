@@ -25,9 +25,7 @@
 enum { QUEUES = 2, QUEUE_MAX = 64, CONFIG_BYTES = 10 };
 
 #define FEATURE_A BIT(3)
-#define FEATURES                                                                           \
-	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) | \
-	 FEATURE_A)
+#define FEATURES  (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_RESET) | VQ_FEATURES | FEATURE_A)
 
 struct fake {
 	struct virtio_dev dev;
@@ -58,7 +56,7 @@ static struct fake *fake(struct virtio_dev *dev)
 static uint64_t fake_features(struct virtio_dev *dev)
 {
 	(void)dev;
-	return FEATURES;
+	return FEATURE_A;
 }
 
 /* The transport must keep accesses inside config; ASan watches. */
@@ -234,7 +232,8 @@ static void test_access_rules(void **state)
 		assert_int_equal(bus_write(t.rig.bus, VRIG_SLOT + VD_STATUS, size, 1), 0);
 		assert_int_equal(vd_get(t.d, VD_STATUS), 0);
 	}
-	assert_int_equal(bus_read(t.rig.bus, VRIG_SLOT + VD_MAGIC, 8, &val), -EINVAL);
+	assert_int_equal(bus_read(t.rig.bus, VRIG_SLOT + VD_MAGIC, 8, &val), 0);
+	assert_int_equal(val, 0);
 	assert_int_equal(bus_read(t.rig.bus, VRIG_SLOT + 2, 4, &val), -EINVAL);
 	end(&t);
 }
@@ -267,7 +266,7 @@ static void test_offer(void **state)
 	(void)state;
 	begin(&t);
 	assert_int_equal(vd_offered(t.d), FEATURES);
-	assert_int_equal(vd_offered(t.d) & (BIT(37) | BIT(39) | BIT(40) | BIT(41)), 0);
+	assert_int_equal(vd_offered(t.d) & (BIT(37) | BIT(39) | BIT(41)), 0);
 	for (uint32_t sel = 2; sel < 70; sel++) {
 		vd_set(t.d, VD_DEVICE_FEATURES_SEL, sel);
 		assert_int_equal(vd_get(t.d, VD_DEVICE_FEATURES), 0);
@@ -785,7 +784,11 @@ static void test_config(void **state)
 			assert_int_equal(
 				bus_write(t.rig.bus, VRIG_SLOT + VD_CONFIG + off, size, want), 0);
 		}
-	assert_int_equal(bus_read(t.rig.bus, VRIG_SLOT + VD_CONFIG, 8, &val), -EINVAL);
+	/* Wider than 4.2.2.2 allows, but drivers do it. */
+	assert_int_equal(bus_read(t.rig.bus, VRIG_SLOT + VD_CONFIG, 8, &val), 0);
+	assert_int_equal(val, 0x1716151413121110);
+	assert_int_equal(bus_read(t.rig.bus, VRIG_SLOT + VD_CONFIG + 8, 8, &val), 0);
+	assert_int_equal(val, 0);
 	assert_int_equal(bus_write(t.rig.bus, VRIG_SLOT + VD_CONFIG + 4, 2, 0xbbaa), 0);
 	assert_int_equal(vd_config(t.d, 4, 1), 0xaa);
 	assert_int_equal(vd_config(t.d, 5, 1), 0xbb);

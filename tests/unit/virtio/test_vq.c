@@ -50,6 +50,12 @@ static struct vq_state state_of(const struct vd_queue *q)
 	};
 }
 
+static uint64_t features_of(bool indirect, bool event_idx)
+{
+	return (indirect ? BIT(VIRTIO_F_INDIRECT_DESC) : 0) |
+	       (event_idx ? BIT(VIRTIO_F_EVENT_IDX) : 0);
+}
+
 /* A queue of `size`, with the event index and indirect descriptors or without. */
 static void begin(struct t *t, uint16_t size, bool indirect, bool event_idx)
 {
@@ -65,7 +71,7 @@ static void begin(struct t *t, uint16_t size, bool indirect, bool event_idx)
 	t->buf = vd_alloc(&t->d, 4096, 4096);
 	assert_int_equal(vq_create(&t->vq, t->mem, &t->log, "q"), 0);
 	s = state_of(&t->q);
-	assert_int_equal(vq_setup(t->vq, &s, indirect, event_idx), 0);
+	assert_int_equal(vq_setup(t->vq, &s, features_of(indirect, event_idx)), 0);
 }
 
 static void end(struct t *t)
@@ -186,7 +192,7 @@ static void test_longest_chain(void **state)
 	begin(&t, 2, true, true);
 	vd_queue_layout(&t.d, &t.q, 0, VQ_SIZE_MAX);
 	s = state_of(&t.q);
-	assert_int_equal(vq_setup(t.vq, &s, true, true), 0);
+	assert_int_equal(vq_setup(t.vq, &s, features_of(true, true)), 0);
 	for (unsigned i = 0; i < VQ_SIZE_MAX; i++)
 		b[i] = (struct vd_buf){ t.buf + i, 1 };
 	for (unsigned i = 0; i < 2; i++) {
@@ -256,7 +262,7 @@ static void test_state(void **state)
 	assert_int_equal(vq_state(t.vq)->size, 0);
 	assert_int_equal(vq_pop(t.vq, &t.c), 0);
 	assert_false(vq_kicks(t.vq, true));
-	assert_int_equal(vq_setup(t.vq, &s, true, false), 0);
+	assert_int_equal(vq_setup(t.vq, &s, features_of(true, false)), 0);
 	assert_int_equal(vq_pop(t.vq, &t.c), 0);
 	assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
 	vd_publish(&t.q);
@@ -647,7 +653,7 @@ static void test_setup_refuses(void **state)
 		case 9: s.desc = 0xfffffffffffffff0ULL; break;
 		case 10: s.used = 0; break;
 		}
-		if (vq_setup(t.vq, &s, true, true) != -EINVAL)
+		if (vq_setup(t.vq, &s, features_of(true, true)) != -EINVAL)
 			fail_msg("case %u was not refused", i);
 		assert_int_equal(vq_pop(t.vq, &t.c), 0);
 		assert_false(vq_publish(t.vq));
@@ -666,15 +672,15 @@ static void test_no_event_words(void **state)
 	begin(&t, SIZE, true, false);
 	s = state_of(&t.q);
 	s.avail = RAM + RAM_SIZE - 4 - 2 * SIZE;
-	assert_int_equal(vq_setup(t.vq, &s, true, false), 0);
-	assert_int_equal(vq_setup(t.vq, &s, true, true), -EINVAL);
+	assert_int_equal(vq_setup(t.vq, &s, features_of(true, false)), 0);
+	assert_int_equal(vq_setup(t.vq, &s, features_of(true, true)), -EINVAL);
 	s = state_of(&t.q);
 	s.used = RAM + RAM_SIZE - 4 - 8 * SIZE;
-	assert_int_equal(vq_setup(t.vq, &s, true, false), 0);
-	assert_int_equal(vq_setup(t.vq, &s, true, true), -EINVAL);
+	assert_int_equal(vq_setup(t.vq, &s, features_of(true, false)), 0);
+	assert_int_equal(vq_setup(t.vq, &s, features_of(true, true)), -EINVAL);
 
 	s = state_of(&t.q);
-	assert_int_equal(vq_setup(t.vq, &s, true, false), 0);
+	assert_int_equal(vq_setup(t.vq, &s, features_of(true, false)), 0);
 	memset(vd_ptr(&t.d, t.q.used + 4 + 8 * SIZE, 2), 0xa5, 2);
 	desc(&t, 0, t.buf, 16, 0, 0);
 	make_available(&t, 0);

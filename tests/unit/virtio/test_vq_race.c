@@ -104,7 +104,7 @@ static void check(bool event_idx)
 	s.desc = t.q.desc;
 	s.avail = t.q.avail;
 	s.used = t.q.used;
-	assert_int_equal(vq_setup(t.vq, &s, false, event_idx), 0);
+	assert_int_equal(vq_setup(t.vq, &s, t.d.features), 0);
 	assert_int_equal(pthread_create(&thread, NULL, device, &t), 0);
 
 	for (unsigned i = 0; i < HANDOVERS && !stuck; i++) {

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside virtio over MMIO: what its core (mmio.c) and its two register fronts share.
+ *
+ *      mmio.c          the slot, its queues and their life on the loop, interrupts, what both
+ *                      versions' registers have in common
+ *      mmio_modern.c   version 2 (virtio 1.2, 4.2.2)
+ *      mmio_legacy.c   version 1, from before virtio 1.0 (4.2.4)
+ *
+ * Everything here is called on a vCPU thread with the lock held, unless it says otherwise.
+ */
+#ifndef HAKO_VIRTIO_MMIO_FRONT_H
+#define HAKO_VIRTIO_MMIO_FRONT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "bus/bus.h"
+#include "bus/irq.h"
+#include "host/loop.h"
+#include "host/notifier.h"
+#include "virtio/mmio.h"
+#include "virtio/virtio.h"
+#include "virtio/vq.h"
+
+/* Table 4.1 of 4.2.2, and 4.2.4 for the legacy ones */
+enum {
+	MAGIC = 0x000,
+	VERSION = 0x004,
+	DEVICE_ID = 0x008,
+	VENDOR_ID = 0x00c,
+	DEVICE_FEATURES = 0x010,
+	DEVICE_FEATURES_SEL = 0x014,
+	DRIVER_FEATURES = 0x020,
+	DRIVER_FEATURES_SEL = 0x024,
+	GUEST_PAGE_SIZE = 0x028, /* legacy */
+	QUEUE_SEL = 0x030,
+	QUEUE_NUM_MAX = 0x034,
+	QUEUE_NUM = 0x038,
+	QUEUE_ALIGN = 0x03c, /* legacy */
+	QUEUE_PFN = 0x040,   /* legacy */
+	QUEUE_READY = 0x044,
+	QUEUE_NOTIFY = 0x050,
+	INTERRUPT_STATUS = 0x060,
+	INTERRUPT_ACK = 0x064,
+	STATUS = 0x070,
+	QUEUE_DESC_LOW = 0x080,
+	QUEUE_DESC_HIGH = 0x084,
+	QUEUE_DRIVER_LOW = 0x090,
+	QUEUE_DRIVER_HIGH = 0x094,
+	QUEUE_DEVICE_LOW = 0x0a0,
+	QUEUE_DEVICE_HIGH = 0x0a4,
+	SHM_SEL = 0x0ac,
+	SHM_LEN_LOW = 0x0b0,
+	SHM_LEN_HIGH = 0x0b4,
+	SHM_BASE_LOW = 0x0b8,
+	SHM_BASE_HIGH = 0x0bc,
+	QUEUE_RESET = 0x0c0,
+	CONFIG_GENERATION = 0x0fc,
+	CONFIG = 0x100,
+};
+
+/* What the driver may set in Status (2.1); NEEDS_RESET is the device's. */
+enum {
+	STATUS_DRIVERS = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
+			 VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_FAILED,
+};
+
+/* A register. NULL: not readable, not writable. `empty`: also there when the slot is empty. */
+struct mmio_reg {
+	const char *name;
+	uint32_t (*read)(struct virtio_mmio *m);
+	void (*write)(struct virtio_mmio *m, uint32_t val);
+	bool empty;
+};
+
+/* One version of the transport. */
+struct mmio_front {
+	uint32_t version;
+	uint64_t features;           /* that it offers beside the device's and the queues' */
+	uint64_t possible;           /* features that can be had over it at all */
+	const struct mmio_reg *regs; /* [CONFIG / 4]: its own, beside the common ones */
+	/* The driver sets these bits of Status (STATUS_DRIVERS), which were clear. */
+	void (*status_set)(struct virtio_mmio *m, uint8_t set);
+};
+
+struct mmio_queue {
+	struct virtio_mmio *mmio;
+	unsigned index;
+	struct vq *vq;
+
+	/* Under the lock. The registers as the driver wrote them; frozen while ready. */
+	struct vq_state regs;
+	uint32_t pfn, align; /* legacy; align 0: not written */
+	bool active;         /* vq is the loop's */
+
+	/* The loop's, while active. */
+	bool watched, started;
+	struct notifier kick;
+	struct loop_source source;
+	struct loop_task start, stop;
+};
+
+struct virtio_mmio {
+	struct virtio_host host; /* what the device sees */
+	const struct mmio_front *front;
+	uint64_t without; /* features not to be offered */
+	char name[32];
+	struct virtio_dev *dev; /* NULL: an empty slot */
+	struct bus *bus;
+	struct gmem *mem;
+	struct log *log;
+	struct irq_line irq;
+	struct bus_region region;
+
+	pthread_mutex_t lock;
+	pthread_cond_t quiet;   /* a queue has come to rest, or a stop is over */
+	bool stopping;          /* a vCPU waits for queues to come to rest */
+	struct log_limit limit; /* the messages about what the driver does */
+	uint8_t status;
+	uint32_t device_features_sel, driver_features_sel;
+	uint64_t driver_features;
+	bool driver_features_high; /* the driver asked for a bit above 63 */
+	uint32_t queue_sel;
+	uint32_t page_size; /* legacy: GuestPageSize, 0: not written */
+	uint32_t generation;
+
+	pthread_mutex_t irq_lock;
+	_Atomic uint32_t interrupt_status; /* written under irq_lock, read without */
+
+	unsigned n_queues;
+	struct mmio_queue queue[];
+};
+
+#define driver_wrong(m, ...) log_guest((m)->log, &(m)->limit, LOG_WARN, (m)->name, __VA_ARGS__)
+
+extern const struct mmio_front mmio_modern, mmio_legacy;
+
+/* Features offered to the driver. */
+uint64_t mmio_offered(const struct virtio_mmio *m);
+/* The queue that QueueSel selects, or NULL: there is none of that number. */
+struct mmio_queue *mmio_selected(struct virtio_mmio *m);
+
+/* Hand a queue with the configuration in its regs to the device. Does not wait. */
+void mmio_queue_activate(struct virtio_mmio *m, struct mmio_queue *q);
+/* Bring n queues to rest and wait for it; they keep where they are. */
+void mmio_queues_pause(struct virtio_mmio *m, struct mmio_queue *q, unsigned n);
+/* The same, and they forget it: not ready, rings at their beginning. */
+void mmio_queues_stop(struct virtio_mmio *m, struct mmio_queue *q, unsigned n);
+/* Status := 0 (2.4, 4.2.2.1): everything but the device's identity and configuration is as new. */
+void mmio_reset(struct virtio_mmio *m);
+
+#endif
