@@ -652,14 +652,17 @@ void gen_any(struct rng *r, struct insn_record *rec)
 	rec->slot = slot;
 	do {
 		w = (uint32_t)rng_next(r);
-		if (!rng_one_in(r, 4)) { /* a line of the table, with one or two bits changed */
+		if (rng_one_in(r, 16)) { /* the system instructions, which few lines stand for */
+			w = 0xd5000000 | (w & 0x3fffff);
+		} else if (!rng_one_in(r,
+				       4)) { /* a line of the table, with one or two bits changed */
 			const struct a64_info *info = &a64_info[rng_below(r, a64_N_INSNS)];
 
 			w = (w & ~info->mask) | info->value;
 			for (unsigned i = (unsigned)rng_below(r, 3); i; i--)
 				w ^= 1u << rng_below(r, 32);
 		}
-	} while (quirk_excluded(w));
+	} while (quirk_never_run(w));
 	rec->n = 1;
 	rec->flags = INSN_TRAP;
 	for (unsigned i = 0; i < 31; i++)

@@ -20,11 +20,19 @@ struct row {
 #define SYSREG_DIR_MASK 0xffffffe0u
 #define MRS_BIT         (1u << 21)
 
-static const struct row excluded[] = {
+static const struct row never_run[] = {
 	{ 0xffe0001f, 0xd4000001, "SVC: a system call of the oracle's kernel" },
 	{ 0xffe0001f, 0xd4400000, "HLT: semihosting of the oracle" },
+	{ 0xffffffff, 0xd503205f, "WFE: may sleep" },
+	{ 0xffffffff, 0xd503207f, "WFI: may sleep" },
 	{ 0x8ffefc00, 0x0ef8f800, "unallocated part of FEAT_FP16: the oracle aborts" },
-	{ 0xfffff01f, 0xd503201f, NULL },                           /* hints are run, but for: */
+	/* MRS, op0:op1:CRn = 3:0:0, as in Linux's Documentation/arm64/cpu-feature-registers */
+	{ 0xfffff000, 0xd5380000, "ID register: trapped, but the oracle's kernel emulates it" },
+	{ SYSREG_DIR_MASK, SYSREG(3, 3, 9, 14, 0) | MRS_BIT, "PMUSERENR_EL0: hako has no PMU" },
+	{ SYSREG_DIR_MASK, SYSREG(2, 3, 0, 1, 0) | MRS_BIT, "MDCCSR_EL0: Linux traps it (TDCC)" },
+};
+
+static const struct row excluded[] = {
 	{ SYSREG_MASK, SYSREG(3, 3, 4, 2, 0), NULL },               /* NZCV */
 	{ SYSREG_MASK, SYSREG(3, 3, 4, 4, 0), NULL },               /* FPCR */
 	{ SYSREG_MASK, SYSREG(3, 3, 4, 4, 1), NULL },               /* FPSR */
@@ -40,11 +48,6 @@ static const struct row excluded[] = {
 	{ 0xffd80000, 0xd5080000, "SYS: privileged, or not modelled by the oracle" },
 };
 
-static const struct row hints[] = {
-	{ 0xffffffff, 0xd503205f, "WFE: may sleep" },
-	{ 0xffffffff, 0xd503207f, "WFI: may sleep" },
-};
-
 static const char *find(const struct row *rows, size_t n, uint32_t w)
 {
 	for (size_t i = 0; i < n; i++)
@@ -53,9 +56,14 @@ static const char *find(const struct row *rows, size_t n, uint32_t w)
 	return NULL;
 }
 
+const char *quirk_never_run(uint32_t w)
+{
+	return find(never_run, ARRAY_SIZE(never_run), w);
+}
+
 const char *quirk_excluded(uint32_t w)
 {
-	const char *why = find(hints, ARRAY_SIZE(hints), w);
+	const char *why = quirk_never_run(w);
 
 	return why ? why : find(excluded, ARRAY_SIZE(excluded), w);
 }
@@ -138,11 +146,13 @@ static const struct row hidden[] = {
 	{ 0x9ff0fc00, 0x0f10fc00, "FEAT_FP16: vector to fixed" },
 	{ 0xdff0fc00, 0x5f10fc00, "FEAT_FP16: scalar to fixed" },
 	{ 0x3fa08000, 0x08800000, "FEAT_LOR: LDLAR, STLLR" },
-	{ 0xfffff0ff, 0xd503403f, "FEAT_SSBS: MSR SSBS" },
+	{ 0xfffff0ff, 0xd503403f, "FEAT_SSBS: MSR SSBS, immediate" },
+	{ SYSREG_MASK, SYSREG(3, 3, 4, 2, 6), "FEAT_SSBS: SSBS" },
 };
 
 static const struct row missing[] = {
 	{ 0xfffff0ff, 0xd500401f, "CFINV with CRm != 0: bits that should be zero" },
+	{ 0xffffffc0, SYSREG(3, 3, 2, 4, 0) | MRS_BIT, "FEAT_RNG: RNDR, RNDRRS" },
 };
 
 static const struct row unchecked_address[] = {

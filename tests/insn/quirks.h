@@ -10,6 +10,9 @@
 #include <stdint.h>
 
 /* Words that are never run. NULL, or why. */
+const char *quirk_never_run(uint32_t word);
+
+/* Words whose outcome is not compared: those, and what user mode does not have. NULL, or why. */
 const char *quirk_excluded(uint32_t word);
 
 /* One of the MSR, MRS and SYS words that are run; `n` picks it, Rt is 0. */

@@ -30,17 +30,18 @@ enum {
 enum { VEC_FROM_EL0 = 0x400, ERET_AT = 0x800, ANY_AT = 0x900 };
 
 /* System instructions, with X0 (C5.1, D17.2) */
-#define HVC_0         0xd4000002
-#define ERET          0xd69f03e0
-#define TLBI_VMALLE1  0xd508871f
-#define MSR_OSLAR_EL1 0xd5101080
-#define MSR_MDSCR_EL1 0xd5100240
-#define MSR_SCTLR_EL1 0xd5181000
-#define MSR_CPACR_EL1 0xd5181040
-#define MSR_TTBR0_EL1 0xd5182000
-#define MSR_TCR_EL1   0xd5182040
-#define MSR_MAIR_EL1  0xd518a200
-#define MSR_VBAR_EL1  0xd518c000
+#define HVC_0           0xd4000002
+#define ERET            0xd69f03e0
+#define TLBI_VMALLE1    0xd508871f
+#define MSR_OSLAR_EL1   0xd5101080
+#define MSR_MDSCR_EL1   0xd5100240
+#define MSR_SCTLR_EL1   0xd5181000
+#define MSR_CPACR_EL1   0xd5181040
+#define MSR_TTBR0_EL1   0xd5182000
+#define MSR_TCR_EL1     0xd5182040
+#define MSR_MAIR_EL1    0xd518a200
+#define MSR_CNTKCTL_EL1 0xd518e100
+#define MSR_VBAR_EL1    0xd518c000
 
 enum { SPSR_SS = 1 << 21, MDSCR_SS = 1 };
 
@@ -231,7 +232,8 @@ struct side *side_create(void)
 	kernel(s, MSR_VBAR_EL1, PA_VECTORS);
 	kernel(s, MSR_OSLAR_EL1, 0); /* else no single steps */
 	kernel(s, MSR_CPACR_EL1, 3 << 20);
-	kernel(s, MSR_MAIR_EL1, 0xff); /* normal, write-back */
+	kernel(s, MSR_CNTKCTL_EL1, 1 << 1); /* EL0 reads CNTFRQ and CNTVCT */
+	kernel(s, MSR_MAIR_EL1, 0xff);      /* normal, write-back */
 	kernel(s, MSR_TCR_EL1, TCR);
 	kernel(s, MSR_TTBR0_EL1, PA_TABLES);
 	kernel(s, MSR_SCTLR_EL1, SCTLR);
