@@ -636,13 +636,21 @@ static uint64_t base(struct a64_cpu *c, const struct op *op)
 		RD = convert(v);                                                             \
 		NEXT;                                                                        \
 	}
+/* A store may hit this very instruction, whose op is then undecoded: what follows goes by a copy.
+ */
+#define KEEP_OP                         \
+	const struct op *next = op + 1; \
+	const struct op kept = *op;     \
+	op = &kept
+
 #define STORE_FORM(name, size, address, writeback)                             \
 	MISS(name)                                                             \
 	{                                                                      \
 		uint64_t b = base(c, op), va = address;                        \
+		KEEP_OP;                                                       \
 		a64_store_slow(c, c->tlb, va, size, RD);                       \
 		writeback;                                                     \
-		NEXT;                                                          \
+		GO(next);                                                      \
 	}                                                                      \
 	HANDLER(name)                                                          \
 	{                                                                      \
@@ -701,17 +709,42 @@ STORE_FORMS(str16, 2)
 STORE_FORMS(str32, 4)
 STORE_FORMS(str64, 8)
 
-/* Pairs: simm is the offset in bytes, rm the second register. */
+/*
+ * Pairs: simm is the offset in bytes, rm the second register. The slow path returns both values: an
+ * array handed to it would keep the stack frame alive, and NEXT could not be a tail call.
+ */
+struct pair {
+	uint64_t first, second;
+};
+
+static __attribute__((noinline)) struct pair load_pair(struct a64_cpu *c, uint64_t va,
+						       unsigned size)
+{
+	uint64_t both[2] = { 0 };
+	a64_ld(c, va, both, 2 * size);
+	if (size == 8)
+		return (struct pair){ both[0], both[1] };
+	return (struct pair){ (uint32_t)both[0], both[0] >> 32 };
+}
+
+static __attribute__((noinline)) void store_pair(struct a64_cpu *c, uint64_t va, unsigned size,
+						 uint64_t first, uint64_t second)
+{
+	uint64_t both[2] = { first, second };
+	if (size == 4)
+		both[0] = second << 32 | (uint32_t)first;
+	a64_st(c, va, both, 2 * size);
+}
+
 #define PAIR_FORMS(mode, size, type, address, writeback)                              \
 	MISS(ldp##size##mode)                                                         \
 	{                                                                             \
 		uint64_t b = base(c, op), off = b + (uint64_t)(int64_t)op->simm;      \
-		type both[2];                                                         \
-		a64_ld(c, address, both, 2 * sizeof(type));                           \
+		struct pair v = load_pair(c, address, sizeof(type));                  \
 		(void)off;                                                            \
 		writeback;                                                            \
-		RD = both[0];                                                         \
-		RM = both[1];                                                         \
+		RD = v.first;                                                         \
+		RM = v.second;                                                        \
 		NEXT;                                                                 \
 	}                                                                             \
 	HANDLER(ldp##size##mode)                                                      \
@@ -732,11 +765,11 @@ STORE_FORMS(str64, 8)
 	MISS(stp##size##mode)                                                         \
 	{                                                                             \
 		uint64_t b = base(c, op), off = b + (uint64_t)(int64_t)op->simm;      \
-		type both[2] = { (type)RD, (type)RM };                                \
-		a64_st(c, address, both, 2 * sizeof(type));                           \
+		KEEP_OP;                                                              \
+		store_pair(c, address, sizeof(type), RD, RM);                         \
 		(void)off;                                                            \
 		writeback;                                                            \
-		NEXT;                                                                 \
+		GO(next);                                                             \
 	}                                                                             \
 	HANDLER(stp##size##mode)                                                      \
 	{                                                                             \
@@ -776,7 +809,8 @@ HANDLER(ldr64_lit) /* imm counts from the page's start */
 	X(mov_imm)                                                                                                                                                        \
 	X(movz)                                                                                                                                                           \
 	X(movk)                                                                                                                                                           \
-	X(adr) X(adrp) X(mov64) X(mov32) X(add64) X(add32) X(sub64) X(sub32) X(and64) X(and32) X(orr64) X(orr32) X(eor64) X(                                              \
+	X(adr)                                                                                                                                                            \
+	X(adrp) X(mov64) X(mov32) X(add64) X(add32) X(sub64) X(sub32) X(and64) X(and32) X(orr64) X(orr32) X(eor64) X(                                                     \
 		eor32) X(bic64) X(bic32) X(mul64) X(mul32) X(add_imm64) X(add_imm32) X(sub_imm64) X(sub_imm32) X(lsl_imm64) X(lsl_imm32)                                  \
 		X(lsr_imm64) X(lsr_imm32) X(asr_imm64) X(asr_imm32) X(add_lsl64) X(add_lsl32) X(sub_lsl64) X(                                                             \
 			sub_lsl32) X(and_lsl64) X(and_lsl32) X(orr_lsl64) X(orr_lsl32) X(eor_lsl64) X(eor_lsl32) X(add_lsr64)                                             \
