@@ -269,7 +269,7 @@ static void tlbi(struct a64_cpu *c, const struct sys_op *op, uint64_t v)
 {
 	struct a64_tlbi t = {
 		.kind = op->detail & ~SHAREABLE,
-		.asid = (uint16_t)bits(v, 63, 48),
+		.asid = a64_asid(c, v),
 		.va = (uint64_t)sign_extend(bits(v, 43, 0) << 12, 56),
 		.pages = 1,
 	};

@@ -23,6 +23,7 @@ enum {
 	TCR_EPD0 = 7,
 	TCR_A1 = 22,
 	TCR_EPD1 = 23,
+	TCR_AS = 36,
 	TCR_TBI0 = 37,
 	TCR_TBI1 = 38,
 	TCR_HA = 39,
@@ -84,7 +85,8 @@ static void permissions(const struct a64_cpu *c, uint64_t desc, unsigned el, boo
 	if (el == 0) {
 		w->read = el0;
 		w->write = el0 && !ro;
-		w->exec = el0 && !bit(desc, DESC_UXN) && !(wxn && w->write);
+		/* Code that EL0 cannot read may still be executed there. */
+		w->exec = !bit(desc, DESC_UXN) && !(wxn && w->write);
 	} else {
 		w->read = !(pan && el0);
 		w->write = !ro && !(pan && el0);
@@ -96,9 +98,8 @@ static void permissions(const struct a64_cpu *c, uint64_t desc, unsigned el, boo
 static bool flat(struct a64_cpu *c, uint64_t va, struct a64_walk *w)
 {
 	/* D8.2.1: stage 1 off: no translation, data is Device-nGnRnE */
-	if (bits(va, 55, 0) >> PA_BITS)
+	if (bits(va, tagged_ok(c, va) ? 55 : 63, PA_BITS))
 		return fault(w, A64_FSC_ADDR_SIZE, 0);
-	(void)c;
 	w->pa = va & mask_low(PA_BITS);
 	w->block = 12;
 	w->global = true;
@@ -176,8 +177,9 @@ bool a64_translate(struct a64_cpu *c, uint64_t va, enum a64_access access, unsig
 		}
 		/* Hierarchical permissions only ever take away (D8.4.2). */
 		uint64_t eff = desc;
+		bool write = access == A64_WRITE || access == A64_AT_WRITE;
 		bool dirty_managed = bit(tcr, TCR_HA) && bit(tcr, TCR_HD) && bit(desc, DESC_DBM);
-		if (dirty_managed && access == A64_WRITE)
+		if (dirty_managed) /* as good as writable */
 			eff &= ~BIT(DESC_AP2);
 		eff |= (uint64_t)bit(hier, TABLE_PXN) << DESC_PXN;
 		eff |= (uint64_t)bit(hier, TABLE_UXN) << DESC_UXN;
@@ -185,7 +187,7 @@ bool a64_translate(struct a64_cpu *c, uint64_t va, enum a64_access access, unsig
 		if (bit(hier, TABLE_AP0))
 			eff &= ~BIT(DESC_AP1);
 		permissions(c, eff, el, pan, w);
-		if (access == A64_WRITE ? !w->write : access == A64_READ ? !w->read : !w->exec)
+		if (write ? !w->write : access == A64_READ ? !w->read : !w->exec)
 			return fault(w, A64_FSC_PERMISSION, level);
 		if (dirty_managed && access == A64_WRITE)
 			want &= ~BIT(DESC_AP2);
@@ -196,6 +198,9 @@ bool a64_translate(struct a64_cpu *c, uint64_t va, enum a64_access access, unsig
 			gmem_written(c->vcpu.engine->cfg.mem, base + bits(va, index_top, shift) * 8,
 				     8);
 		}
+		/* What is clean stays so in the TLB too: the first write must come here. */
+		if (dirty_managed && bit(want, DESC_AP2))
+			w->write = false;
 
 		w->pa = addr | (va & mask_low(shift));
 		w->block = (uint8_t)shift;
@@ -227,7 +232,8 @@ static _Noreturn void fetch_abort(struct a64_cpu *c, uint64_t va, uint32_t fsc)
 struct place {
 	uint8_t *host; /* NULL: a device */
 	gpa_t pa;
-	bool code; /* a store must be reported */
+	bool code;   /* a store must be reported */
+	bool device; /* Device memory, whatever is behind it */
 };
 
 static unsigned ctx_of(const struct a64_cpu *c, const struct tlb *t)
@@ -260,6 +266,7 @@ static struct place resolve(struct a64_cpu *c, struct tlb *t, uint64_t va, unsig
 		a64_data_abort(c, va, A64_FSC_ALIGNMENT, wnr);
 
 	p.pa = w.pa;
+	p.device = w.device;
 	const struct gmem_region *r = gmem_find(c->vcpu.engine->cfg.mem, w.pa);
 	if (!r)
 		return p;
@@ -477,35 +484,37 @@ struct tlb *a64_unpriv_tlb(struct a64_cpu *c)
 	return &c->ctx[A64_CTX_EL0 + c->ctx_now];
 }
 
+/* Faults of cache maintenance tell the address as the instruction has it (FAR_EL1, D17.2.40). */
 void a64_zero_block(struct a64_cpu *c, uint64_t va)
 {
-	static const uint8_t zeros[64];
-	va &= ~63ULL;
-	struct place p = resolve(c, c->tlb, va, 8, true);
-	if (!p.host)
+	enum { BLOCK = 64 };
+	static const uint8_t zeros[BLOCK];
+	struct place p = resolve(c, c->tlb, va, 1, true);
+	unsigned off = va % BLOCK;
+	if (!p.host || p.device)
 		a64_data_abort(c, va, A64_FSC_ALIGNMENT, A64_ISS_WNR);
-	watch(c, c->tlb, va, 64, true);
-	memcpy(p.host, zeros, 64);
+	watch(c, c->tlb, va - off, BLOCK, true);
+	memcpy(p.host - off, zeros, BLOCK);
 	if (p.code)
-		soft_code_written(&c->vcpu, p.pa, 64);
+		soft_code_written(&c->vcpu, p.pa - off, BLOCK);
 }
 
+/* PAN is for loads and stores, not for this (D8.4.3). */
 void a64_probe_maintenance(struct a64_cpu *c, uint64_t va)
 {
 	struct a64_walk w;
-	if (!a64_translate(c, untag(c, va), A64_READ, c->el, c->el && c->pan, &w))
+	if (!a64_translate(c, untag(c, va), A64_READ, c->el, false, &w))
 		a64_data_abort(c, va, w.fsc, A64_ISS_CM | A64_ISS_WNR);
 }
 
 void a64_ic_ivau(struct a64_cpu *c, uint64_t va)
 {
 	struct a64_walk w;
-	va &= ~63ULL;
-	if (!a64_translate(c, untag(c, va), A64_READ, c->el, c->el && c->pan, &w))
+	if (!a64_translate(c, untag(c, va), A64_READ, c->el, false, &w))
 		a64_data_abort(c, va, w.fsc, A64_ISS_CM | A64_ISS_WNR);
 	/* Stores to code are tracked exactly, so nothing is stale; this is for the manual's sake.
 	 */
-	soft_code_written(&c->vcpu, w.pa, 64);
+	soft_code_written(&c->vcpu, w.pa & ~63ULL, 64);
 }
 
 /* ---- instruction fetch ---- */
@@ -544,13 +553,20 @@ const struct op *a64_fetch(struct a64_cpu *c, uint64_t va)
 
 void a64_at(struct a64_cpu *c, uint64_t va, unsigned el, bool write, bool pan)
 {
+	enum { NON_CACHEABLE = 0x44, OUTER_SHAREABLE = 2 };
 	struct a64_walk w;
+	bool ok = a64_translate(c, untag(c, va), write ? A64_AT_WRITE : A64_READ, el, pan, &w);
+	/* What the walk itself meets is an abort and not a result. */
+	if (!ok && (w.fsc & ~3u) == A64_FSC_EXTERNAL_WALK)
+		a64_data_abort(c, va, w.fsc, A64_ISS_CM | A64_ISS_WNR);
 	/* PAR_EL1 (D17.2.109) */
-	if (a64_translate(c, untag(c, va), write ? A64_WRITE : A64_READ, el, pan, &w))
+	if (ok) {
+		uint64_t sh = w.device || w.attr == NON_CACHEABLE ? OUTER_SHAREABLE : w.sh;
 		c->sys.par_el1 = (uint64_t)w.attr << 56 | (w.pa & 0x0000fffffffff000ULL) |
-				 1u << 11 | 1u << 9 | (uint64_t)(w.device ? 2 : w.sh) << 7;
-	else
+				 1u << 11 | 1u << 9 | sh << 7;
+	} else {
 		c->sys.par_el1 = 1u << 11 | (uint64_t)w.fsc << 1 | 1;
+	}
 }
 
 /* ---- TLB maintenance ---- */
@@ -603,10 +619,15 @@ void a64_tlbi(struct a64_cpu *c, const struct a64_tlbi *t, bool broadcast)
 						       .c = (uint64_t)t->kind << 16 | t->asid });
 }
 
+uint16_t a64_asid(const struct a64_cpu *c, uint64_t v)
+{
+	return (uint16_t)bits(v, bit(c->sys.tcr_el1, TCR_AS) ? 63 : 55, 48);
+}
+
 void a64_asid_changed(struct a64_cpu *c)
 {
 	uint64_t ttbr = bit(c->sys.tcr_el1, TCR_A1) ? c->sys.ttbr1_el1 : c->sys.ttbr0_el1;
-	uint32_t asid = (uint32_t)bits(ttbr, 63, 48);
+	uint32_t asid = a64_asid(c, ttbr);
 	unsigned slot = c->ctx_now;
 
 	if (c->ctx_asid[slot] != asid) {

@@ -12,7 +12,8 @@
 
 #include "engine/soft/a64/cpu.h"
 
-enum a64_access { A64_READ, A64_WRITE, A64_EXEC };
+/* A64_AT_WRITE: is a write allowed? It leaves the dirty state alone (AT S1E1W). */
+enum a64_access { A64_READ, A64_WRITE, A64_EXEC, A64_AT_WRITE };
 
 struct a64_walk {
 	uint64_t pa;
@@ -85,6 +86,8 @@ struct a64_tlbi {
 };
 void a64_tlbi(struct a64_cpu *c, const struct a64_tlbi *t, bool broadcast);
 
+/* The ASID in a TTBR or a TLBI operand: 16 bits, or 8 with TCR_EL1.AS = 0. */
+uint16_t a64_asid(const struct a64_cpu *c, uint64_t v);
 /* The current ASID or a table base changed: choose the EL0 context, drop what EL1 must not see. */
 void a64_asid_changed(struct a64_cpu *c);
 void a64_flush_all_tlbs(struct a64_cpu *c);
