@@ -563,76 +563,19 @@ static void emit_patched(struct insn_record *rec, struct patch *p)
 	emit(rec, 0xd503201f); /* NOP */
 }
 
-void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct insn_record *rec)
+/* LDXR, LDXP: the store to match, next to it, which then must succeed. */
+static void emit_store_exclusive(struct rng *r, uint32_t load, struct insn_record *rec)
 {
-	uint32_t slot = rec->slot, length = 16 + (uint32_t)rng_below(r, 17);
-	enum a64_insn few[8];
-	unsigned n_few;
-	bool base_only = false, patching = rng_one_in(r, 4);
-	struct patch patch = { 0 };
-	bool start[INSN_CODE_MAX] = {
-		false
-	}; /* a branch may go here: not between a base and its use */
+	uint32_t store = load & ~(1u << 22 | 31u << 16 | 31u);
 
-	memset(rec, 0, sizeof(*rec));
-	rec->slot = slot;
-	gen_state(r, &rec->in);
-	rec->mem_seed = rng_one_in(r, 8) ? 0 : rng_next(r) | 1;
-	/* Half of the streams have only a few lines, so that any two of them come to meet. */
-	if (rng_one_in(r, 2)) {
-		for (n_few = 0; n_few < 2 + rng_below(r, 5); n_few++)
-			few[n_few] = insns[rng_below(r, n)];
-		insns = few;
-		n = n_few;
-	} else {
-		base_only = rng_one_in(r, 2);
-	}
-	for (uint32_t i = 0, tries = 0; i < length && rec->n + 20 < INSN_CODE_MAX && tries < 500;
-	     tries++) {
-		enum a64_insn insn = insns[rng_below(r, n)];
-		uint32_t w, before;
+	store |= (uint32_t)rng_below(r, 32) << 16 | (uint32_t)rng_below(r, 32);
+	if (!quirk_unpredictable(store) && a64_decode(store))
+		emit(rec, store);
+}
 
-		if ((base_only && a64_info[insn].attributes & a64_ATTR_fp) ||
-		    !gen_word(r, insn, &w) || solo(w))
-			continue;
-		if (is_literal(w)) /* below the code: what is above depends on the ending */
-			w = set_words(w, BR_IMM19,
-				      (int64_t)(8 + rng_below(r, SLOT_CODE - 16)) -
-					      (int64_t)(SLOT_CODE + rec->n));
-		before = rec->n;
-		if (patch.at && rng_one_in(r, 3)) {
-			start[before] = true;
-			emit_patched(rec, &patch);
-		} else if (patching && !patch.at && before && rng_one_in(r, 8) &&
-			   !access_of(w).any && !branch_of(w) && !is_literal(w)) {
-			start[before] = true;
-			emit_patch(r, w, rec, &patch);
-			continue;
-		}
-		before = rec->n;
-		if (!emit_base(r, w, rec)) {
-			rec->n = before;
-			continue;
-		}
-		start[before] = true;
-		emit(rec, w);
-		i++;
-		if (access_of(w).exclusive) {
-			/* LDXR, LDXP: the store to match, which then must succeed */
-			uint32_t pair = (w & ~(1u << 22 | 31u << 16 | 31u)) |
-					(uint32_t)rng_below(r, 32) << 16 |
-					(uint32_t)rng_below(r, 32);
-
-			if (!quirk_unpredictable(pair) && a64_decode(pair)) {
-				emit(rec, pair);
-				i++;
-			}
-		}
-	}
-	if (patch.at)
-		emit_patched(rec, &patch);
-	if (!rec->n)
-		emit(rec, 0xd503201f); /* NOP: every line only makes sense alone */
+/* Branches go forward, a little, and not between an access and the code that sets its base. */
+static void aim_branches(struct rng *r, struct insn_record *rec, const bool *start)
+{
 	for (uint32_t i = 0; i < rec->n; i++) {
 		uint32_t to = i + 1 + (uint32_t)rng_below(r, 4);
 
@@ -642,6 +585,68 @@ void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct in
 			to = rec->n;
 		rec->code[i] = set_words(rec->code[i], branch_of(rec->code[i]), to - i);
 	}
+}
+
+void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct insn_record *rec)
+{
+	uint32_t slot = rec->slot, end = 24 + (uint32_t)rng_below(r, INSN_CODE_MAX - 44);
+	bool base_only = false, patching = rng_one_in(r, 4);
+	bool start[INSN_CODE_MAX];
+	struct patch patch = { 0 };
+	enum a64_insn few[6];
+
+	memset(rec, 0, sizeof(*rec));
+	memset(start, 0, sizeof(start));
+	rec->slot = slot;
+	gen_state(r, &rec->in);
+	rec->mem_seed = rng_one_in(r, 8) ? 0 : rng_next(r) | 1;
+	/* Half of the streams have only a few lines, so that any two of them come to meet. */
+	if (rng_one_in(r, 2)) {
+		unsigned n_few = 2 + (unsigned)rng_below(r, ARRAY_SIZE(few) - 1);
+
+		for (unsigned i = 0; i < n_few; i++)
+			few[i] = insns[rng_below(r, n)];
+		insns = few;
+		n = n_few;
+	} else {
+		base_only = rng_one_in(r, 2);
+	}
+	/* At most 20 words come of one turn. */
+	for (unsigned tries = 0; rec->n < end && tries < 500; tries++) {
+		enum a64_insn insn = insns[rng_below(r, n)];
+		uint32_t w, before;
+
+		if ((base_only && a64_info[insn].attributes & a64_ATTR_fp) ||
+		    !gen_word(r, insn, &w) || solo(w))
+			continue;
+		start[rec->n] = true;
+		if (patch.at && rng_one_in(r, 3)) {
+			emit_patched(rec, &patch);
+			continue;
+		}
+		if (patching && !patch.at && rec->n && rng_one_in(r, 8) && !access_of(w).any &&
+		    !branch_of(w) && !is_literal(w)) {
+			emit_patch(r, w, rec, &patch);
+			continue;
+		}
+		before = rec->n;
+		if (!emit_base(r, w, rec)) {
+			rec->n = before;
+			continue;
+		}
+		if (is_literal(w)) /* below the code: what is above depends on the ending */
+			w = set_words(w, BR_IMM19,
+				      (int64_t)(8 + rng_below(r, SLOT_CODE - 16)) -
+					      (int64_t)(SLOT_CODE + rec->n));
+		emit(rec, w);
+		if (access_of(w).exclusive)
+			emit_store_exclusive(r, w, rec);
+	}
+	if (patch.at)
+		emit_patched(rec, &patch);
+	if (!rec->n)
+		emit(rec, 0xd503201f); /* NOP: every line only makes sense alone */
+	aim_branches(r, rec, start);
 }
 
 void gen_any(struct rng *r, struct insn_record *rec)
