@@ -17,7 +17,7 @@
 
 #include "base/bits.h"
 #include "engine/soft/a64/cpu.h"
-#include "engine/soft/a64/fp.h"
+#include "engine/soft/fp.h"
 
 enum {
 	IOC = A64_FPSR_IOC,

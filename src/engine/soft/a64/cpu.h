@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/bits.h"
+#include "engine/soft/fp.h"
 #include "engine/soft/soft.h"
 #include "engine/soft/tlb.h"
 
@@ -36,24 +37,6 @@ enum {
 	A64_SP = 32,   /* the current stack pointer */
 	A64_SINK = 33, /* takes writes to the zero register */
 	A64_N_SLOTS
-};
-
-/* FPCR (DDI0487 C5.2.8): the fields that this CPU has. */
-enum {
-	A64_FPCR_RMODE_SHIFT = 22, /* RN, RP, RM, RZ */
-	A64_FPCR_FZ = 1 << 24,
-	A64_FPCR_DN = 1 << 25,
-	A64_FPCR_AHP = 1 << 26,
-};
-/* FPSR (C5.2.10): cumulative exception bits. */
-enum {
-	A64_FPSR_IOC = 1 << 0,
-	A64_FPSR_DZC = 1 << 1,
-	A64_FPSR_OFC = 1 << 2,
-	A64_FPSR_UFC = 1 << 3,
-	A64_FPSR_IXC = 1 << 4,
-	A64_FPSR_IDC = 1 << 7,
-	A64_FPSR_QC = 1 << 27,
 };
 
 enum { A64_N_ASIDS = 8, A64_N_BRPS = 6, A64_N_CTX_BRPS = 2, A64_N_WRPS = 4 };

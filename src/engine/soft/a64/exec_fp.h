@@ -9,7 +9,7 @@
 
 #include "engine/soft/a64/cpu.h"
 #include "engine/soft/a64/exec.h"
-#include "engine/soft/a64/fp.h"
+#include "engine/soft/fp.h"
 
 static inline struct fpenv fp_env(struct a64_cpu *c)
 {

@@ -18,8 +18,8 @@
  * - What remains is IXC. It is already set, or the operation is exact.
  * - The guest rounds to nearest even, or the operation is exact.
  */
-#ifndef HAKO_ENGINE_SOFT_A64_FP_FAST_H
-#define HAKO_ENGINE_SOFT_A64_FP_FAST_H
+#ifndef HAKO_ENGINE_SOFT_FP_FAST_H
+#define HAKO_ENGINE_SOFT_FP_FAST_H
 
 #include <math.h>
 #include <stdbool.h>
@@ -27,7 +27,7 @@
 
 #include "base/bits.h"
 #include "engine/soft/a64/cpu.h"
-#include "engine/soft/a64/fp.h"
+#include "engine/soft/fp.h"
 
 /* The guest rounds as the host does, and may be inexact. */
 static inline bool fast_rounding(const struct fpenv *e)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * AArch64 floating point on integers (DDI0487, shared/functions/float; Armv8.0: no FEAT_AFP, no
+ * Floating point on integers (DDI0487, shared/functions/float; Armv8.0: no FEAT_AFP, no
  * FEAT_FP16, no trapped exceptions).
  *
  * Every operation works the way the manual's pseudocode does: unpack() takes a bit pattern to a
@@ -9,11 +9,10 @@
  * round_pack() rounds that once and raises the flags. One copy serves all formats: a struct format
  * says which. fp_fast.h has the cases in which the host's arithmetic does the same.
  */
-#include "engine/soft/a64/fp.h"
+#include "engine/soft/fp.h"
 
 #include "base/bits.h"
-#include "engine/soft/a64/cpu.h"
-#include "engine/soft/a64/fp_fast.h"
+#include "engine/soft/fp_fast.h"
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -192,6 +191,7 @@ static uint64_t round_pack(const struct format *f, const struct fpenv *e, enum f
 	const unsigned drop = 127 - f->fbits;
 	u128 sig = x.sig << lz;
 	int exp = x.exp + 127 - (int)lz + f->bias; /* the biased exponent */
+	bool rounds_to_normal = false;
 
 	if (exp < 1) {
 		/* Tiny is what was tiny before rounding. A flushed result is not inexact. */
@@ -199,13 +199,17 @@ static uint64_t round_pack(const struct format *f, const struct fpenv *e, enum f
 			flag(e, A64_FPSR_UFC);
 			return zero(f, x.sign);
 		}
+		/* One place below the normal numbers, rounding at full precision may reach them. */
+		rounds_to_normal = exp == 0 &&
+				   !(~(uint64_t)(sig >> drop) & mask_low(f->fbits + 1)) &&
+				   rounds_up(r, x.sign, true, sig << (128 - drop));
 		sig = shift_right_jam(sig, (unsigned)(1 - exp));
 		exp = 0;
 	}
 
 	uint64_t mantissa = (uint64_t)(sig >> drop);
 	const u128 rest = sig << (128 - drop);
-	if (rest && exp == 0)
+	if (rest && exp == 0 && !(e->fpcr & FP_RISCV_TINY_AFTER && rounds_to_normal))
 		flag(e, A64_FPSR_UFC);
 	if (rounds_up(r, x.sign, mantissa & 1, rest))
 		mantissa++;

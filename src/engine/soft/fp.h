@@ -1,18 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * AArch64 floating point, exact: rounding modes, default NaN, flush to zero, NaN propagation and
- * cumulative flags as DDI0487 shared/functions/float has them (without FEAT_AFP and FEAT_FP16).
+ * Floating point, exact, for every guest architecture: rounding modes, default NaN, flush to zero,
+ * NaN propagation and cumulative flags as DDI0487 shared/functions/float has them (without FEAT_AFP
+ * and FEAT_FP16). What RISC-V does otherwise is asked for by the two bits named FP_RISCV.
  *
  * Values are bit patterns, so no host conversion can touch them. Where the host's own arithmetic
  * provably gives the same result and flags, it is used; everywhere else, integer arithmetic.
  *
- * fpcr is the guest's FPCR, *fpsr its FPSR: flags are only ever added.
+ * fpcr has the form of AArch64's FPCR, *fpsr of its FPSR: flags are only ever added.
  */
-#ifndef HAKO_ENGINE_SOFT_A64_FP_H
-#define HAKO_ENGINE_SOFT_A64_FP_H
+#ifndef HAKO_ENGINE_SOFT_FP_H
+#define HAKO_ENGINE_SOFT_FP_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/* FPCR (DDI0487 C5.2.8): the fields that this CPU has. */
+enum {
+	A64_FPCR_RMODE_SHIFT = 22, /* RN, RP, RM, RZ */
+	A64_FPCR_FZ = 1 << 24,
+	A64_FPCR_DN = 1 << 25,
+	A64_FPCR_AHP = 1 << 26,
+};
+/* FPSR (C5.2.10): cumulative exception bits. */
+enum {
+	A64_FPSR_IOC = 1 << 0,
+	A64_FPSR_DZC = 1 << 1,
+	A64_FPSR_OFC = 1 << 2,
+	A64_FPSR_UFC = 1 << 3,
+	A64_FPSR_IXC = 1 << 4,
+	A64_FPSR_IDC = 1 << 7,
+	A64_FPSR_QC = 1 << 27,
+};
+/* In places of FPCR that are RES0: what RISC-V does otherwise. */
+enum {
+	FP_RISCV_RMM = 1 << 0,        /* round to nearest, ties away, whatever RMode says */
+	FP_RISCV_TINY_AFTER = 1 << 1, /* underflow: tiny after rounding (volume I, 21.2) */
+};
 
 struct fpenv {
 	uint32_t fpcr;
@@ -76,7 +100,9 @@ uint32_t fp_ursqrte(uint32_t a);
 /* The rounding mode that FPCR asks for. */
 static inline enum fp_round fp_rmode(const struct fpenv *e)
 {
-	return (enum fp_round)((e->fpcr >> 22) & 3);
+	if (e->fpcr & FP_RISCV_RMM)
+		return FP_RA;
+	return (enum fp_round)(e->fpcr >> A64_FPCR_RMODE_SHIFT & 3);
 }
 
 #endif
