@@ -33,13 +33,15 @@ static void *place(struct a64_cpu *c, uint64_t va, unsigned len)
 	return mem.bytes + (va - MEM_VA);
 }
 
-void a64_ld(struct a64_cpu *c, uint64_t va, void *dst, unsigned len)
+void a64_ld(struct a64_cpu *c, uint64_t va, void *dst, unsigned len, unsigned align)
 {
+	(void)align;
 	memcpy(dst, place(c, va, len), len);
 }
 
-void a64_st(struct a64_cpu *c, uint64_t va, const void *src, unsigned len)
+void a64_st(struct a64_cpu *c, uint64_t va, const void *src, unsigned len, unsigned align)
 {
+	(void)align;
 	memcpy(place(c, va, len), src, len);
 }
 
@@ -48,14 +50,14 @@ uint64_t a64_load_slow(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned s
 	uint64_t v = 0;
 
 	(void)t;
-	a64_ld(c, va, &v, size);
+	a64_ld(c, va, &v, size, size);
 	return v;
 }
 
 void a64_store_slow(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned size, uint64_t v)
 {
 	(void)t;
-	a64_st(c, va, &v, size);
+	a64_st(c, va, &v, size, size);
 }
 
 void a64_raise(struct a64_cpu *c, enum a64_ec ec, uint32_t iss)

@@ -233,8 +233,11 @@ void a64_st8(struct a64_cpu *c, uint64_t va, uint8_t v);
 void a64_st16(struct a64_cpu *c, uint64_t va, uint16_t v);
 void a64_st32(struct a64_cpu *c, uint64_t va, uint32_t v);
 void a64_st64(struct a64_cpu *c, uint64_t va, uint64_t v);
-/* len from 1 to 64: all bytes can be read (written), or the instruction faults before any is. */
-void a64_ld(struct a64_cpu *c, uint64_t va, void *dst, unsigned len);
-void a64_st(struct a64_cpu *c, uint64_t va, const void *src, unsigned len);
+/*
+ * len from 1 to 64: all bytes can be read (written), or the instruction faults before any is. align
+ * is the size of the instruction's elements: what SCTLR_EL1.A and Device memory ask for.
+ */
+void a64_ld(struct a64_cpu *c, uint64_t va, void *dst, unsigned len, unsigned align);
+void a64_st(struct a64_cpu *c, uint64_t va, const void *src, unsigned len, unsigned align);
 
 #endif

@@ -151,10 +151,10 @@ EXEC(STP)
 	uint64_t a = a64_xr(c, F(STP, Rt)), b = a64_xr(c, F(STP, Rt2));
 	if (sf) {
 		uint64_t both[2] = { a, b };
-		a64_st(c, p.va, both, 16);
+		a64_st(c, p.va, both, 16, 8);
 	} else {
 		uint32_t both[2] = { (uint32_t)a, (uint32_t)b };
-		a64_st(c, p.va, both, 8);
+		a64_st(c, p.va, both, 8, 4);
 	}
 	if (p.writeback)
 		a64_xw_sp(c, F(STP, Rn), p.wb);
@@ -167,12 +167,12 @@ EXEC(LDP)
 	uint64_t a, b;
 	if (sf) {
 		uint64_t both[2];
-		a64_ld(c, p.va, both, 16);
+		a64_ld(c, p.va, both, 16, 8);
 		a = both[0];
 		b = both[1];
 	} else {
 		uint32_t both[2];
-		a64_ld(c, p.va, both, 8);
+		a64_ld(c, p.va, both, 8, 4);
 		a = both[0];
 		b = both[1];
 	}
@@ -186,7 +186,7 @@ EXEC(LDPSW)
 {
 	struct pair p = pair_address(c, F(LDPSW, mode), F(LDPSW, Rn), F(LDPSW, imm7), 2);
 	uint32_t both[2];
-	a64_ld(c, p.va, both, 8);
+	a64_ld(c, p.va, both, 8, 4);
 	if (p.writeback)
 		a64_xw_sp(c, F(LDPSW, Rn), p.wb);
 	a64_xw(c, F(LDPSW, Rt), extend(both[0], 2, false));

@@ -29,24 +29,26 @@ static uint64_t base(struct a64_cpu *c, unsigned rn)
 #define WRITE_BASE(NAME, VA) a64_xw_sp(c, a64_##NAME##_Rn(w), VA)
 
 /* a64_ld() and a64_st() where the compiler knows the length: a copy without a call. */
-static inline void load_bytes(struct a64_cpu *c, uint64_t va, void *dst, unsigned len)
+static inline void load_bytes(struct a64_cpu *c, uint64_t va, void *dst, unsigned len,
+			      unsigned align)
 {
 	const struct tlb_entry *e = tlb_d(c->tlb, va);
 
 	if (likely(((va + len - 1) & TLB_PAGE_MASK) == e->r))
 		memcpy(dst, (const void *)(uintptr_t)(va + e->addend), len);
 	else
-		a64_ld(c, va, dst, len);
+		a64_ld(c, va, dst, len, align);
 }
 
-static inline void store_bytes(struct a64_cpu *c, uint64_t va, const void *src, unsigned len)
+static inline void store_bytes(struct a64_cpu *c, uint64_t va, const void *src, unsigned len,
+			       unsigned align)
 {
 	const struct tlb_entry *e = tlb_d(c->tlb, va);
 
 	if (likely(((va + len - 1) & TLB_PAGE_MASK) == e->w))
 		memcpy((void *)(uintptr_t)(va + e->addend), src, len);
 	else
-		a64_st(c, va, src, len);
+		a64_st(c, va, src, len, align);
 }
 
 /* ---- One register of 1 << scale bytes ---- */
@@ -56,7 +58,7 @@ static void load(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned rt)
 	if (scale == 4) {
 		union a64_vreg r;
 
-		load_bytes(c, va, &r, 16);
+		load_bytes(c, va, &r, 16, 16);
 		c->v[rt] = r;
 	} else {
 		simd_write_scalar(c, rt, a64_load(c, va, 1u << scale));
@@ -66,7 +68,7 @@ static void load(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned rt)
 static void store(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned rt)
 {
 	if (scale == 4)
-		store_bytes(c, va, &c->v[rt], 16);
+		store_bytes(c, va, &c->v[rt], 16, 16);
 	else
 		a64_store(c, va, 1u << scale, c->v[rt].d[0]);
 }
@@ -126,17 +128,17 @@ static void load_pair(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned r
 	union a64_vreg r[2];
 
 	if (scale == 4) {
-		load_bytes(c, va, r, 32);
+		load_bytes(c, va, r, 32, 16);
 	} else if (scale == 3) {
 		uint64_t d[2];
 
-		load_bytes(c, va, d, 16);
+		load_bytes(c, va, d, 16, 8);
 		r[0] = simd_pair(d[0], 0);
 		r[1] = simd_pair(d[1], 0);
 	} else {
 		uint32_t s[2];
 
-		load_bytes(c, va, s, 8);
+		load_bytes(c, va, s, 8, 4);
 		r[0] = simd_pair(s[0], 0);
 		r[1] = simd_pair(s[1], 0);
 	}
@@ -149,11 +151,11 @@ static void store_pair(struct a64_cpu *c, uint64_t va, unsigned scale, unsigned 
 	const union a64_vreg r[2] = { c->v[rt], c->v[rt2] };
 
 	if (scale == 4)
-		store_bytes(c, va, r, 32);
+		store_bytes(c, va, r, 32, 16);
 	else if (scale == 3)
-		store_bytes(c, va, (uint64_t[]){ r[0].d[0], r[1].d[0] }, 16);
+		store_bytes(c, va, (uint64_t[]){ r[0].d[0], r[1].d[0] }, 16, 8);
 	else
-		store_bytes(c, va, (uint32_t[]){ r[0].s[0], r[1].s[0] }, 8);
+		store_bytes(c, va, (uint32_t[]){ r[0].s[0], r[1].s[0] }, 8, 4);
 }
 
 #define PAIR_SCALE(NAME) (2 + a64_##NAME##_opc(w))
@@ -215,14 +217,14 @@ static unsigned load_multi(struct a64_cpu *c, uint64_t va, unsigned n, bool inte
 	if (interleaved) {
 		union structures mem;
 
-		a64_ld(c, va, &mem, n * bytes);
+		a64_ld(c, va, &mem, n * bytes, 1u << size);
 		MULTI_BY_SIZE(size, DEINTERLEAVE)
 	} else {
 		for (unsigned j = 0; j < n; j++) {
 			if (q)
-				load_bytes(c, va + j * 16, &r[j], 16);
+				load_bytes(c, va + j * 16, &r[j], 16, 1u << size);
 			else
-				r[j] = simd_pair(a64_load(c, va + j * 8, 8), 0);
+				load_bytes(c, va + j * 8, &r[j].d[0], 8, 1u << size);
 		}
 	}
 	for (unsigned j = 0; j < n; j++)
@@ -243,9 +245,9 @@ static unsigned store_multi(struct a64_cpu *c, uint64_t va, unsigned n, bool int
 			memcpy(mem.b + j * bytes, &c->v[(rt + j) % 32], bytes);
 	}
 	if (n * bytes == 16)
-		store_bytes(c, va, &mem, 16);
+		store_bytes(c, va, &mem, 16, 1u << size);
 	else
-		a64_st(c, va, &mem, n * bytes);
+		a64_st(c, va, &mem, n * bytes, 1u << size);
 	return n * bytes;
 }
 
@@ -316,7 +318,7 @@ static unsigned load_single(struct a64_cpu *c, uint64_t va, unsigned n, struct l
 {
 	union a64_vreg mem[2];
 
-	a64_ld(c, va, mem, n << at.size);
+	a64_ld(c, va, mem, n << at.size, 1u << at.size);
 	for (unsigned j = 0; j < n; j++)
 		simd_set(&c->v[(rt + j) % 32], at.size, at.index,
 			 simd_get(&mem[j << at.size >> 4], at.size, j % (16u >> at.size)));
@@ -331,7 +333,7 @@ static unsigned store_single(struct a64_cpu *c, uint64_t va, unsigned n, struct 
 	for (unsigned j = 0; j < n; j++)
 		simd_set(&mem[j << at.size >> 4], at.size, j % (16u >> at.size),
 			 simd_get(&c->v[(rt + j) % 32], at.size, at.index));
-	a64_st(c, va, mem, n << at.size);
+	a64_st(c, va, mem, n << at.size, 1u << at.size);
 	return n << at.size;
 }
 
@@ -368,7 +370,7 @@ static unsigned load_replicate(struct a64_cpu *c, uint64_t va, unsigned n, unsig
 {
 	union a64_vreg mem[2];
 
-	a64_ld(c, va, mem, n << size);
+	a64_ld(c, va, mem, n << size, 1u << size);
 	for (unsigned j = 0; j < n; j++) {
 		const union a64_vreg r =
 			simd_dup(size, simd_get(&mem[j << size >> 4], size, j % (16u >> size)));

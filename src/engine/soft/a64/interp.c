@@ -721,7 +721,7 @@ static __attribute__((noinline)) struct pair load_pair(struct a64_cpu *c, uint64
 						       unsigned size)
 {
 	uint64_t both[2] = { 0 };
-	a64_ld(c, va, both, 2 * size);
+	a64_ld(c, va, both, 2 * size, size);
 	if (size == 8)
 		return (struct pair){ both[0], both[1] };
 	return (struct pair){ (uint32_t)both[0], both[0] >> 32 };
@@ -733,7 +733,7 @@ static __attribute__((noinline)) void store_pair(struct a64_cpu *c, uint64_t va,
 	uint64_t both[2] = { first, second };
 	if (size == 4)
 		both[0] = second << 32 | (uint32_t)first;
-	a64_st(c, va, both, 2 * size);
+	a64_st(c, va, both, 2 * size, size);
 }
 
 #define PAIR_FORMS(mode, size, type, address, writeback)                              \

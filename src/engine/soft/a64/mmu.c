@@ -435,16 +435,16 @@ void a64_st64(struct a64_cpu *c, uint64_t va, uint64_t v)
 	a64_store(c, va, 8, v);
 }
 
-void a64_ld(struct a64_cpu *c, uint64_t va, void *dst, unsigned len)
+void a64_ld(struct a64_cpu *c, uint64_t va, void *dst, unsigned len, unsigned align)
 {
 	const struct tlb_entry *e = tlb_d(c->tlb, va);
 	if (likely(((va + len - 1) & TLB_PAGE_MASK) == e->r))
 		memcpy(dst, (const void *)(uintptr_t)(va + e->addend), len);
 	else
-		access_any(c, c->tlb, va, dst, len, 1, false);
+		access_any(c, c->tlb, va, dst, len, align, false);
 }
 
-void a64_st(struct a64_cpu *c, uint64_t va, const void *src, unsigned len)
+void a64_st(struct a64_cpu *c, uint64_t va, const void *src, unsigned len, unsigned align)
 {
 	const struct tlb_entry *e = tlb_d(c->tlb, va);
 	if (likely(((va + len - 1) & TLB_PAGE_MASK) == e->w)) {
@@ -452,7 +452,7 @@ void a64_st(struct a64_cpu *c, uint64_t va, const void *src, unsigned len)
 	} else {
 		uint8_t copy[64];
 		memcpy(copy, src, len);
-		access_any(c, c->tlb, va, copy, len, 1, true);
+		access_any(c, c->tlb, va, copy, len, align, true);
 	}
 }
 
