@@ -31,6 +31,7 @@ enum { VEC_FROM_EL0 = 0x400, ERET_AT = 0x800, ANY_AT = 0x900 };
 
 /* System instructions, with X0 (C5.1, D17.2) */
 #define HVC_0           0xd4000002
+#define NOP             0xd503201f
 #define ERET            0xd69f03e0
 #define TLBI_VMALLE1    0xd508871f
 #define MSR_OSLAR_EL1   0xd5101080
@@ -301,8 +302,9 @@ static void run_user(struct side *s)
 		errx(2, "not an exception from EL0");
 }
 
-/* From the record's state to the end of its code. */
-static void run(struct side *s, const struct insn_record *rec, bool step, struct insn_result *res)
+/* From the record's state and the instruction `from` to the end of its code. */
+static void run(struct side *s, const struct insn_record *rec, uint32_t from, bool step,
+		struct insn_result *res)
 {
 	struct a64_cpu *c = s->cpu;
 	struct insn_state *out = &res->out;
@@ -322,7 +324,7 @@ static void run(struct side *s, const struct insn_record *rec, bool step, struct
 	c->fpsr = rec->in.fpsr;
 	c->sys.tpidr_el0 = rec->in.tpidr;
 	c->sys.sp_bank[0] = rec->in.sp;
-	c->sys.elr_el1 = slot_pc(rec->slot);
+	c->sys.elr_el1 = slot_pc(rec->slot) + from * 4;
 	c->sys.spsr_el1 = rec->in.nzcv; /* EL0t */
 	c->sys.far_el1 = 0;
 	do {
@@ -377,14 +379,21 @@ void side_run(struct side *s, const struct insn_record *rec, struct insn_result 
 	copy_user(s, slot_pc(rec->slot) - SLOT_CODE * 4, words, sizeof(words), true);
 	if (variant == 1)
 		kernel(s, TLBI_VMALLE1, 0);
-	run(s, rec, false, res);
+	/*
+	 * A NOP in a stream may be where the stream stores another instruction: let it be decoded
+	 * before that.
+	 */
+	for (uint32_t i = 0; i < rec->n; i++)
+		if (rec->code[i] == NOP)
+			run(s, rec, i, false, res);
+	run(s, rec, 0, false, res);
 	/*
 	 * Once more, now that it is decoded and its pages are in the TLB: the same way, kicked, or
 	 * in single steps.
 	 */
 	if (variant == 2)
 		engine_soft.vcpu_kick(s->vcpu);
-	run(s, rec, variant == 3 && !has_exclusives(rec), &again);
+	run(s, rec, 0, variant == 3 && !has_exclusives(rec), &again);
 	if (memcmp(res, &again, sizeof(again))) {
 		*res = again;
 		res->notes |= NOTE_AGAIN;
