@@ -295,7 +295,6 @@ static void undefined(void)
 
 /* ---- traps ---- */
 
-
 static void fp_traps(void)
 {
 	const u32 fmov = 0x9e6703e0, mrs_fpcr = SYS_WORD(1, 3, 3, 4, 4, 0, 0),

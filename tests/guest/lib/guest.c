@@ -292,6 +292,8 @@ void exception(struct frame *f)
 		return;
 	if ((f->vector & 3) != VEC_SYNC || !(c->expecting || (c->in_el0 && f->vector >= VEC_EL0)))
 		unexpected(f);
+	if (c->exc.n > 1000)
+		unexpected(f); /* it goes round in circles */
 	if (c->exc.n++ == 0) {
 		c->exc.f = *f;
 		c->exc.daif = daif;

@@ -30,6 +30,7 @@ typedef int64_t s64;
 
 enum {
 	RAM_BASE = 0x40000000,
+	TABLES = 0x44800000,  /* page tables come from here */
 	SCRATCH = 0x45000000, /* 2 MiB aligned, to RAM_END */
 	RAM_END = 0x48000000, /* the runner gives 128 MiB */
 	GICD = 0x08000000,

@@ -4,15 +4,16 @@
  */
 #include "guest.h"
 
-static u8 pool[192][PAGE] __attribute__((aligned(4096)));
-static unsigned pool_used;
+static u64 pool_next = TABLES;
 u64 *flat_root;
 
 u64 *pt_page(void)
 {
-	if (pool_used == ARRAY_LEN(pool))
+	u64 *p = (u64 *)pool_next;
+
+	if (pool_next == SCRATCH)
 		bail("no page left for tables");
-	u64 *p = (u64 *)pool[pool_used++];
+	pool_next += PAGE;
 	for (unsigned i = 0; i < PAGE / 8; i++)
 		p[i] = 0;
 	return p;
@@ -54,7 +55,7 @@ static void flat_init(void)
 	flat_root = pt_page();
 	for (u64 pa = 0x08000000; pa < 0x0c000000; pa += BLOCK2M)
 		pt_map(flat_root, 1, pa, pa, 2, dev);
-	for (u64 pa = SCRATCH; pa < RAM_END; pa += BLOCK2M)
+	for (u64 pa = TABLES; pa < RAM_END; pa += BLOCK2M)
 		pt_map(flat_root, 1, pa, pa, 2, PT_KRW);
 	map_pages((u64)image_start, (u64)el0_start, PT_MEM | PT_RO | PT_UXN);
 	map_pages((u64)el0_start, (u64)el0_end, PT_MEM | PT_RO | PT_USER);
