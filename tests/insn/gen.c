@@ -627,9 +627,10 @@ void gen_stream(struct rng *r, const enum a64_insn *insns, unsigned n, struct in
 			emit_patched(rec, &patch);
 			continue;
 		}
-		if (patching && !patch.at && rec->n && rng_one_in(r, 8) && !access_of(w).any &&
-		    !branch_of(w) && !is_literal(w)) {
+		if (patching && rec->n && rng_one_in(r, 8) && !access_of(w).any && !branch_of(w) &&
+		    !is_literal(w)) {
 			emit_patch(r, w, rec, &patch);
+			patching = false;
 			continue;
 		}
 		before = rec->n;

@@ -380,12 +380,14 @@ void side_run(struct side *s, const struct insn_record *rec, struct insn_result 
 	if (variant == 1)
 		kernel(s, TLBI_VMALLE1, 0);
 	/*
-	 * A NOP in a stream may be where the stream stores another instruction: let it be decoded
-	 * before that.
+	 * The last NOP of a stream may be where the stream stores another instruction: let it be
+	 * decoded before that.
 	 */
-	for (uint32_t i = 0; i < rec->n; i++)
-		if (rec->code[i] == NOP)
+	for (uint32_t i = rec->n; i-- > 0;)
+		if (rec->code[i] == NOP) {
 			run(s, rec, i, false, res);
+			break;
+		}
 	run(s, rec, 0, false, res);
 	/*
 	 * Once more, now that it is decoded and its pages are in the TLB: the same way, kicked, or
