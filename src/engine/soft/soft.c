@@ -65,6 +65,7 @@ static void post(struct vcpu *v, const struct soft_request *req)
 
 void soft_do_requests(struct vcpu *v)
 {
+	soft_protect(v);
 	if (atomic_load(&v->done) == atomic_load(&v->posted))
 		return;
 	struct soft_request todo[SOFT_MAX_REQUESTS];
@@ -97,6 +98,8 @@ void soft_broadcast(struct vcpu *v, const struct soft_request *req)
 
 void soft_dsb(struct vcpu *v)
 {
+	/* Stores that others must be told of may become known only here. */
+	soft_do_requests(v);
 	if (!v->owes_dsb)
 		return;
 	v->owes_dsb = false;
@@ -140,11 +143,22 @@ static void dma_written(struct gmem_observer *obs, gpa_t gpa, size_t len)
 			     &(struct soft_request){ .run = run_code_written, .a = gpa, .b = len });
 }
 
-static void run_protect(struct vcpu *v, const struct soft_request *req)
+void soft_stored_unseen(struct vcpu *v, gpa_t page)
 {
-	/* req->a is the host address, req->b the guest's */
-	if (v->engine->arch->protect(v, (const uint8_t *)(uintptr_t)req->a))
-		soft_code_written(v, req->b, GMEM_PAGE_SIZE);
+	soft_broadcast(v, &(struct soft_request){
+				  .run = run_code_written, .a = page, .b = GMEM_PAGE_SIZE });
+}
+
+void soft_protect(struct vcpu *v)
+{
+	if (v->engine->cfg.n_vcpus == 1)
+		return;
+	/* Our stores before this, the decoder's flag before its reading: see soft.h. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (unlikely(atomic_load(&v->new_code))) {
+		atomic_store(&v->new_code, 0);
+		v->engine->arch->protect(v);
+	}
 }
 
 struct code_page *soft_code_page(struct vcpu *v, gpa_t gpa, uint8_t *host, _Atomic uint8_t *flags)
@@ -157,11 +171,16 @@ struct code_page *soft_code_page(struct vcpu *v, gpa_t gpa, uint8_t *host, _Atom
 		v->engine->arch->forget(v);
 		p = code_add(&v->code, gpa, host);
 	}
-	/* The flag first, the bytes are read later: see the first race in soft.h. */
+	/* The flag, then whoever may store to the page, then the bytes: see soft.h. */
 	atomic_fetch_or(flags, GMEM_PAGE_CODE);
-	v->engine->arch->protect(v, host);
-	soft_broadcast(v, &(struct soft_request){
-				  .run = run_protect, .a = (uint64_t)(uintptr_t)host, .b = gpa });
+	v->engine->arch->protect(v);
+	for (unsigned i = 0; i < v->engine->cfg.n_vcpus; i++) {
+		struct vcpu *other = v->engine->vcpus[i];
+		if (other && other != v) {
+			atomic_store(&other->new_code, 1);
+			atomic_store(&other->attention, 1);
+		}
+	}
 	return p;
 }
 

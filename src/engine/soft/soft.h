@@ -7,14 +7,18 @@
  * branch. Whoever sets it first puts the reason where soft_events() will find it.
  *
  * Writes to code. Pages with decoded instructions carry GMEM_PAGE_CODE in guest memory's page
- * flags, and no TLB gives a write tag for them. Three races are settled here:
- *  - a vCPU decodes a page for which another holds a write tag: the flag is set first, then the
- * other is asked to drop its tag; if it had one, it reports the whole page as written, because a
- * store may have slipped in unseen.
- *  - a store or a DMA write to a flagged page is reported to every vCPU, which forgets the decoded
- *    instructions before it executes anything after a context synchronisation event: ISB, exception
- *    entry and return look at `attention`, and the writer's DSB waits for the others.
- *  - a TLB invalidation broadcast is a request too; DSB waits until each running vCPU has done it.
+ * flags, and no TLB gains a write tag for them. What can go wrong, and why it does not:
+ *  - A vCPU decodes a page for which another holds a write tag, and that one stores unseen. The
+ *    decoder sets the flag, then the other's `new_code`, then reads the bytes. The other drops its
+ *    write tags for flagged pages when it looks up, at DSB, and before it drops a tag for any other
+ *    reason (soft_protect); for each it reports the whole page as written. So a store before a DSB
+ *    is either seen by the decoder or reported.
+ *  - A store without a tag, or a DMA write, comes between the decoder's flag and its reading: they
+ *    look at the flag after they have stored.
+ *  - Reported stores reach every vCPU as a request to forget the decoded instructions, and so does
+ *    TLB invalidation. It does them before it executes anything after a context synchronisation
+ *    event: ISB, exception entry and return look at `attention`; and the writer's DSB waits until
+ *    each running vCPU has done them.
  */
 #ifndef HAKO_ENGINE_SOFT_SOFT_H
 #define HAKO_ENGINE_SOFT_SOFT_H
@@ -66,6 +70,8 @@ struct vcpu {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 
+	_Atomic uint32_t new_code; /* pages were flagged as code: soft_protect() is due */
+
 	/* Requests, under `lock`. When there are too many, the vCPU forgets everything instead. */
 	struct soft_request requests[SOFT_MAX_REQUESTS];
 	unsigned n_requests;
@@ -88,8 +94,8 @@ struct soft_arch {
 	bool (*stuck)(struct vcpu *vcpu);
 	/* Forget every translation and decoded instruction. */
 	void (*forget)(struct vcpu *vcpu);
-	/* Drop write tags for a host page; did any TLB have one? */
-	bool (*protect)(struct vcpu *vcpu, const uint8_t *host_page);
+	/* Drop the write tags for pages that are flagged as code; soft_stored_unseen() for each. */
+	void (*protect)(struct vcpu *vcpu);
 };
 
 extern const struct soft_arch soft_a64;
@@ -115,6 +121,10 @@ void soft_dsb(struct vcpu *v);
 
 /* Own thread: bytes of a flagged page were stored by this vCPU. */
 void soft_code_written(struct vcpu *v, gpa_t gpa, size_t len);
+/* Own thread: this vCPU had a write tag for what is a code page now. */
+void soft_stored_unseen(struct vcpu *v, gpa_t page);
+/* Own thread: call this before write tags are dropped. */
+void soft_protect(struct vcpu *v);
 /* Own thread: the decoded page at gpa, flagged and protected against writes; flushes when full. */
 struct code_page *soft_code_page(struct vcpu *v, gpa_t gpa, uint8_t *host, _Atomic uint8_t *flags);
 

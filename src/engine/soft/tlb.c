@@ -33,6 +33,8 @@ void tlb_flush_range(struct tlb *t, uint64_t va, uint64_t pages)
 {
 	uint64_t first = va & TLB_PAGE_MASK, last = first + (pages - 1) * 4096;
 
+	if (last < first) /* beyond the end of the address space */
+		last = TLB_PAGE_MASK;
 	if (!bit(va, 55) && !t->any_low)
 		return;
 	bool blocks = first <= t->block_last && t->block_first <= last + 4095;
@@ -70,17 +72,4 @@ void tlb_flush_local(struct tlb *t)
 		if (!t->x[i].global)
 			t->x[i] = no_xentry;
 	t->any_local = false;
-}
-
-bool tlb_protect(struct tlb *t, const uint8_t *host_page)
-{
-	bool had = false;
-	for (unsigned i = 0; i < TLB_D_ENTRIES; i++) {
-		struct tlb_entry *e = &t->d[i];
-		if (e->w != TLB_NO_TAG && e->w + e->addend == (uintptr_t)host_page) {
-			e->w = TLB_NO_TAG;
-			had = true;
-		}
-	}
-	return had;
 }

@@ -77,7 +77,5 @@ void tlb_flush(struct tlb *t);
 void tlb_flush_range(struct tlb *t, uint64_t va, uint64_t pages);
 /* Forget the entries that are not global. */
 void tlb_flush_local(struct tlb *t);
-/* Take the write tag off the entries that map a host page; did any have one? */
-bool tlb_protect(struct tlb *t, const uint8_t *host_page);
 
 #endif

@@ -1243,13 +1243,9 @@ static void forget(struct vcpu *v)
 	code_flush(&v->code);
 }
 
-static bool protect(struct vcpu *v, const uint8_t *host_page)
+static void protect(struct vcpu *v)
 {
-	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
-	bool had = false;
-	for (unsigned i = 0; i < A64_N_CTXS; i++)
-		had |= tlb_protect(&c->ctx[i], host_page);
-	return had;
+	a64_protect(container_of(v, struct a64_cpu, vcpu));
 }
 
 static void a64_reset(struct vcpu *v)
@@ -1328,7 +1324,9 @@ static void a64_set(struct vcpu *v, unsigned reg, uint64_t val)
 static bool a64_stuck(struct vcpu *v)
 {
 	const struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
-	return atomic_load(&v->state) == VCPU_ASLEEP && !atomic_load(&v->attention) &&
+	/* Not `attention`: a request is no reason to wake. */
+	return atomic_load(&v->state) == VCPU_ASLEEP && !atomic_load(&v->irq_lines) &&
+	       !atomic_load(&v->kicked) && !atomic_load(&v->timer_due) &&
 	       c->wait == A64_WAIT_INTERRUPT && !a64_timer_armed(c);
 }
 

@@ -232,9 +232,19 @@ static _Noreturn void fetch_abort(struct a64_cpu *c, uint64_t va, uint32_t fsc)
 struct place {
 	uint8_t *host; /* NULL: a device */
 	gpa_t pa;
-	bool code;   /* a store must be reported */
-	bool device; /* Device memory, whatever is behind it */
+	bool untagged; /* no write tag: a store must look whether it hit code */
+	bool device;   /* Device memory, whatever is behind it */
 };
+
+/* Bytes were stored without a write tag. The flag is looked at after the bytes: see soft.h. */
+static void stored(struct a64_cpu *c, gpa_t pa, unsigned len)
+{
+	const struct gmem_region *r = gmem_find(c->vcpu.engine->cfg.mem, pa);
+
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load(&r->flags[(pa - r->base) >> GMEM_PAGE_SHIFT]) & GMEM_PAGE_CODE)
+		soft_code_written(&c->vcpu, pa, len);
+}
 
 static unsigned ctx_of(const struct a64_cpu *c, const struct tlb *t)
 {
@@ -271,14 +281,19 @@ static struct place resolve(struct a64_cpu *c, struct tlb *t, uint64_t va, unsig
 	if (!r)
 		return p;
 	p.host = r->host + (w.pa - r->base);
-	p.code = atomic_load(&r->flags[(w.pa - r->base) >> GMEM_PAGE_SHIFT]) & GMEM_PAGE_CODE;
+	p.untagged = true;
 
 	/* The fast path looks neither at alignment nor at watchpoints: it gets what needs neither.
 	 */
 	if (!w.device && !(c->sys.sctlr_el1 & SCTLR_A) &&
 	    !(c->watching && a64_watched_page(c, page))) {
+		if (e->w != TLB_NO_TAG)
+			soft_protect(&c->vcpu);
+		bool code = atomic_load(&r->flags[(w.pa - r->base) >> GMEM_PAGE_SHIFT]) &
+			    GMEM_PAGE_CODE;
 		e->r = w.read ? page : TLB_NO_TAG;
-		e->w = w.write && !p.code ? page : TLB_NO_TAG;
+		e->w = w.write && !code ? page : TLB_NO_TAG;
+		p.untagged = e->w == TLB_NO_TAG;
 		e->addend = (uintptr_t)p.host - (uintptr_t)addr;
 		e->block = w.block;
 		e->global = w.global;
@@ -353,8 +368,8 @@ static void access_any(struct a64_cpu *c, struct tlb *t, uint64_t va, void *buf,
 		const struct place *p = &part[i].p;
 		if (p->host && write) {
 			memcpy(p->host, part[i].buf, part[i].len);
-			if (p->code)
-				soft_code_written(&c->vcpu, p->pa, part[i].len);
+			if (p->untagged)
+				stored(c, p->pa, part[i].len);
 		} else if (p->host) {
 			memcpy(part[i].buf, p->host, part[i].len);
 		} else {
@@ -395,8 +410,8 @@ void a64_store_slow(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned size
 			return;
 		}
 		a64_host_store(p.host, size, v);
-		if (p.code)
-			soft_code_written(&c->vcpu, p.pa, size);
+		if (p.untagged)
+			stored(c, p.pa, size);
 		return;
 	}
 	access_any(c, t, va, &v, size, size, true);
@@ -469,14 +484,14 @@ void *a64_atomic_host(struct a64_cpu *c, uint64_t va, unsigned size, enum a64_at
 	if (!p.host)
 		a64_data_abort(c, va, A64_FSC_UNSUPPORTED_ATOMIC, wnr);
 	watch(c, c->tlb, va, size, kind != A64_LOAD_EXCLUSIVE);
-	*gpa = p.code ? p.pa : ~0ULL;
+	*gpa = p.untagged ? p.pa : ~0ULL;
 	return p.host;
 }
 
 void a64_atomic_done(struct a64_cpu *c, gpa_t gpa, unsigned size)
 {
 	if (gpa != ~0ULL)
-		soft_code_written(&c->vcpu, gpa, size);
+		stored(c, gpa, size);
 }
 
 struct tlb *a64_unpriv_tlb(struct a64_cpu *c)
@@ -495,8 +510,8 @@ void a64_zero_block(struct a64_cpu *c, uint64_t va)
 		a64_data_abort(c, va, A64_FSC_ALIGNMENT, A64_ISS_WNR);
 	watch(c, c->tlb, va - off, BLOCK, true);
 	memcpy(p.host - off, zeros, BLOCK);
-	if (p.code)
-		soft_code_written(&c->vcpu, p.pa - off, BLOCK);
+	if (p.untagged)
+		stored(c, p.pa - off, BLOCK);
 }
 
 /* PAN is for loads and stores, not for this (D8.4.3). */
@@ -571,14 +586,35 @@ void a64_at(struct a64_cpu *c, uint64_t va, unsigned el, bool write, bool pan)
 
 /* ---- TLB maintenance ---- */
 
+void a64_protect(struct a64_cpu *c)
+{
+	struct gmem *mem = c->vcpu.engine->cfg.mem;
+	for (unsigned i = 0; i < A64_N_CTXS * TLB_D_ENTRIES; i++) {
+		struct tlb_entry *e = &c->ctx[i / TLB_D_ENTRIES].d[i % TLB_D_ENTRIES];
+		if (e->w == TLB_NO_TAG)
+			continue;
+		for (size_t k = 0; k < gmem_count(mem); k++) {
+			const struct gmem_region *r = gmem_region(mem, k);
+			uintptr_t off = e->w + e->addend - (uintptr_t)r->host;
+			if (off < r->size &&
+			    (atomic_load(&r->flags[off >> GMEM_PAGE_SHIFT]) & GMEM_PAGE_CODE)) {
+				e->w = TLB_NO_TAG;
+				soft_stored_unseen(&c->vcpu, r->base + off);
+			}
+		}
+	}
+}
+
 void a64_flush_all_tlbs(struct a64_cpu *c)
 {
+	soft_protect(&c->vcpu);
 	for (unsigned i = 0; i < A64_N_CTXS; i++)
 		tlb_flush(&c->ctx[i]);
 }
 
 static void tlbi_here(struct a64_cpu *c, const struct a64_tlbi *t)
 {
+	soft_protect(&c->vcpu);
 	for (unsigned i = 0; i < A64_N_CTXS; i++) {
 		struct tlb *tlb = &c->ctx[i];
 		/* EL1's contexts follow the current ASID; invalidating too much is always allowed.
@@ -602,7 +638,7 @@ static void tlbi_here(struct a64_cpu *c, const struct a64_tlbi *t)
 static void run_tlbi(struct vcpu *v, const struct soft_request *req)
 {
 	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
-	tlbi_here(c, &(struct a64_tlbi){ .kind = (int)(req->c >> 16),
+	tlbi_here(c, &(struct a64_tlbi){ .kind = (enum a64_tlbi_kind)(req->c >> 16),
 					 .asid = (uint16_t)req->c,
 					 .va = req->a,
 					 .pages = req->b });
@@ -632,6 +668,7 @@ void a64_asid_changed(struct a64_cpu *c)
 
 	if (c->ctx_asid[slot] != asid) {
 		unsigned oldest = 0;
+		soft_protect(&c->vcpu);
 		for (slot = 0; slot < A64_N_ASIDS && c->ctx_asid[slot] != asid; slot++)
 			if (c->ctx_used[slot] < c->ctx_used[oldest])
 				oldest = slot;

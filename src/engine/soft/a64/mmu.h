@@ -79,8 +79,9 @@ void a64_ic_ivau(struct a64_cpu *c, uint64_t va);
 void a64_at(struct a64_cpu *c, uint64_t va, unsigned el, bool write, bool pan);
 
 /* TLBI, here and, for the Inner Shareable forms, on every vCPU. */
+enum a64_tlbi_kind { A64_TLBI_ALL, A64_TLBI_ASID, A64_TLBI_VA, A64_TLBI_VAA };
 struct a64_tlbi {
-	enum { A64_TLBI_ALL, A64_TLBI_ASID, A64_TLBI_VA, A64_TLBI_VAA } kind;
+	enum a64_tlbi_kind kind;
 	uint64_t va, pages; /* range of 4 KiB pages */
 	uint16_t asid;
 };
@@ -91,6 +92,8 @@ uint16_t a64_asid(const struct a64_cpu *c, uint64_t v);
 /* The current ASID or a table base changed: choose the EL0 context, drop what EL1 must not see. */
 void a64_asid_changed(struct a64_cpu *c);
 void a64_flush_all_tlbs(struct a64_cpu *c);
+/* Drop write tags for pages that hold decoded code (soft.h). */
+void a64_protect(struct a64_cpu *c);
 
 /* ---- fast path ---- */
 
