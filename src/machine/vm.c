@@ -79,6 +79,7 @@ static void *cpu_thread(void *arg)
 			err_set(vm->run_err, res, "CPU %u failed: %s", cpu->index,
 				err.code ? err.msg : strerror(-res));
 		}
+		pthread_cond_broadcast(&vm->changed);
 		pthread_mutex_unlock(&vm->lock);
 		loop_stop(vm->control);
 	}
@@ -131,7 +132,9 @@ static int power_cycle(struct hako_vm *vm, struct err *err)
 	gmem_clear(vm->mem);
 	for (unsigned i = 0; i < vm->n_cpus; i++) {
 		vm->engine_ops->vcpu_reset(vm->cpus[i].vcpu);
+		pthread_mutex_lock(&vm->lock);
 		vm->cpus[i].state = i == 0 ? CPU_ON : CPU_OFF;
+		pthread_mutex_unlock(&vm->lock);
 	}
 	return vm->board_ops->load(vm, err);
 }
@@ -143,8 +146,10 @@ static void act(struct loop_source *source, uint32_t events)
 	(void)events;
 	notifier_clear(&vm->act);
 	hold_cpus(vm);
+	pthread_mutex_lock(&vm->lock);
 	enum vm_action action = vm->action;
 	vm->action = VM_NONE;
+	pthread_mutex_unlock(&vm->lock);
 	if (action == VM_POWEROFF) {
 		finish(vm, HAKO_POWEROFF);
 	} else if (action == VM_RESET && vm->no_reboot) {
@@ -155,6 +160,9 @@ static void act(struct loop_source *source, uint32_t events)
 			fail(vm, res);
 		else
 			release_cpus(vm);
+	} else {
+		/* A second vCPU asked, and the first one's request was served meanwhile. */
+		release_cpus(vm);
 	}
 }
 
