@@ -52,7 +52,11 @@ struct vcpu_sysreg_ops {
 /* Where the vCPU's own timers raise their interrupts: irq_set-like, by timer. */
 enum vcpu_timer { VCPU_TIMER_VIRT, VCPU_TIMER_PHYS, VCPU_N_TIMERS };
 
+/* The guest's instruction set. */
+enum guest_arch { GUEST_A64, GUEST_RV32, GUEST_RV64 };
+
 struct engine_config {
+	enum guest_arch arch;
 	struct gmem *mem;
 	struct bus *mmio;
 	struct clock *clock;
@@ -62,6 +66,8 @@ struct engine_config {
 
 /* What a machine connects to a vCPU before it runs. */
 struct vcpu_wiring {
+	bool sbi; /* RISC-V: hako is the firmware, the hart starts in S mode and ECALL is VCPU_CALL
+		   */
 	const struct vcpu_sysreg_ops *icc; /* GIC CPU interface */
 	void *icc_dev;
 	void (*timer_irq)(void *dev, unsigned cpu, enum vcpu_timer timer, bool level);

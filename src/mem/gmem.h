@@ -39,7 +39,10 @@ struct gmem_region {
 };
 
 /* Page flags. */
-enum { GMEM_PAGE_CODE = 1 }; /* some vCPU holds decoded instructions of this page */
+enum {
+	GMEM_PAGE_CODE = 1,   /* some vCPU holds decoded instructions of this page */
+	GMEM_PAGE_TAGGED = 2, /* some vCPU may store to it without looking (soft.h) */
+};
 
 int gmem_create(struct gmem **mem, struct err *err);
 void gmem_destroy(struct gmem *mem);

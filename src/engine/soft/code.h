@@ -34,28 +34,27 @@ struct op {
 };
 _Static_assert(sizeof(struct op) == 8, "an op is 8 bytes");
 
-enum {
-	CODE_PAGE_OPS = GMEM_PAGE_SIZE / 4,
-	CODE_CACHE_PAGES = 1280, /* 8 KiB each: 10 MiB at most */
-	CODE_HASH_SLOTS = 4096,
-};
+enum { CODE_HASH_SLOTS = 4096 };
+#define CODE_CACHE_BYTES (16u << 20) /* at most; committed as it is used */
 
 struct code_page {
-	struct op ops[CODE_PAGE_OPS + 1];
 	gpa_t gpa;
-	uint8_t *host; /* the page's bytes */
+	uint8_t *host;   /* the page's bytes */
+	struct op ops[]; /* code_cache.page_ops of them, and one behind the end */
 };
 
 struct code_cache {
-	struct code_page *pages; /* CODE_CACHE_PAGES of them, committed as they are used */
-	unsigned used;
-	uint16_t end_handler;           /* the op behind the end of each page */
+	char *pages; /* code_page after code_page, each `stride` bytes */
+	size_t stride;
+	unsigned used, max;   /* pages */
+	unsigned page_ops;    /* places in a page where an instruction may begin, a power of two */
+	uint16_t end_handler; /* the op behind the end of each page */
 	uint16_t hash[CODE_HASH_SLOTS]; /* by page number, open addressing; index + 1, or 0 */
 };
 
 struct err;
 
-int code_init(struct code_cache *cc, uint16_t end_handler, struct err *err);
+int code_init(struct code_cache *cc, unsigned page_ops, uint16_t end_handler, struct err *err);
 void code_fini(struct code_cache *cc);
 
 /* The page's ops if it is in the cache. */

@@ -12,6 +12,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "engine/soft/tlb.h"
 
 /* ---- between threads ---- */
 
@@ -143,10 +144,48 @@ static void dma_written(struct gmem_observer *obs, gpa_t gpa, size_t len)
 			     &(struct soft_request){ .run = run_code_written, .a = gpa, .b = len });
 }
 
-void soft_stored_unseen(struct vcpu *v, gpa_t page)
+bool soft_may_tag_writes(_Atomic uint8_t *flags)
+{
+	uint8_t f = atomic_load(flags);
+	/* Of this and the decoder's marking the page as code, the later sees the earlier. */
+	if (!(f & GMEM_PAGE_TAGGED))
+		f = atomic_fetch_or(flags, GMEM_PAGE_TAGGED);
+	return !(f & GMEM_PAGE_CODE);
+}
+
+void soft_stored(struct vcpu *v, gpa_t gpa, size_t len)
+{
+	const struct gmem_region *r = gmem_find(v->engine->cfg.mem, gpa);
+
+	/* The flag is looked at after the bytes were stored: see soft.h. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load(&r->flags[(gpa - r->base) >> GMEM_PAGE_SHIFT]) & GMEM_PAGE_CODE)
+		soft_code_written(v, gpa, len);
+}
+
+/* This vCPU had a write tag for what is a code page now: it may have stored anywhere in it. */
+static void stored_unseen(struct vcpu *v, gpa_t page)
 {
 	soft_broadcast(v, &(struct soft_request){
 				  .run = run_code_written, .a = page, .b = GMEM_PAGE_SIZE });
+}
+
+void soft_protect_tlb(struct vcpu *v, struct tlb *tlb)
+{
+	struct gmem *mem = v->engine->cfg.mem;
+
+	for (unsigned i = 0; i < TLB_D_ENTRIES; i++) {
+		struct tlb_entry *e = &tlb->d[i];
+		for (size_t k = 0; e->w != TLB_NO_TAG && k < gmem_count(mem); k++) {
+			const struct gmem_region *r = gmem_region(mem, k);
+			uintptr_t off = e->w + e->addend - (uintptr_t)r->host;
+			if (off < r->size &&
+			    (atomic_load(&r->flags[off >> GMEM_PAGE_SHIFT]) & GMEM_PAGE_CODE)) {
+				e->w = TLB_NO_TAG;
+				stored_unseen(v, r->base + off);
+			}
+		}
+	}
 }
 
 void soft_protect(struct vcpu *v)
@@ -172,7 +211,9 @@ struct code_page *soft_code_page(struct vcpu *v, gpa_t gpa, uint8_t *host, _Atom
 		p = code_add(&v->code, gpa, host);
 	}
 	/* The flag, then whoever may store to the page, then the bytes: see soft.h. */
-	atomic_fetch_or(flags, GMEM_PAGE_CODE);
+	uint8_t was = atomic_fetch_or(flags, GMEM_PAGE_CODE);
+	if ((was & GMEM_PAGE_CODE) || !(was & GMEM_PAGE_TAGGED))
+		return p;
 	v->engine->arch->protect(v);
 	for (unsigned i = 0; i < v->engine->cfg.n_vcpus; i++) {
 		struct vcpu *other = v->engine->vcpus[i];
@@ -201,7 +242,12 @@ static int soft_create(struct engine **engine, const struct engine_config *cfg, 
 	if (!e)
 		return err_set(err, -ENOMEM, "no memory for the software engine");
 	e->cfg = *cfg;
-	e->arch = &soft_a64;
+	static const struct soft_arch *const archs[] = {
+		[GUEST_A64] = &soft_a64,
+		[GUEST_RV32] = &soft_rv32,
+		[GUEST_RV64] = &soft_rv64,
+	};
+	e->arch = archs[cfg->arch];
 	e->observer.written = dma_written;
 	gmem_observe(cfg->mem, &e->observer);
 	*engine = e;
@@ -221,7 +267,8 @@ static void timer_fired(struct clock_timer *timer)
 }
 
 int soft_vcpu_init(struct vcpu *v, struct engine *engine, unsigned index,
-		   const struct vcpu_wiring *wiring, uint16_t end_handler, struct err *err)
+		   const struct vcpu_wiring *wiring, unsigned page_ops, uint16_t end_handler,
+		   struct err *err)
 {
 	v->engine = engine;
 	v->index = index;
@@ -233,7 +280,7 @@ int soft_vcpu_init(struct vcpu *v, struct engine *engine, unsigned index,
 	pthread_cond_init(&v->wake, &attr);
 	pthread_condattr_destroy(&attr);
 	pthread_mutex_init(&v->lock, NULL);
-	return code_init(&v->code, end_handler, err);
+	return code_init(&v->code, page_ops, end_handler, err);
 }
 
 void soft_vcpu_fini(struct vcpu *v)

@@ -36,6 +36,7 @@
 enum { SOFT_MAX_VCPUS = 8, SOFT_MAX_REQUESTS = 64 };
 
 struct soft_arch;
+struct tlb;
 
 /* Something one vCPU must do for another, or for a DMA write. */
 struct soft_request {
@@ -94,14 +95,15 @@ struct soft_arch {
 	bool (*stuck)(struct vcpu *vcpu);
 	/* Forget every translation and decoded instruction. */
 	void (*forget)(struct vcpu *vcpu);
-	/* Drop the write tags for pages that are flagged as code; soft_stored_unseen() for each. */
+	/* soft_protect_tlb() for each TLB. */
 	void (*protect)(struct vcpu *vcpu);
 };
 
-extern const struct soft_arch soft_a64;
+extern const struct soft_arch soft_a64, soft_rv32, soft_rv64;
 
 int soft_vcpu_init(struct vcpu *v, struct engine *engine, unsigned index,
-		   const struct vcpu_wiring *wiring, uint16_t end_handler, struct err *err);
+		   const struct vcpu_wiring *wiring, unsigned page_ops, uint16_t end_handler,
+		   struct err *err);
 void soft_vcpu_fini(struct vcpu *v);
 
 /* Any thread: make the vCPU look up, and wake it if it sleeps. The reason is in place already. */
@@ -121,8 +123,15 @@ void soft_dsb(struct vcpu *v);
 
 /* Own thread: bytes of a flagged page were stored by this vCPU. */
 void soft_code_written(struct vcpu *v, gpa_t gpa, size_t len);
-/* Own thread: this vCPU had a write tag for what is a code page now. */
-void soft_stored_unseen(struct vcpu *v, gpa_t page);
+/*
+ * Own thread, filling a TLB entry for a page of RAM: may it have a write tag? When it may, the page
+ * is marked as having had one, so that whoever decodes it knows to ask.
+ */
+bool soft_may_tag_writes(_Atomic uint8_t *flags);
+/* Own thread: bytes were stored without a write tag. Looks whether they hit code. */
+void soft_stored(struct vcpu *v, gpa_t gpa, size_t len);
+/* Own thread, for soft_arch.protect: drop this TLB's write tags for code pages, and report each. */
+void soft_protect_tlb(struct vcpu *v, struct tlb *tlb);
 /* Own thread: call this before write tags are dropped. */
 void soft_protect(struct vcpu *v);
 /* Own thread: the decoded page at gpa, flagged and protected against writes; flushes when full. */

@@ -39,6 +39,9 @@ enum {
 	A64_N_SLOTS
 };
 
+/* Instructions in a page: they are 4 bytes each. */
+enum { A64_PAGE_OPS = GMEM_PAGE_SIZE / 4 };
+
 enum { A64_N_ASIDS = 8, A64_N_BRPS = 6, A64_N_CTX_BRPS = 2, A64_N_WRPS = 4 };
 
 /*

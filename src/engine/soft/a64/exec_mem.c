@@ -232,38 +232,7 @@ LOAD_ACQUIRE(LDAPR)
 
 typedef unsigned __int128 u128;
 
-/* The host's atomic operations by size. 16 bytes: only compare and swap. */
-static uint64_t atomic_load_size(void *p, unsigned size)
-{
-	switch (size) {
-	case 1: return __atomic_load_n((uint8_t *)p, __ATOMIC_SEQ_CST);
-	case 2: return __atomic_load_n((uint16_t *)p, __ATOMIC_SEQ_CST);
-	case 4: return __atomic_load_n((uint32_t *)p, __ATOMIC_SEQ_CST);
-	default: return __atomic_load_n((uint64_t *)p, __ATOMIC_SEQ_CST);
-	}
-}
-
-/* If *p is *old, store new; otherwise tell in *old what it is. */
-static bool compare_swap(void *p, unsigned size, uint64_t *old, uint64_t new)
-{
-	bool ok;
-	switch (size) {
-#define CASE(bytes, type)                                                             \
-	case bytes: {                                                                 \
-		type o = (type)*old;                                                  \
-		ok = __atomic_compare_exchange_n((type *)p, &o, (type) new, false,    \
-						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
-		*old = o;                                                             \
-		return ok;                                                            \
-	}
-		CASE(1, uint8_t)
-		CASE(2, uint16_t)
-		CASE(4, uint32_t)
-	default: CASE(8, uint64_t)
-#undef CASE
-	}
-}
-
+/* 16 bytes: only compare and swap */
 static bool compare_swap16(void *p, uint64_t old[2], const uint64_t new[2])
 {
 	u128 o = (u128)old[1] << 64 | old[0], n = (u128) new[1] << 64 | new[0];
@@ -298,8 +267,8 @@ static void read_modify_write(struct a64_cpu *c, enum rmw op, unsigned size, uns
 {
 	gpa_t gpa;
 	void *p = a64_atomic_host(c, base(c, rn), size, A64_READ_MODIFY_WRITE, &gpa);
-	uint64_t s = a64_xr(c, rs), old = atomic_load_size(p, size);
-	while (!compare_swap(p, size, &old, combine(op, size, old, s)))
+	uint64_t s = a64_xr(c, rs), old = soft_atomic_load(p, size);
+	while (!soft_compare_swap(p, size, &old, combine(op, size, old, s)))
 		;
 	a64_atomic_done(c, gpa, size);
 	a64_xw(c, rt, old);
@@ -327,7 +296,7 @@ EXEC(CAS)
 	gpa_t gpa;
 	void *p = a64_atomic_host(c, base(c, F(CAS, Rn)), size, A64_READ_MODIFY_WRITE, &gpa);
 	uint64_t old = a64_xr(c, F(CAS, Rs)) & mask_low(8 * size);
-	if (compare_swap(p, size, &old, a64_xr(c, F(CAS, Rt))))
+	if (soft_compare_swap(p, size, &old, a64_xr(c, F(CAS, Rt))))
 		a64_atomic_done(c, gpa, size);
 	a64_xw(c, F(CAS, Rs), old);
 }
@@ -348,7 +317,7 @@ EXEC(CASP)
 		void *p = a64_atomic_host(c, base(c, F(CASP, Rn)), 8, A64_READ_MODIFY_WRITE, &gpa);
 		uint64_t old = a64_xr(c, rs + 1) << 32 | (uint32_t)a64_xr(c, rs);
 		uint64_t new = a64_xr(c, rt + 1) << 32 | (uint32_t)a64_xr(c, rt);
-		if (compare_swap(p, 8, &old, new))
+		if (soft_compare_swap(p, 8, &old, new))
 			a64_atomic_done(c, gpa, 8);
 		a64_xw(c, rs, (uint32_t)old);
 		a64_xw(c, rs + 1, old >> 32);
@@ -383,7 +352,7 @@ EXEC(LDXR)
 	uint64_t va = base(c, F(LDXR, Rn));
 	unsigned size = 1u << F(LDXR, size);
 	gpa_t gpa;
-	uint64_t v = atomic_load_size(a64_atomic_host(c, va, size, A64_LOAD_EXCLUSIVE, &gpa), size);
+	uint64_t v = soft_atomic_load(a64_atomic_host(c, va, size, A64_LOAD_EXCLUSIVE, &gpa), size);
 	monitor(c, va, size, v, 0);
 	a64_xw(c, F(LDXR, Rt), v);
 }
@@ -396,7 +365,8 @@ EXEC(STXR)
 	/* The faults of a store come first, whatever the monitor says. */
 	void *p = a64_atomic_host(c, va, size, A64_STORE_EXCLUSIVE, &gpa);
 	uint64_t old = c->excl_lo;
-	bool ok = monitored(c, va, size) && compare_swap(p, size, &old, a64_xr(c, F(STXR, Rt)));
+	bool ok =
+		monitored(c, va, size) && soft_compare_swap(p, size, &old, a64_xr(c, F(STXR, Rt)));
 	if (ok)
 		a64_atomic_done(c, gpa, size);
 	a64_xw(c, F(STXR, Rs), !ok);
@@ -413,13 +383,13 @@ EXEC(LDXP)
 		 * Two loads: the pair need not be read as one, but must be when STXP succeeds, and
 		 * that compares both (B2.9.5).
 		 */
-		uint64_t lo = atomic_load_size(p, 8);
-		uint64_t hi = atomic_load_size((uint8_t *)p + 8, 8);
+		uint64_t lo = soft_atomic_load(p, 8);
+		uint64_t hi = soft_atomic_load((uint8_t *)p + 8, 8);
 		monitor(c, va, size, lo, hi);
 		a64_xw(c, F(LDXP, Rt), lo);
 		a64_xw(c, F(LDXP, Rt2), hi);
 	} else {
-		uint64_t v = atomic_load_size(p, 8);
+		uint64_t v = soft_atomic_load(p, 8);
 		monitor(c, va, size, v, 0);
 		a64_xw(c, F(LDXP, Rt), (uint32_t)v);
 		a64_xw(c, F(LDXP, Rt2), v >> 32);
@@ -439,7 +409,7 @@ EXEC(STXP)
 		ok = monitored(c, va, size) && compare_swap16(p, old, new);
 	} else {
 		uint64_t old = c->excl_lo;
-		ok = monitored(c, va, size) && compare_swap(p, 8, &old, b << 32 | (uint32_t)a);
+		ok = monitored(c, va, size) && soft_compare_swap(p, 8, &old, b << 32 | (uint32_t)a);
 	}
 	if (ok)
 		a64_atomic_done(c, gpa, size);

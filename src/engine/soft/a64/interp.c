@@ -2,10 +2,8 @@
 /*
  * The AArch64 interpreter: decoding into ops, the handlers that run most, and the run loop.
  *
- * A handler does its instruction and goes to the next op's handler itself (a tail call where the
- * compiler makes one, else a return to the loop in run_ops). It returns NULL when the run loop must
- * look: after c->pc was set, on attention, or before sleeping. `table` is the handler table in
- * force: single-stepping passes one in which every handler stops.
+ * dispatch.h says how ops are dispatched. A handler returns NULL when the run loop must look: after
+ * c->pc was set, on attention, or before sleeping.
  *
  * Every line of the instruction tables has a handler that calls its executor with the instruction
  * word. The short forms below exist beside them only for speed; translate() chooses.
@@ -21,34 +19,11 @@
 #include "engine/soft/a64/sysreg.h"
 #include "host/file.h"
 
-typedef const struct op *handler(struct a64_cpu *c, const struct op *op, const void *table);
-
-/* Sanitizers keep frames alive, and unoptimised code does not make tail calls: use the loop there.
- */
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define TAIL_CALLS 1
-#else
-#define TAIL_CALLS 0
-#endif
+typedef struct a64_cpu cpu_t;
+#include "engine/soft/dispatch.h"
 
 #define HANDLER(name) \
 	static const struct op *op_##name(struct a64_cpu *c, const struct op *op, const void *table)
-#define UNUSED (void)c, (void)op, (void)table
-
-/* Go on at another op, or at the next one. */
-#if TAIL_CALLS
-#define GO(o)                                                                \
-	do {                                                                 \
-		const struct op *o_ = (o);                                   \
-		return ((handler *const *)table)[o_->handler](c, o_, table); \
-	} while (0)
-#else
-#define GO(o)                \
-	do {                 \
-		(void)table; \
-		return (o);  \
-	} while (0)
-#endif
 #define NEXT GO(op + 1)
 
 #define RD c->x[op->rd]
@@ -82,7 +57,7 @@ static inline bool attention(const struct a64_cpu *c)
 		}                                                                      \
 		c->page_va = x_->va;                                                   \
 		c->page = x_->page->ops;                                               \
-		GO(&c->page[(va_ >> 2) % CODE_PAGE_OPS]);                              \
+		GO(&c->page[(va_ >> 2) % A64_PAGE_OPS]);                               \
 	} while (0)
 
 static bool translate(struct op *op, uint32_t w, unsigned index);
@@ -94,7 +69,7 @@ HANDLER(decode)
 	/* ops are only const to those who run them */
 	struct code_page *page = container_of(c->page, struct code_page, ops[0]);
 	unsigned index = (unsigned)(op - c->page);
-	uint32_t w = (uint32_t)a64_host_load(page->host + index * 4, 4);
+	uint32_t w = (uint32_t)soft_load(page->host + index * 4, 4);
 	c->cur = op;
 	translate(&page->ops[index], w, index);
 	GO(op);
@@ -616,25 +591,25 @@ static uint64_t base(struct a64_cpu *c, const struct op *op)
 	static __attribute__((noinline)) \
 	const struct op *miss_##name(struct a64_cpu *c, const struct op *op, const void *table)
 
-#define LOAD_FORM(name, size, convert, address, writeback)                                   \
-	MISS(name)                                                                           \
-	{                                                                                    \
-		uint64_t b = base(c, op), va = address;                                      \
-		uint64_t v = a64_load_slow(c, c->tlb, va, size);                             \
-		writeback;                                                                   \
-		RD = convert(v);                                                             \
-		NEXT;                                                                        \
-	}                                                                                    \
-	HANDLER(name)                                                                        \
-	{                                                                                    \
-		uint64_t b = RN, va = address;                                               \
-		const struct tlb_entry *e = tlb_d(c->tlb, va);                               \
-		if (!fast(c, op, b, va, size, e->r))                                         \
-			return miss_##name(c, op, table);                                    \
-		uint64_t v = a64_host_load((const void *)(uintptr_t)(va + e->addend), size); \
-		writeback;                                                                   \
-		RD = convert(v);                                                             \
-		NEXT;                                                                        \
+#define LOAD_FORM(name, size, convert, address, writeback)                               \
+	MISS(name)                                                                       \
+	{                                                                                \
+		uint64_t b = base(c, op), va = address;                                  \
+		uint64_t v = a64_load_slow(c, c->tlb, va, size);                         \
+		writeback;                                                               \
+		RD = convert(v);                                                         \
+		NEXT;                                                                    \
+	}                                                                                \
+	HANDLER(name)                                                                    \
+	{                                                                                \
+		uint64_t b = RN, va = address;                                           \
+		const struct tlb_entry *e = tlb_d(c->tlb, va);                           \
+		if (!fast(c, op, b, va, size, e->r))                                     \
+			return miss_##name(c, op, table);                                \
+		uint64_t v = soft_load((const void *)(uintptr_t)(va + e->addend), size); \
+		writeback;                                                               \
+		RD = convert(v);                                                         \
+		NEXT;                                                                    \
 	}
 /* A store may hit this very instruction, whose op is then undecoded: what follows goes by a copy.
  */
@@ -643,24 +618,24 @@ static uint64_t base(struct a64_cpu *c, const struct op *op)
 	const struct op kept = *op;     \
 	op = &kept
 
-#define STORE_FORM(name, size, address, writeback)                             \
-	MISS(name)                                                             \
-	{                                                                      \
-		uint64_t b = base(c, op), va = address;                        \
-		KEEP_OP;                                                       \
-		a64_store_slow(c, c->tlb, va, size, RD);                       \
-		writeback;                                                     \
-		GO(next);                                                      \
-	}                                                                      \
-	HANDLER(name)                                                          \
-	{                                                                      \
-		uint64_t b = RN, va = address;                                 \
-		const struct tlb_entry *e = tlb_d(c->tlb, va);                 \
-		if (!fast(c, op, b, va, size, e->w))                           \
-			return miss_##name(c, op, table);                      \
-		a64_host_store((void *)(uintptr_t)(va + e->addend), size, RD); \
-		writeback;                                                     \
-		NEXT;                                                          \
+#define STORE_FORM(name, size, address, writeback)                         \
+	MISS(name)                                                         \
+	{                                                                  \
+		uint64_t b = base(c, op), va = address;                    \
+		KEEP_OP;                                                   \
+		a64_store_slow(c, c->tlb, va, size, RD);                   \
+		writeback;                                                 \
+		GO(next);                                                  \
+	}                                                                  \
+	HANDLER(name)                                                      \
+	{                                                                  \
+		uint64_t b = RN, va = address;                             \
+		const struct tlb_entry *e = tlb_d(c->tlb, va);             \
+		if (!fast(c, op, b, va, size, e->w))                       \
+			return miss_##name(c, op, table);                  \
+		soft_store((void *)(uintptr_t)(va + e->addend), size, RD); \
+		writeback;                                                 \
+		NEXT;                                                      \
 	}
 
 #define AT_IMM  b + SEXT_IMM
@@ -754,8 +729,8 @@ static __attribute__((noinline)) void store_pair(struct a64_cpu *c, uint64_t va,
 		if (!fast(c, op, b, va, 2 * sizeof(type), e->r))                      \
 			return miss_ldp##size##mode(c, op, table);                    \
 		const char *p = (const char *)(uintptr_t)(va + e->addend);            \
-		uint64_t v1 = a64_host_load(p, sizeof(type));                         \
-		uint64_t v2 = a64_host_load(p + sizeof(type), sizeof(type));          \
+		uint64_t v1 = soft_load(p, sizeof(type));                             \
+		uint64_t v2 = soft_load(p + sizeof(type), sizeof(type));              \
 		(void)off;                                                            \
 		writeback;                                                            \
 		RD = v1;                                                              \
@@ -778,8 +753,8 @@ static __attribute__((noinline)) void store_pair(struct a64_cpu *c, uint64_t va,
 		if (!fast(c, op, b, va, 2 * sizeof(type), e->w))                      \
 			return miss_stp##size##mode(c, op, table);                    \
 		char *p = (char *)(uintptr_t)(va + e->addend);                        \
-		a64_host_store(p, sizeof(type), RD);                                  \
-		a64_host_store(p + sizeof(type), sizeof(type), RM);                   \
+		soft_store(p, sizeof(type), RD);                                      \
+		soft_store(p + sizeof(type), sizeof(type), RM);                       \
 		(void)off;                                                            \
 		writeback;                                                            \
 		NEXT;                                                                 \
@@ -810,7 +785,8 @@ HANDLER(ldr64_lit) /* imm counts from the page's start */
 	X(movz)                                                                                                                                                           \
 	X(movk)                                                                                                                                                           \
 	X(adr)                                                                                                                                                            \
-	X(adrp) X(mov64) X(mov32) X(add64) X(add32) X(sub64) X(sub32) X(and64) X(and32) X(orr64) X(orr32) X(eor64) X(                                                     \
+	X(adrp)                                                                                                                                                           \
+	X(mov64) X(mov32) X(add64) X(add32) X(sub64) X(sub32) X(and64) X(and32) X(orr64) X(orr32) X(eor64) X(                                                             \
 		eor32) X(bic64) X(bic32) X(mul64) X(mul32) X(add_imm64) X(add_imm32) X(sub_imm64) X(sub_imm32) X(lsl_imm64) X(lsl_imm32)                                  \
 		X(lsr_imm64) X(lsr_imm32) X(asr_imm64) X(asr_imm32) X(add_lsl64) X(add_lsl32) X(sub_lsl64) X(                                                             \
 			sub_lsl32) X(and_lsl64) X(and_lsl32) X(orr_lsl64) X(orr_lsl32) X(eor_lsl64) X(eor_lsl32) X(add_lsr64)                                             \
@@ -920,7 +896,7 @@ static bool logical_imm(struct op *op, unsigned h, unsigned h_mask, bool sf, uin
 static bool near(unsigned index, int64_t distance)
 {
 	int64_t to = (int64_t)index + distance;
-	return to >= 0 && to < CODE_PAGE_OPS;
+	return to >= 0 && to < A64_PAGE_OPS;
 }
 
 /* Register offset; `h` is the first of six forms. The fields are the same in all such loads and
@@ -1168,8 +1144,7 @@ static void step_op(struct a64_cpu *c, const struct op *op)
 	if (op->handler == OP_decode) {
 		struct code_page *page = container_of(c->page, struct code_page, ops[0]);
 		unsigned index = (unsigned)(op - c->page);
-		translate(&page->ops[index], (uint32_t)a64_host_load(page->host + index * 4, 4),
-			  index);
+		translate(&page->ops[index], (uint32_t)soft_load(page->host + index * 4, 4), index);
 	}
 	op = handlers[op->handler](c, op, stopping);
 	if (op)
@@ -1245,7 +1220,9 @@ static void forget(struct vcpu *v)
 
 static void protect(struct vcpu *v)
 {
-	a64_protect(container_of(v, struct a64_cpu, vcpu));
+	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
+	for (unsigned i = 0; i < A64_N_CTXS; i++)
+		soft_protect_tlb(v, &c->ctx[i]);
 }
 
 static void a64_reset(struct vcpu *v)
@@ -1276,7 +1253,7 @@ static int a64_create(struct engine *engine, unsigned index, const struct vcpu_w
 	struct a64_cpu *c = host_map(sizeof(*c), err);
 	if (!c)
 		return err->code;
-	int res = soft_vcpu_init(&c->vcpu, engine, index, wiring, OP_page_end, err);
+	int res = soft_vcpu_init(&c->vcpu, engine, index, wiring, A64_PAGE_OPS, OP_page_end, err);
 	if (res) {
 		host_unmap(c, sizeof(*c));
 		return res;

@@ -236,16 +236,6 @@ struct place {
 	bool device;   /* Device memory, whatever is behind it */
 };
 
-/* Bytes were stored without a write tag. The flag is looked at after the bytes: see soft.h. */
-static void stored(struct a64_cpu *c, gpa_t pa, unsigned len)
-{
-	const struct gmem_region *r = gmem_find(c->vcpu.engine->cfg.mem, pa);
-
-	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load(&r->flags[(pa - r->base) >> GMEM_PAGE_SHIFT]) & GMEM_PAGE_CODE)
-		soft_code_written(&c->vcpu, pa, len);
-}
-
 static unsigned ctx_of(const struct a64_cpu *c, const struct tlb *t)
 {
 	return (unsigned)(t - c->ctx);
@@ -289,10 +279,11 @@ static struct place resolve(struct a64_cpu *c, struct tlb *t, uint64_t va, unsig
 	    !(c->watching && a64_watched_page(c, page))) {
 		if (e->w != TLB_NO_TAG)
 			soft_protect(&c->vcpu);
-		bool code = atomic_load(&r->flags[(w.pa - r->base) >> GMEM_PAGE_SHIFT]) &
-			    GMEM_PAGE_CODE;
 		e->r = w.read ? page : TLB_NO_TAG;
-		e->w = w.write && !code ? page : TLB_NO_TAG;
+		e->w = w.write && soft_may_tag_writes(
+					  &r->flags[(w.pa - r->base) >> GMEM_PAGE_SHIFT])
+			       ? page
+			       : TLB_NO_TAG;
 		p.untagged = e->w == TLB_NO_TAG;
 		e->addend = (uintptr_t)p.host - (uintptr_t)addr;
 		e->block = w.block;
@@ -369,7 +360,7 @@ static void access_any(struct a64_cpu *c, struct tlb *t, uint64_t va, void *buf,
 		if (p->host && write) {
 			memcpy(p->host, part[i].buf, part[i].len);
 			if (p->untagged)
-				stored(c, p->pa, part[i].len);
+				soft_stored(&c->vcpu, p->pa, part[i].len);
 		} else if (p->host) {
 			memcpy(part[i].buf, p->host, part[i].len);
 		} else {
@@ -393,7 +384,7 @@ uint64_t a64_load_slow(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned s
 	if (in_page(va, size) == size) {
 		struct place p = resolve(c, t, va, size, false);
 		watch(c, t, va, size, false);
-		return p.host ? a64_host_load(p.host, size) : bus_load(c, va, p.pa, size);
+		return p.host ? soft_load(p.host, size) : bus_load(c, va, p.pa, size);
 	}
 	uint64_t v = 0;
 	access_any(c, t, va, &v, size, size, false);
@@ -409,9 +400,9 @@ void a64_store_slow(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned size
 			bus_store(c, va, p.pa, size, v);
 			return;
 		}
-		a64_host_store(p.host, size, v);
+		soft_store(p.host, size, v);
 		if (p.untagged)
-			stored(c, p.pa, size);
+			soft_stored(&c->vcpu, p.pa, size);
 		return;
 	}
 	access_any(c, t, va, &v, size, size, true);
@@ -491,7 +482,7 @@ void *a64_atomic_host(struct a64_cpu *c, uint64_t va, unsigned size, enum a64_at
 void a64_atomic_done(struct a64_cpu *c, gpa_t gpa, unsigned size)
 {
 	if (gpa != ~0ULL)
-		stored(c, gpa, size);
+		soft_stored(&c->vcpu, gpa, size);
 }
 
 struct tlb *a64_unpriv_tlb(struct a64_cpu *c)
@@ -511,7 +502,7 @@ void a64_zero_block(struct a64_cpu *c, uint64_t va)
 	watch(c, c->tlb, va - off, BLOCK, true);
 	memcpy(p.host - off, zeros, BLOCK);
 	if (p.untagged)
-		stored(c, p.pa - off, BLOCK);
+		soft_stored(&c->vcpu, p.pa - off, BLOCK);
 }
 
 /* PAN is for loads and stores, not for this (D8.4.3). */
@@ -561,7 +552,7 @@ const struct op *a64_fetch(struct a64_cpu *c, uint64_t va)
 	}
 	c->page_va = page;
 	c->page = x->page->ops;
-	return &c->page[(va >> 2) % CODE_PAGE_OPS];
+	return &c->page[(va >> 2) % A64_PAGE_OPS];
 }
 
 /* ---- address translation instructions ---- */
@@ -585,25 +576,6 @@ void a64_at(struct a64_cpu *c, uint64_t va, unsigned el, bool write, bool pan)
 }
 
 /* ---- TLB maintenance ---- */
-
-void a64_protect(struct a64_cpu *c)
-{
-	struct gmem *mem = c->vcpu.engine->cfg.mem;
-	for (unsigned i = 0; i < A64_N_CTXS * TLB_D_ENTRIES; i++) {
-		struct tlb_entry *e = &c->ctx[i / TLB_D_ENTRIES].d[i % TLB_D_ENTRIES];
-		if (e->w == TLB_NO_TAG)
-			continue;
-		for (size_t k = 0; k < gmem_count(mem); k++) {
-			const struct gmem_region *r = gmem_region(mem, k);
-			uintptr_t off = e->w + e->addend - (uintptr_t)r->host;
-			if (off < r->size &&
-			    (atomic_load(&r->flags[off >> GMEM_PAGE_SHIFT]) & GMEM_PAGE_CODE)) {
-				e->w = TLB_NO_TAG;
-				soft_stored_unseen(&c->vcpu, r->base + off);
-			}
-		}
-	}
-}
 
 void a64_flush_all_tlbs(struct a64_cpu *c)
 {

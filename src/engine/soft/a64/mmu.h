@@ -11,6 +11,7 @@
 #define HAKO_ENGINE_SOFT_A64_MMU_H
 
 #include "engine/soft/a64/cpu.h"
+#include "engine/soft/access.h"
 
 /* A64_AT_WRITE: is a write allowed? It leaves the dirty state alone (AT S1E1W). */
 enum a64_access { A64_READ, A64_WRITE, A64_EXEC, A64_AT_WRITE };
@@ -92,57 +93,14 @@ uint16_t a64_asid(const struct a64_cpu *c, uint64_t v);
 /* The current ASID or a table base changed: choose the EL0 context, drop what EL1 must not see. */
 void a64_asid_changed(struct a64_cpu *c);
 void a64_flush_all_tlbs(struct a64_cpu *c);
-/* Drop write tags for pages that hold decoded code (soft.h). */
-void a64_protect(struct a64_cpu *c);
 
 /* ---- fast path ---- */
-
-typedef struct {
-	uint16_t v;
-} __attribute__((packed, may_alias)) a64_mem16;
-typedef struct {
-	uint32_t v;
-} __attribute__((packed, may_alias)) a64_mem32;
-typedef struct {
-	uint64_t v;
-} __attribute__((packed, may_alias)) a64_mem64;
-
-/*
- * Guest memory is shared with other vCPUs and I/O threads. A plain access of the natural width is
- * what the guest's own plain access is; ordering is made by the barrier instructions.
- * ThreadSanitizer cannot know that, so it does not look at these.
- */
-#if defined(__SANITIZE_THREAD__)
-#define A64_RACY __attribute__((no_sanitize("thread"), noinline))
-#else
-#define A64_RACY inline
-#endif
-
-static A64_RACY uint64_t a64_host_load(const void *p, unsigned size)
-{
-	switch (size) {
-	case 1: return *(const volatile uint8_t *)p;
-	case 2: return ((const volatile a64_mem16 *)p)->v;
-	case 4: return ((const volatile a64_mem32 *)p)->v;
-	default: return ((const volatile a64_mem64 *)p)->v;
-	}
-}
-
-static A64_RACY void a64_host_store(void *p, unsigned size, uint64_t v)
-{
-	switch (size) {
-	case 1: *(volatile uint8_t *)p = (uint8_t)v; break;
-	case 2: ((volatile a64_mem16 *)p)->v = (uint16_t)v; break;
-	case 4: ((volatile a64_mem32 *)p)->v = (uint32_t)v; break;
-	default: ((volatile a64_mem64 *)p)->v = v; break;
-	}
-}
 
 static inline uint64_t a64_load_in(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned size)
 {
 	const struct tlb_entry *e = tlb_d(t, va);
 	if (likely(((va + size - 1) & TLB_PAGE_MASK) == e->r))
-		return a64_host_load((const void *)(uintptr_t)(va + e->addend), size);
+		return soft_load((const void *)(uintptr_t)(va + e->addend), size);
 	return a64_load_slow(c, t, va, size);
 }
 
@@ -151,7 +109,7 @@ static inline void a64_store_in(struct a64_cpu *c, struct tlb *t, uint64_t va, u
 {
 	const struct tlb_entry *e = tlb_d(t, va);
 	if (likely(((va + size - 1) & TLB_PAGE_MASK) == e->w))
-		a64_host_store((void *)(uintptr_t)(va + e->addend), size, v);
+		soft_store((void *)(uintptr_t)(va + e->addend), size, v);
 	else
 		a64_store_slow(c, t, va, size, v);
 }
