@@ -2,7 +2,8 @@
 /*
  * A virtio-blk behind virtio-mmio, with its loop, its threads and a real file, driven by a guest
  * that does anything: register accesses of any kind, memory of any contents, and well-formed
- * requests between them to get somewhere. The input is a sequence of operations, see operate().
+ * requests between them to get somewhere. The input is a sequence of operations, see operate(); bit
+ * 7 of its first byte says that the transport is the legacy one.
  */
 #include "fuzz.h"
 
@@ -32,7 +33,11 @@ static void nothing(void *arg)
 
 static void set_up(struct target *t, struct input *in)
 {
-	uint64_t features = input_take(in, 1) << 24 | input_take(in, 2) | BIT(VIRTIO_F_VERSION_1);
+	uint64_t choice = input_take(in, 1);
+	uint64_t features = (choice & 0xf8) << 24 | input_take(in, 2) | BIT(VIRTIO_F_VERSION_1) |
+			    (choice & 1 ? BIT(VIRTIO_F_RING_PACKED) : 0) |
+			    (choice & 2 ? BIT(VIRTIO_F_IN_ORDER) : 0) |
+			    (choice & 4 ? BIT(VIRTIO_F_RING_RESET) : 0);
 
 	t->d->next = VRIG_RAM;
 	t->set_up = !vd_begin(t->d, features) &&
@@ -114,20 +119,24 @@ static void operate(struct target *t, struct input *in)
 		size = (unsigned)input_take(in, 4);
 		val = input_take(in, 4);
 		if (t->set_up)
-			vd_desc_set(t->d, t->q.desc, (unsigned)off % t->q.size,
-				    VRIG_RAM + (size >> 8), (uint32_t)val, (uint16_t)(size & 7),
-				    (uint16_t)(size >> 3 & 31));
+			vd_desc_set(
+				t->d, t->q.desc, (unsigned)off % t->q.size, VRIG_RAM + (size >> 8),
+				(uint32_t)val, (uint16_t)(size & 7),
+				(uint16_t)((size >> 3 & 31) |
+					   (t->q.packed ? vd_packed_avail(&t->q, t->q.next) : 0)));
 		break;
 	case 10: vd_set(t->d, VD_QUEUE_NOTIFY, (uint32_t)input_take(in, 1) & 3); break;
 	case 11: vrig_on_loop(&t->rig, nothing, NULL); break;
 	}
 }
 
-static void target_init(struct target *t)
+static void target_init(struct target *t, bool legacy)
 {
 	char path[VRIG_PATH_MAX];
 
 	vrig_init(&t->rig, RAM_SIZE);
+	t->rig.legacy = legacy;
+	t->rig.notification_data = true;
 	t->d = &t->rig.driver;
 	vrig_file(path, DISK_SIZE);
 	t->fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -138,23 +147,25 @@ static void target_init(struct target *t)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct target t; /* created once; a reset makes it new (2.4.1) */
+	static struct target targets[2]; /* created once; a reset makes them new (2.4.1) */
+	bool legacy = size && data[0] & 0x80;
+	struct target *t = &targets[legacy];
 	struct input in = { data, size };
 	struct stat st;
 
-	if (!t.d)
-		target_init(&t);
-	t.set_up = false;
-	memset(gmem_region(t.rig.mem, 0)->host, 0, RAM_SIZE);
+	if (!t->d)
+		target_init(t, legacy);
+	t->set_up = false;
+	memset(gmem_region(t->rig.mem, 0)->host, 0, RAM_SIZE);
 	for (unsigned i = 0; i < OPS_MAX && in.left; i++)
-		operate(&t, &in);
+		operate(t, &in);
 
-	vrig_on_loop(&t.rig, nothing, NULL);
-	virtio_mmio_reset(t.rig.mmio);
-	fuzz_check(vd_get(t.d, VD_STATUS) == 0);
-	fuzz_check(vd_get(t.d, VD_INTERRUPT_STATUS) == 0 && !t.rig.irq.level);
-	fuzz_check(vd_get(t.d, VD_MAGIC) == 0x74726976);
-	fuzz_check(vd_config(t.d, 0, 8) == DISK_SIZE / 512);
-	fuzz_check(!fstat(t.fd, &st) && st.st_size == DISK_SIZE);
+	vrig_on_loop(&t->rig, nothing, NULL);
+	virtio_mmio_reset(t->rig.mmio);
+	fuzz_check(vd_get(t->d, VD_STATUS) == 0);
+	fuzz_check(vd_get(t->d, VD_INTERRUPT_STATUS) == 0 && !t->rig.irq.level);
+	fuzz_check(vd_get(t->d, VD_MAGIC) == 0x74726976);
+	fuzz_check(vd_config(t->d, 0, 8) == DISK_SIZE / 512);
+	fuzz_check(!fstat(t->fd, &st) && st.st_size == DISK_SIZE);
 	return 0;
 }

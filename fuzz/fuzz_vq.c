@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The split ring in a guest memory that is nothing but input.
+ * The rings in a guest memory that is nothing but input.
  *
  *      byte 0          log2 of the queue size (modulo 5)
- *      byte 1          bit 0 indirect descriptors, bit 1 event index
- *      bytes 2 to 3    index to begin at
- *      byte 4          n, number of steps
- *      n bytes         steps, see step()
- *      the rest        guest memory from address 0: descriptors at 0, available ring at AVAIL, used
- *                      ring at USED, and whatever they point to
+ *      byte 1          bit 0 indirect descriptors, bit 1 event index, bit 2 packed ring, bit 3 in
+ * order bytes 2 to 3    index to begin at byte 4          n, number of steps n bytes         steps,
+ * see step() the rest        guest memory from address 0: descriptors at 0, available ring (driver
+ * area) at AVAIL, used ring (device area) at USED, and whatever they point to
  */
 #include "fuzz.h"
 
@@ -26,6 +24,7 @@ struct target {
 	uint8_t *ram;
 	struct vq_chain chain[1 << SIZE_MAX_LOG2]; /* in flight */
 	unsigned n;
+	bool packed;
 };
 
 /* The device uses all that it was given. */
@@ -35,7 +34,7 @@ static void use_chain(struct target *t, struct vq_chain *c)
 	uint64_t out = 0, in = 0;
 	volatile uint8_t sum = 0;
 
-	fuzz_check(c->head < size);
+	fuzz_check(c->slot < size);
 	fuzz_check(c->n_out + c->n_in >= 1 && c->n_out + c->n_in <= (int)size);
 	for (unsigned i = 0; i < (unsigned)c->n_out + c->n_in; i++) {
 		uint8_t *p = c->iov[i].iov_base;
@@ -81,7 +80,10 @@ static void step(struct target *t, uint8_t op, struct input *in)
 	case 3: vq_publish(t->vq); break;
 	case 4: vq_kicks(t->vq, op & 8); break;
 	case 5: /* the driver writes while the device works */
-		t->ram[AVAIL + 2] = (uint8_t)(t->ram[AVAIL + 2] + (op >> 3));
+		if (t->packed)
+			t->ram[16 * (vq_state(t->vq)->next_avail & 0x7fff) + 15] ^= 0x80;
+		else
+			t->ram[AVAIL + 2] = (uint8_t)(t->ram[AVAIL + 2] + (op >> 3));
 		break;
 	case 6: t->ram[(op >> 3) * 16U + input_take(in, 1)] ^= 0xff; break;
 	case 7:
@@ -98,6 +100,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct target t; /* memory and queue live on; their contents do not */
 	struct input in = { data, size };
 	struct vq_state s = { .ready = 1, .desc = 0, .avail = AVAIL, .used = USED };
+	static const uint8_t bit_of[] = { VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX,
+					  VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER };
+	uint64_t features = 0;
 	uint8_t steps[255];
 	unsigned flags, n;
 
@@ -112,6 +117,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	flags = (unsigned)input_take(&in, 1);
 	s.next_avail = s.next_used = s.signalled = (uint16_t)input_take(&in, 2);
 	n = (unsigned)input_take(&in, 1);
+	for (unsigned i = 0; i < n; i++)
+		steps[i] = (uint8_t)input_take(&in, 1);
+	memset(t.ram, 0, RAM_SIZE);
+	if (in.left)
+		memcpy(t.ram, in.at, in.left < RAM_SIZE ? in.left : RAM_SIZE);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bit_of); i++)
+		if (flags & 1U << i)
+			features |= BIT(bit_of[i]);
+	t.packed = flags & 4;
+	if (t.packed) { /* positions are inside the ring */
+		s.next_avail =
+			(uint16_t)((s.next_avail & 0x8000) | (s.next_avail & 0x7fff) % s.size);
+		s.next_used = s.next_avail;
+	}
+	fuzz_check(!vq_setup(t.vq, &s, features));
 	for (unsigned i = 0; i < n; i++)
 		steps[i] = (uint8_t)input_take(&in, 1);
 	memset(t.ram, 0, RAM_SIZE);

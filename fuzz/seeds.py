@@ -49,11 +49,30 @@ VQ = {
     'single': vq({0: desc(0x400, 4, 0)}, [0], WORK, log2=0),
 }
 
+
+
+def packed(descs, steps, flags=7, log2=3):
+    """The same for the packed ring: descs are addr, length, id, flags."""
+    mem = b''.join(struct.pack('<QIHH', *d) for d in descs).ljust(0x800, b'\0')
+    return struct.pack('<BBHB', log2, flags, 0, len(steps)) + bytes(steps) + mem
+
+
+AVAIL_BIT = 0x80
+VQ['packed'] = packed([(0x400, 16, 1, NEXT | AVAIL_BIT), (0x500, 64, 1, WRITE | AVAIL_BIT),
+                       (0x600, 1, 9, WRITE | AVAIL_BIT)], WORK)
+VQ['packed-in-order'] = packed([(0x400, 16, i, AVAIL_BIT) for i in range(4)], WORK + WORK, flags=15)
+VQ['packed-indirect'] = packed([(0x10, 32, 1, INDIRECT | AVAIL_BIT), (0x400, 16, 0, 0),
+                                (0x500, 16, 0, WRITE)], WORK)
+VQ['packed-flags'] = packed([(0x400, 16, 1, WRITE | AVAIL_BIT)] * 2, [POP, PUSH, 5, 5, POP, PUBLISH],
+                            flags=4, log2=1)
+
 SETUP, REQUEST, REG_WRITE, REG_READ, ANY, POKE, RING, AHEAD, DESC, NOTIFY, SETTLE = \
     0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11
-# 24..31: INDIRECT_DESC and EVENT_IDX; 0..15: SEG_MAX, BLK_SIZE, FLUSH
+# bits 3..7: features 27..31; bits 0..2: RING_PACKED, IN_ORDER, RING_RESET; then features 0..15
+# (SEG_MAX, BLK_SIZE, FLUSH); log2 of the queue size
 ALL = struct.pack('<BHB', 0x30, 0x0244, 4)
 PLAIN = struct.pack('<BHB', 0, 0, 4)
+PACKED = struct.pack('<BHB', 0x35, 0x0244, 4)
 
 
 def setup(features=ALL):
@@ -91,6 +110,15 @@ MMIO = {
     'pokes': setup() + request(0, 0, [(0, 1)]) + bytes([RING, 0, 1, 3, 1, 2, 3, 4, POKE, 0, 0, 3]) +
              bytes([1, 2, 3, 4]) + settle,
 }
+
+MMIO['packed'] = setup(PACKED) + request(0, 3, [(0, 8)]) + request(1, 3, [(0, 8)], True) + settle
+MMIO['ring-reset'] = MMIO['packed'] + reg(0x30, 0) + reg(0xc0, 1) + bytes([NOTIFY, 0]) + settle
+LEGACY = 132  # a first operation that is SETUP, with bit 7: the legacy transport
+MMIO['legacy'] = (bytes([LEGACY]) + ALL + request(0, 3, [(0, 8)]) + request(1, 3, [(0, 8)], True) +
+                  settle + reg(0x40, 0) + reg(0x40, 0x40010) + bytes([NOTIFY, 0]) + settle)
+MMIO['legacy-by-hand'] = (bytes([LEGACY]) + PLAIN + reg(0x70, 0) + reg(0x28, 4096) + reg(0x30, 0) +
+                          reg(0x38, 8) + reg(0x3c, 64) + reg(0x40, 0x40000) + reg(0x20, 0x30000000) +
+                          bytes([NOTIFY, 0]) + settle)
 
 
 def main():

@@ -2,7 +2,7 @@
 /*
  * virtio block device (virtio 1.2, 5.2).
  *
- * A kick drains the ring: each chain becomes a request of its own, found by its head, so there are
+ * A kick drains the ring: each chain becomes a request of its own, found by its slot, so there are
  * never more than the queue has descriptors. Requests are answered in batches, and used entries are
  * published and the interrupt decided once per batch.
  *
@@ -96,7 +96,7 @@ struct vblk {
 	void (*stopped)(void *arg); /* not NULL: stopping */
 	void *stopped_arg;
 
-	struct request req[VQ_SIZE_MAX]; /* by head */
+	struct request req[VQ_SIZE_MAX]; /* by slot */
 };
 
 static struct vblk *vblk(struct virtio_dev *dev)
@@ -261,7 +261,7 @@ static void request_get_id(struct request *r, struct iovec *in, uint16_t n)
 /* Begin a request. False: the chain is no request that could be answered; the ring is broken. */
 static bool request_start(struct vblk *b, struct vq_chain *chain)
 {
-	struct request *r = &b->req[chain->head];
+	struct request *r = &b->req[chain->slot];
 	struct iovec *out = chain->iov, *in = chain->iov + chain->n_out;
 	uint16_t n_out = chain->n_out;
 	struct req_header h;

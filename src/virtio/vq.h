@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtqueue as a device sees it (virtio 1.2, 2.6 to 2.7): chains of buffers come out, used
+ * A virtqueue as a device sees it (virtio 1.2, 2.6 to 2.8): chains of buffers come out, used
  * lengths go in. The device never knows how the ring is laid out.
  *
  *      driver                                device
- *   descriptor table   {addr,len,flags,next}  read once per descriptor, into the chain
- *   available ring     idx, ring[]            idx load-acquire; entry read once
- *   used ring          idx, ring[{id,len}]    entries, then idx store-release, once per batch
+ *   split ring
+ *     descriptor table {addr,len,flags,next}  read once per descriptor, into the chain
+ *     available ring   idx, ring[]            idx load-acquire; entry read once
+ *     used ring        idx, ring[{id,len}]    entries, then idx store-release, once per batch
+ *   packed ring
+ *     descriptors      {addr,len,id,flags}    flags load-acquire, the rest read once; used ones are
+ *                                             written over them, the first one's flags last
  *
  * Everything in the rings is hostile. vq_pop copies each descriptor once, bounds the chain by the
- * queue size, refuses a head that is already in flight, and maps every buffer before the device
- * sees it; a malformed ring is -EPROTO and stops the queue (the transport then sets NEEDS_RESET),
- * never "empty". Chains in flight when that happens can still be pushed.
+ * queue size, refuses what is already in flight, and maps every buffer before the device sees it; a
+ * malformed ring is -EPROTO and stops the queue (the transport then sets NEEDS_RESET), never
+ * "empty". Chains in flight when that happens can still be pushed.
  *
  * Threads: everything is called on the loop thread of the device, except vq_setup and vq_reset,
  * which are called while the device is stopped.
@@ -32,17 +36,21 @@ struct log;
 enum { VQ_SIZE_MAX = 256 };
 
 /* Features that queues have, whatever the device. */
-#define VQ_FEATURES (BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX))
+#define VQ_FEATURES                                                                          \
+	(BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) | BIT(VIRTIO_F_RING_PACKED) | \
+	 BIT(VIRTIO_F_IN_ORDER))
 
-/* What a queue is: plain state, the part that a snapshot saves. */
+/* What a queue is: plain state, the part that a snapshot saves. avail and used are the packed
+ * ring's driver area and device area; its positions have bit 15 set while their wrap counter is 0.
+ */
 struct vq_state {
-	uint16_t size;  /* entries, a power of two, 0 when not set up */
+	uint16_t size;  /* entries, of the split ring a power of two; 0 when not set up */
 	uint8_t ready;  /* the transport's: the driver says that the fields are final */
 	uint8_t broken; /* a malformed ring was seen */
 	gpa_t desc, avail, used;
 	uint16_t next_avail; /* index of the next available entry to read */
 	uint16_t next_used;  /* index of the next used entry to write */
-	uint16_t signalled;  /* next_used when the last interrupt was decided (event index) */
+	uint16_t signalled;  /* split: next_used when the last interrupt was decided */
 };
 
 /*
@@ -50,7 +58,7 @@ struct vq_state {
  * none is empty. The device may change the elements of iov while it works through them.
  */
 struct vq_chain {
-	uint16_t head;
+	uint16_t slot; /* below the queue's size; no other chain in flight has it */
 	uint16_t n_out, n_in;
 	uint64_t out_len, in_len; /* bytes; their sum is at most 2^32 (2.7.5.2) */
 	struct iovec *iov;        /* lives until vq_push or vq_reject */
@@ -76,7 +84,8 @@ const struct vq_state *vq_state(const struct vq *vq);
 int vq_pop(struct vq *vq, struct vq_chain *chain);
 /*
  * Give the chain back. `written` is the length of the prefix of the writable bytes that was written
- * (2.7.8.2). Visible to the driver after vq_publish().
+ * (2.7.8.2). Visible to the driver after vq_publish(), with IN_ORDER once those popped before it
+ * are pushed too.
  */
 void vq_push(struct vq *vq, struct vq_chain *chain, uint32_t written);
 /*

@@ -147,13 +147,14 @@ int vd_begin(struct vdriver *d, uint64_t want)
 void vd_queue_layout(struct vdriver *d, struct vd_queue *q, unsigned index, uint16_t size)
 {
 	*q = (struct vd_queue){ .d = d, .index = index, .size = size, .n_free = size };
-	rig_assert(is_pow2(size) && size <= VD_QUEUE_SIZE_MAX);
+	q->packed = d->features & BIT(VIRTIO_F_RING_PACKED);
+	rig_assert((q->packed || is_pow2(size)) && size <= VD_QUEUE_SIZE_MAX);
 	q->event_idx = d->features & BIT(VIRTIO_F_EVENT_IDX);
 	for (uint16_t i = 0; i < size; i++)
 		q->link[i] = (uint16_t)(i + 1);
 	/* 2.7: sizes and alignments of the parts; 2.7.2: in one piece */
 	q->desc = vd_alloc(d, 16ULL * size, d->legacy ? VD_PAGE : 16);
-	q->avail = vd_alloc(d, 6 + 2ULL * size, 2);
+	q->avail = vd_alloc(d, q->packed ? 4 : 6 + 2ULL * size, q->packed ? 4 : 2);
 	q->used = vd_alloc(d, 6 + 8ULL * size, d->legacy ? VD_PAGE : 4);
 	q->tables = vd_alloc(d, 16ULL * VD_TABLE_MAX * size, 16);
 }
@@ -211,12 +212,48 @@ static void store16(struct vd_queue *q, gpa_t gpa, uint16_t val)
 /* 2.7.6, 2.7.8: where the fields lie */
 static gpa_t used_event_at(const struct vd_queue *q)
 {
-	return q->avail + 4 + 2ULL * q->size;
+	return q->packed ? q->avail : q->avail + 4 + 2ULL * q->size;
 }
 
 static gpa_t avail_event_at(const struct vd_queue *q)
 {
-	return q->used + 4 + 8ULL * q->size;
+	return q->packed ? q->used : q->used + 4 + 8ULL * q->size;
+}
+
+/* Where the packed ring's flags of an index are. */
+static gpa_t packed_flags_at(const struct vd_queue *q, uint32_t index)
+{
+	return q->desc + 16ULL * (index % q->size) + 14;
+}
+
+/* Wrap counter: 1 on even laps. */
+static bool packed_wrap(const struct vd_queue *q, uint32_t index)
+{
+	return !(index / q->size & 1);
+}
+
+/* A position and its wrap counter, as in the event structures (2.8.14). */
+static uint16_t packed_off_wrap(const struct vd_queue *q, uint32_t index)
+{
+	return (uint16_t)(index % q->size | (packed_wrap(q, index) ? 1U << 15 : 0));
+}
+
+uint16_t vd_packed_avail(const struct vd_queue *q, uint32_t index)
+{
+	return packed_wrap(q, index) ? VD_AVAIL : VD_USED;
+}
+
+uint16_t vd_packed_used(const struct vd_queue *q, uint32_t index)
+{
+	return packed_wrap(q, index) ? VD_AVAIL | VD_USED : 0;
+}
+
+/* Is there a used descriptor at this index? */
+static bool packed_is_used(struct vd_queue *q, uint32_t index)
+{
+	uint16_t flags = load16(q, packed_flags_at(q, index)); /* acquire: the rest comes after */
+
+	return (flags & (VD_AVAIL | VD_USED)) == vd_packed_used(q, index);
 }
 
 void vd_desc_set(struct vdriver *d, gpa_t table, unsigned i, gpa_t addr, uint32_t len,
@@ -254,8 +291,26 @@ void vd_used_event_set(struct vd_queue *q, uint16_t idx)
 	store16(q, used_event_at(q), idx);
 }
 
+/* Packed: taken ones and those that wait. */
+static uint16_t packed_used_count(struct vd_queue *q)
+{
+	uint16_t n = q->last_used;
+	uint32_t at = q->taken;
+
+	while (at - q->taken < q->size && packed_is_used(q, at)) {
+		const uint8_t *id = vd_ptr(q->d, packed_flags_at(q, at) - 2, 2);
+		uint16_t count = q->count[(id[0] | id[1] << 8) % VD_QUEUE_SIZE_MAX];
+
+		at += count ? count : 1;
+		n++;
+	}
+	return n;
+}
+
 uint16_t vd_used_idx(struct vd_queue *q)
 {
+	if (q->packed)
+		return packed_used_count(q);
 	return load16(q, q->used + 2); /* acquire: entries come after */
 }
 
@@ -271,92 +326,209 @@ uint16_t vd_avail_event(struct vd_queue *q)
 
 /* Chains */
 
-static void buf_set(struct vd_queue *q, gpa_t table, unsigned i, const struct vd_buf *buf,
-		    bool write, bool last, uint16_t next)
+static void table_set(struct vd_queue *q, gpa_t table, const struct vd_buf *buf, unsigned n_out,
+		      unsigned n)
 {
-	vd_desc_set(q->d, table, i, buf->gpa, buf->len,
-		    (uint16_t)((write ? VD_WRITE : 0) | (last ? 0 : VD_NEXT)), last ? 0 : next);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned write = i >= n_out ? VD_WRITE : 0, next = i < n - 1 ? VD_NEXT : 0;
+
+		if (q->packed) /* 2.8.8: nothing but WRITE counts */
+			vd_desc_set(q->d, table, i, buf[i].gpa, buf[i].len, 0, (uint16_t)write);
+		else
+			vd_desc_set(q->d, table, i, buf[i].gpa, buf[i].len,
+				    (uint16_t)(write | next), next ? (uint16_t)(i + 1) : 0);
+	}
+}
+
+/* Write one descriptor of the packed ring; the flags of the first that is not published yet are
+ * held back, since they show it and all that follow. */
+static void packed_desc(struct vd_queue *q, const struct vd_buf *buf, uint16_t id, unsigned flags)
+{
+	flags |= vd_packed_avail(q, q->next);
+	if (q->next == q->published) {
+		q->first_flags = (uint16_t)flags;
+		flags = load16(q, packed_flags_at(q, q->next));
+	}
+	vd_desc_set(q->d, q->desc, q->next % q->size, buf->gpa, buf->len, id, (uint16_t)flags);
+	q->next++;
+}
+
+static void packed_add(struct vd_queue *q, uint16_t id, const struct vd_buf *buf, unsigned n_out,
+		       unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		packed_desc(q, &buf[i], id,
+			    (i >= n_out ? VD_WRITE : 0U) | (i < n - 1 ? VD_NEXT : 0U));
+}
+
+static uint16_t split_add(struct vd_queue *q, uint16_t head, const struct vd_buf *buf,
+			  unsigned n_out, unsigned n)
+{
+	uint16_t at = head;
+
+	for (unsigned i = 0; i < n; i++, at = q->link[at])
+		vd_desc_set(q->d, q->desc, at, buf[i].gpa, buf[i].len,
+			    (uint16_t)((i >= n_out ? VD_WRITE : 0) | (i < n - 1 ? VD_NEXT : 0)),
+			    i < n - 1 ? q->link[at] : 0);
+	return at;
 }
 
 int vd_add(struct vd_queue *q, const struct vd_buf *buf, unsigned n_out, unsigned n_in,
 	   bool indirect)
 {
 	unsigned n = n_out + n_in, used = indirect ? 1 : n;
-	uint16_t head = q->free_head, at = head;
+	uint16_t head = q->free_head;
+	struct vd_buf table = { q->tables + 16ULL * VD_TABLE_MAX * head, 16 * n };
 
 	rig_assert(n && n <= VD_TABLE_MAX);
 	if (used > q->n_free)
 		return -ENOSPC;
-	if (indirect) {
-		gpa_t table = q->tables + 16ULL * VD_TABLE_MAX * head;
-
-		for (unsigned i = 0; i < n; i++)
-			buf_set(q, table, i, &buf[i], i >= n_out, i == n - 1, (uint16_t)(i + 1));
-		vd_desc_set(q->d, q->desc, head, table, 16 * n, VD_INDIRECT, 0);
-		at = q->link[head];
+	if (indirect)
+		table_set(q, table.gpa, buf, n_out, n);
+	if (q->packed) {
+		q->free_head = q->link[head];
+		if (indirect)
+			packed_desc(q, &table, head, VD_INDIRECT);
+		else
+			packed_add(q, head, buf, n_out, n);
 	} else {
-		for (unsigned i = 0; i < n; i++, at = q->link[at])
-			buf_set(q, q->desc, at, &buf[i], i >= n_out, i == n - 1, q->link[at]);
+		if (indirect) {
+			vd_desc_set(q->d, q->desc, head, table.gpa, table.len, VD_INDIRECT, 0);
+			q->free_head = q->link[head];
+		} else {
+			q->free_head = split_add(q, head, buf, n_out, n);
+		}
+		vd_avail_set(q, q->avail_idx++, head);
 	}
-	q->free_head = at;
 	q->n_free = (uint16_t)(q->n_free - used);
 	q->count[head] = (uint16_t)used;
-	vd_avail_set(q, q->avail_idx++, head);
 	return head;
+}
+
+void vd_add_malformed(struct vd_queue *q)
+{
+	const struct vd_buf nowhere = { 0, 0 };
+
+	if (q->packed)
+		packed_desc(q, &nowhere, 0, 0);
+	else
+		vd_avail_set(q, q->avail_idx++, 0xfffe);
 }
 
 void vd_publish(struct vd_queue *q)
 {
-	vd_avail_idx_set(q, q->avail_idx);
+	if (!q->packed) {
+		vd_avail_idx_set(q, q->avail_idx);
+	} else if (q->next != q->published) {
+		store16(q, packed_flags_at(q, q->published), q->first_flags); /* release */
+		q->published = q->next;
+	}
 }
 
 void vd_kick_always(struct vd_queue *q)
 {
-	vd_set(q->d, VD_QUEUE_NOTIFY, q->index);
+	uint32_t val = q->index;
+
+	/* 2.9 */
+	if ((q->d->features & BIT(VIRTIO_F_NOTIFICATION_DATA)) && q->packed)
+		val |= (uint32_t)packed_off_wrap(q, q->next) << 16;
+	else if (q->d->features & BIT(VIRTIO_F_NOTIFICATION_DATA))
+		val |= (uint32_t)q->avail_idx << 16;
+	vd_set(q->d, VD_QUEUE_NOTIFY, val);
+}
+
+/* 2.8.14.1: the device's wish. */
+static bool packed_kick_wanted(struct vd_queue *q, uint32_t old)
+{
+	uint16_t flags = load16(q, q->used + 2) & 3, event = load16(q, q->used), off;
+
+	if (flags != 2)
+		return flags != 1;
+	off = event & 0x7fff;
+	if (event >> 15 != packed_wrap(q, q->next))
+		off = (uint16_t)(off - q->size);
+	return (uint16_t)(q->next % q->size - off - 1) < (uint16_t)(q->next - old);
+}
+
+bool vd_wants_kick(struct vd_queue *q)
+{
+	uint16_t old = q->kicked_idx, new = q->avail_idx;
+	uint32_t packed_old = q->kicked;
+
+	vd_publish(q);
+	q->kicked_idx = new;
+	q->kicked = q->next;
+	/* The device turns kicks on, then looks at the ring: see vq_kicks(). */
+	__sync_synchronize();
+	if (q->packed)
+		return packed_kick_wanted(q, packed_old);
+	if (q->event_idx)
+		return (uint16_t)(new - vd_avail_event(q) - 1) < (uint16_t)(new - old);
+	return !(vd_used_flags(q) & 1);
 }
 
 bool vd_kick(struct vd_queue *q)
 {
-	uint16_t old = q->kicked_idx, new = q->avail_idx;
-	bool wanted;
+	bool wanted = vd_wants_kick(q);
 
-	vd_publish(q);
-	/* The device turns kicks on, then looks at idx: see vq_kicks(). */
-	__sync_synchronize();
-	if (q->event_idx)
-		wanted = (uint16_t)(new - vd_avail_event(q) - 1) < (uint16_t)(new - old);
-	else
-		wanted = !(vd_used_flags(q) & 1);
-	q->kicked_idx = new;
 	if (wanted)
 		vd_kick_always(q);
 	return wanted;
 }
 
-bool vd_used(struct vd_queue *q, uint16_t *head, uint32_t *len)
+/* Back to the free list. A head that is not in flight: the test wrote its own descriptors. */
+static void head_free(struct vd_queue *q, uint16_t head)
+{
+	uint16_t at = head;
+
+	if (!q->count[head])
+		return;
+	for (unsigned i = 1; i < q->count[head] && !q->packed; i++)
+		at = q->link[at];
+	q->link[at] = q->free_head;
+	q->free_head = head;
+	q->n_free = (uint16_t)(q->n_free + q->count[head]);
+	q->count[head] = 0;
+}
+
+static bool packed_used(struct vd_queue *q, uint16_t *head, uint32_t *len)
+{
+	const uint8_t *p;
+	uint16_t id, flags;
+	uint32_t l;
+
+	if (!packed_is_used(q, q->taken))
+		return false;
+	p = vd_ptr(q->d, q->desc + 16ULL * (q->taken % q->size), 16);
+	memcpy(&l, p + 8, 4);
+	memcpy(&id, p + 12, 2);
+	memcpy(&flags, p + 14, 2);
+	*head = le16toh(id);
+	rig_assert(*head < q->size);
+	*len = le16toh(flags) & VD_WRITE ? le32toh(l) : 0; /* 2.8.6 */
+	q->taken += q->count[*head] ? q->count[*head] : 1;
+	return true;
+}
+
+static bool split_used(struct vd_queue *q, uint16_t *head, uint32_t *len)
 {
 	uint32_t e[2]; /* id, len (2.7.8) */
-	uint16_t at;
 
 	if (vd_used_idx(q) == q->last_used)
 		return false;
 	memcpy(e, vd_ptr(q->d, q->used + 4 + 8ULL * (q->last_used & (q->size - 1U)), 8), 8);
-	q->last_used++;
 	rig_assert(le32toh(e[0]) < q->size);
 	*head = (uint16_t)le32toh(e[0]);
 	*len = le32toh(e[1]);
+	return true;
+}
 
-	/* Back to the free list. A head that is not in flight: the test wrote its own descriptors.
-	 */
-	if (!q->count[*head])
-		return true;
-	at = *head;
-	for (unsigned i = 1; i < q->count[*head]; i++)
-		at = q->link[at];
-	q->link[at] = q->free_head;
-	q->free_head = *head;
-	q->n_free = (uint16_t)(q->n_free + q->count[*head]);
-	q->count[*head] = 0;
+bool vd_used(struct vd_queue *q, uint16_t *head, uint32_t *len)
+{
+	if (!(q->packed ? packed_used(q, head, len) : split_used(q, head, len)))
+		return false;
+	q->last_used++;
+	head_free(q, *head);
 	return true;
 }
 
@@ -394,14 +566,21 @@ int vd_wait_irq(const struct vd_irq *irq)
 
 bool vd_interrupts(struct vd_queue *q, bool on)
 {
-	if (q->event_idx)
+	if (q->packed) {
+		if (q->event_idx && on)
+			store16(q, q->avail, packed_off_wrap(q, q->taken));
+		store16(q, q->avail + 2, !on ? 1 : q->event_idx ? 2 : 0);
+	} else if (q->event_idx) {
 		/* Off: half the circle of indices away. Just behind what was taken would not do: a
 		 * device that has published but not yet decided would find it crossed. */
 		vd_used_event_set(q, (uint16_t)(q->last_used + (on ? 0 : 0x8000)));
-	else
+	} else {
 		vd_avail_flags_set(q, on ? 0 : 1);
+	}
 	__sync_synchronize(); /* see vq_publish() */
-	return on && vd_used_idx(q) != q->last_used;
+	if (!on)
+		return false;
+	return q->packed ? packed_is_used(q, q->taken) : vd_used_idx(q) != q->last_used;
 }
 
 /* Block requests */

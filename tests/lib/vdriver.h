@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The driver's side of virtio over MMIO, either version, and of the split ring (virtio 1.2, 2.7,
+ * The driver's side of virtio over MMIO, either version, and of both rings (virtio 1.2, 2.7, 2.8,
  * 3.1, 4.2): for unit tests, fuzzers and benchmarks. It reaches the device as a guest does, by bus
  * accesses and guest memory, and nothing else.
  *
@@ -53,8 +53,8 @@ enum {
 	VD_CONFIG = 0x100,
 };
 
-/* Descriptor flags (2.7.5) */
-enum { VD_NEXT = 1, VD_WRITE = 2, VD_INDIRECT = 4 };
+/* Descriptor flags (2.7.5), and the packed ring's own (2.8.1) */
+enum { VD_NEXT = 1, VD_WRITE = 2, VD_INDIRECT = 4, VD_AVAIL = 1 << 7, VD_USED = 1 << 15 };
 
 enum { VD_QUEUE_SIZE_MAX = 256, VD_TABLE_MAX = 256 };
 
@@ -76,21 +76,32 @@ struct vdriver {
 
 enum { VD_PAGE = 4096 }; /* the driver's GuestPageSize */
 
+/*
+ * A queue. In the split ring a chain's name is its first descriptor; in the packed ring it is an id
+ * out of the same free list. Positions in the packed ring are `index % size` on the lap
+ * `index / size`, of indices that only ever grow.
+ */
 struct vd_queue {
 	struct vdriver *d;
 	unsigned index;
 	uint16_t size;
-	bool event_idx;
+	bool packed, event_idx;
 
-	gpa_t desc, avail, used; /* where the parts of the ring lie */
+	gpa_t desc, avail, used; /* the parts; packed: descriptors, driver area, device area */
 	gpa_t tables;            /* an indirect table of VD_TABLE_MAX entries per head */
 
-	uint16_t avail_idx;  /* entries made available, published or not */
+	uint16_t avail_idx;  /* split: entries made available, published or not */
 	uint16_t kicked_idx; /* avail_idx at the last decision whether to kick */
 	uint16_t last_used;  /* used entries taken */
-	uint16_t n_free, free_head;
+	uint16_t n_free;     /* descriptors */
+	uint16_t free_head;
 	uint16_t link[VD_QUEUE_SIZE_MAX];  /* free list, and the chains in flight */
 	uint16_t count[VD_QUEUE_SIZE_MAX]; /* descriptors in the chain of this head */
+
+	/* packed: descriptors made available, those of them published, at the last decision
+	 * whether to kick, and descriptors used */
+	uint32_t next, published, kicked, taken;
+	uint16_t first_flags; /* of the first descriptor not published, if there is one */
 };
 
 /* A device-readable or device-writable buffer. */
@@ -136,6 +147,8 @@ void vd_reset(struct vdriver *d);
 int vd_add(struct vd_queue *q, const struct vd_buf *buf, unsigned n_out, unsigned n_in,
 	   bool indirect);
 void vd_publish(struct vd_queue *q);
+/* Publish; does the device want to be told? */
+bool vd_wants_kick(struct vd_queue *q);
 /* Publish, and kick if the device wants to know (2.7.10.1); whether it did. */
 bool vd_kick(struct vd_queue *q);
 /* Kick, wanted or not. */
@@ -151,7 +164,14 @@ enum { VD_PATIENCE_S = 20 };
 /* Ask for interrupts or not (2.7.7.1). True: a used entry has come meanwhile, look again. */
 bool vd_interrupts(struct vd_queue *q, bool on);
 
-/* For misbehaviour: single fields of the ring. */
+/* The packed ring's bits of a descriptor made available, or used, at an index (2.8.1). */
+uint16_t vd_packed_avail(const struct vd_queue *q, uint32_t index);
+uint16_t vd_packed_used(const struct vd_queue *q, uint32_t index);
+/* Add what no device can take, as the next chain. */
+void vd_add_malformed(struct vd_queue *q);
+
+/* For misbehaviour: single fields of the split ring, but for vd_desc_set(), whose `next` is the id
+ * and goes before `flags` in the packed ring, and for vd_used_idx(), which counts there. */
 void vd_desc_set(struct vdriver *d, gpa_t table, unsigned i, gpa_t addr, uint32_t len,
 		 uint16_t flags, uint16_t next);
 void vd_avail_set(struct vd_queue *q, uint16_t at, uint16_t head);

@@ -147,7 +147,7 @@ static void test_batch(void **state)
 	struct t t;
 
 	(void)state;
-	begin(&t, false, ~0ULL);
+	begin(&t, false, ~BIT(VIRTIO_F_IN_ORDER));
 	for (unsigned i = 0; i < DEPTH; i++)
 		add(&t, i, VD_BLK_IN, i);
 	kick(&t, DEPTH);
@@ -177,6 +177,39 @@ static void test_batch(void **state)
 		assert_int_equal(vd_blk_status(t.d, &t.r[i]), IOERR);
 	}
 	end(&t);
+}
+
+/* 2.6.2: with IN_ORDER, an answer waits for those before it. */
+static void test_in_order(void **state)
+{
+	struct t t;
+
+	(void)state;
+	for (unsigned packed = 0; packed < 2; packed++) {
+		begin(&t, false, packed ? ~0ULL : ~BIT(VIRTIO_F_RING_PACKED));
+		for (unsigned i = 0; i < DEPTH; i++)
+			add(&t, i, VD_BLK_IN, i);
+		kick(&t, DEPTH);
+		answer(&t, 1, 3, 0);
+		answer(&t, 8, DEPTH, -EIO);
+		assert_int_equal(vd_used_idx(&t.q), 0);
+		assert_int_equal(t.rig.irq.rises, 0);
+		answer(&t, 0, 1, 0);
+		assert_int_equal(vd_used_idx(&t.q), 3);
+		assert_int_equal(t.rig.irq.rises, 1);
+		answer(&t, 8, 3, 0);
+		assert_int_equal(vd_used_idx(&t.q), DEPTH);
+		for (unsigned i = 0; i < DEPTH; i++) {
+			uint32_t len;
+			uint16_t head;
+
+			assert_true(vd_used(&t.q, &head, &len));
+			assert_int_equal(head, t.head[i]);
+			assert_int_equal(len, i < 8 ? SECTOR + 1 : 0);
+			assert_int_equal(vd_blk_status(t.d, &t.r[i]), i < 8 ? OK : IOERR);
+		}
+		end(&t);
+	}
 }
 
 /* 5.2.6.2: a driver without FLUSH has every write on the disk before it is answered; one with it
@@ -253,6 +286,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_batch),
+		cmocka_unit_test(test_in_order),
 		cmocka_unit_test(test_write_through),
 		cmocka_unit_test(test_refused_requests_stay_here),
 		cmocka_unit_test(test_reset_waits_for_answers),

@@ -27,6 +27,9 @@ enum { QUEUES = 2, QUEUE_MAX = 64, CONFIG_BYTES = 10 };
 #define FEATURE_A BIT(3)
 #define FEATURES  (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_RESET) | VQ_FEATURES | FEATURE_A)
 
+/* The ring does not matter here. */
+#define SPLIT (~BIT(VIRTIO_F_RING_PACKED))
+
 struct fake {
 	struct virtio_dev dev;
 	uint8_t config[CONFIG_BYTES];
@@ -119,16 +122,22 @@ static void wait_for(atomic_uint *counter, unsigned at_least)
 		sched_yield();
 }
 
-static void begin(struct t *t)
+static void begin_with(struct t *t, bool notification_data)
 {
 	memset(t, 0, sizeof(*t));
 	vrig_init(&t->rig, 4 << 20);
+	t->rig.notification_data = notification_data;
 	t->fake.dev.ops = &fake_ops;
 	t->fake.dev.loop = t->rig.loop;
 	for (unsigned i = 0; i < CONFIG_BYTES; i++)
 		t->fake.config[i] = (uint8_t)(0x10 + i);
 	vrig_attach(&t->rig, &t->fake.dev);
 	t->d = &t->rig.driver;
+}
+
+static void begin(struct t *t)
+{
+	begin_with(t, false);
 }
 
 static void end(struct t *t)
@@ -150,7 +159,7 @@ static void settle(struct t *t)
 /* Up to DRIVER_OK, both queues started. */
 static void start_all(struct t *t)
 {
-	assert_int_equal(vd_begin(t->d, ~0ULL), 0);
+	assert_int_equal(vd_begin(t->d, SPLIT), 0);
 	for (unsigned i = 0; i < QUEUES; i++)
 		assert_int_equal(vd_queue_init(t->d, &t->q[i], i, 16), 0);
 	vd_go(t->d);
@@ -356,7 +365,7 @@ static void test_nothing_before_driver_ok(void **state)
 
 	(void)state;
 	begin(&t);
-	assert_int_equal(vd_begin(t.d, ~0ULL), 0);
+	assert_int_equal(vd_begin(t.d, SPLIT), 0);
 	assert_int_equal(vd_queue_init(t.d, &t.q[0], 0, 16), 0);
 	vd_kick_always(&t.q[0]);
 	settle(&t);
@@ -428,7 +437,7 @@ static void test_frozen_when_ready(void **state)
 
 	(void)state;
 	begin(&t);
-	assert_int_equal(vd_begin(t.d, ~0ULL), 0);
+	assert_int_equal(vd_begin(t.d, SPLIT), 0);
 	assert_int_equal(vd_queue_init(t.d, &t.q[0], 0, 16), 0);
 	for (unsigned round = 0; round < 2; round++) { /* before and after DRIVER_OK */
 		vd_set(t.d, VD_QUEUE_NUM, 64);
@@ -456,7 +465,7 @@ static void test_bad_queue_needs_reset(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 4; i++) {
 		begin(&t);
-		assert_int_equal(vd_begin(t.d, ~0ULL), 0);
+		assert_int_equal(vd_begin(t.d, SPLIT), 0);
 		vd_queue_layout(t.d, &t.q[0], 0, 16);
 		vd_set(t.d, VD_QUEUE_SEL, 0);
 		vd_set(t.d, VD_QUEUE_NUM, i == 0 ? 12 : i == 1 ? QUEUE_MAX * 2 : 16);
@@ -521,7 +530,7 @@ static void test_device_needs_reset(void **state)
 	vd_reset(t.d);
 
 	/* Before DRIVER_OK there is nobody to tell. */
-	assert_int_equal(vd_begin(t.d, ~0ULL), 0);
+	assert_int_equal(vd_begin(t.d, SPLIT), 0);
 	vrig_on_loop(&t.rig, say_needs_reset, &t);
 	assert_true(vd_get(t.d, VD_STATUS) & VIRTIO_STATUS_NEEDS_RESET);
 	assert_int_equal(vd_get(t.d, VD_INTERRUPT_STATUS), 0);
@@ -648,6 +657,75 @@ static void test_queue_stop_waits(void **state)
 	end(&t);
 }
 
+/* 2.6.1: QueueReset brings one queue back to nothing, and only where it was agreed on. */
+static void test_ring_reset(void **state)
+{
+	struct t t;
+
+	(void)state;
+	begin(&t);
+	for (unsigned agreed = 0; agreed < 2; agreed++) {
+		assert_int_equal(vd_begin(t.d, agreed ? SPLIT : SPLIT & ~BIT(VIRTIO_F_RING_RESET)),
+				 0);
+		for (unsigned i = 0; i < QUEUES; i++)
+			assert_int_equal(vd_queue_init(t.d, &t.q[i], i, 16), 0);
+		vd_go(t.d);
+		settle(&t);
+		vd_set(t.d, VD_QUEUE_SEL, 1);
+		vd_set(t.d, VD_QUEUE_RESET, 1);
+		assert_int_equal(vd_get(t.d, VD_QUEUE_RESET), 0);
+		assert_int_equal(vd_get(t.d, VD_QUEUE_READY), !agreed);
+		vd_set(t.d, VD_QUEUE_SEL, QUEUES); /* no such queue */
+		vd_set(t.d, VD_QUEUE_RESET, 1);
+		vd_set(t.d, VD_QUEUE_SEL, 0);
+		assert_int_equal(vd_get(t.d, VD_QUEUE_READY), 1);
+		assert_int_equal(vd_get(t.d, VD_STATUS), 15);
+	}
+	assert_int_equal(t.fake.stops[0], 1); /* by the reset in vd_begin() */
+	assert_int_equal(t.fake.stops[1], 2);
+	/* It comes back with another size. */
+	assert_int_equal(vd_queue_init(t.d, &t.q[1], 1, 32), 0);
+	settle(&t);
+	assert_int_equal(t.fake.starts[1], 3);
+	assert_int_equal(vq_state(t.fake.vq[1])->size, 32);
+	end(&t);
+}
+
+/* 2.9: with NOTIFICATION_DATA a kick says more than its queue, which may be any 16 bits. */
+static void test_notification_data(void **state)
+{
+	struct t t;
+
+	(void)state;
+	begin(&t);
+	start_all(&t);
+	assert_false(t.d->features & BIT(VIRTIO_F_NOTIFICATION_DATA));
+	end(&t);
+	begin_with(&t, true);
+	for (unsigned packed = 0; packed < 2; packed++) {
+		unsigned before;
+
+		assert_int_equal(vd_begin(t.d, packed ? ~0ULL : SPLIT), 0);
+		assert_true(t.d->features & BIT(VIRTIO_F_NOTIFICATION_DATA));
+		for (unsigned i = 0; i < QUEUES; i++)
+			assert_int_equal(vd_queue_init(t.d, &t.q[i], i, 16), 0);
+		vd_go(t.d);
+		settle(&t);
+		for (uint32_t i = 0; i < 40; i++) {
+			before = t.fake.kicks[1];
+			vd_set(t.d, VD_QUEUE_NOTIFY, 1 | i * 0x01010000);
+			wait_for(&t.fake.kicks[1], before + 1);
+		}
+		before = t.fake.kicks[0];
+		vd_set(t.d, VD_QUEUE_NOTIFY, 0x00010000 | QUEUES);
+		settle(&t);
+		assert_int_equal(t.fake.kicks[0], before);
+		vd_kick_always(&t.q[0]);
+		wait_for(&t.fake.kicks[0], before + 1);
+	}
+	end(&t);
+}
+
 /* Starting and stopping as fast as one can, with kicks between: each start has its stop. */
 static void test_restart_storm(void **state)
 {
@@ -658,7 +736,7 @@ static void test_restart_storm(void **state)
 	for (unsigned i = 0; i < 200; i++) {
 		gpa_t mark = t.d->next;
 
-		assert_int_equal(vd_begin(t.d, ~0ULL), 0);
+		assert_int_equal(vd_begin(t.d, SPLIT), 0);
 		assert_int_equal(vd_queue_init(t.d, &t.q[0], 0, 16), 0);
 		vd_go(t.d);
 		vd_kick_always(&t.q[0]);
@@ -855,6 +933,8 @@ int main(void)
 		cmocka_unit_test(test_device_needs_reset),
 		cmocka_unit_test(test_reset_waits),
 		cmocka_unit_test(test_queue_stop_waits),
+		cmocka_unit_test(test_ring_reset),
+		cmocka_unit_test(test_notification_data),
 		cmocka_unit_test(test_restart_storm),
 		cmocka_unit_test(test_machine_reset),
 		cmocka_unit_test(test_interrupt_level),

@@ -123,7 +123,7 @@ static void check_chain(bool indirect)
 	assert_int_equal(vq_pop(t.vq, &t.c), 0); /* not published yet */
 	vd_publish(&t.q);
 	assert_int_equal(vq_pop(t.vq, &t.c), 1);
-	assert_int_equal(t.c.head, h);
+	assert_int_equal(t.c.slot, h);
 	assert_int_equal(t.c.n_out, 1);
 	assert_int_equal(t.c.n_in, 3);
 	assert_int_equal(t.c.out_len, 1);
@@ -134,7 +134,7 @@ static void check_chain(bool indirect)
 	}
 	assert_int_equal(vq_in_flight(t.vq), 1);
 	assert_int_equal(vq_pop(t.vq, &t.c), 0);
-	t.c.head = (uint16_t)h;
+	t.c.slot = (uint16_t)h;
 	vq_push(t.vq, &t.c, 7);
 	assert_int_equal(vd_used_idx(&t.q), 0); /* only vq_publish() shows it */
 	assert_true(vq_publish(t.vq));
@@ -172,7 +172,7 @@ static void test_direct_then_indirect(void **state)
 	desc(&t, 1, table, 48, VD_INDIRECT | VD_WRITE, 0);
 	make_available(&t, 5);
 	assert_int_equal(vq_pop(t.vq, &t.c), 1);
-	assert_int_equal(t.c.head, 5);
+	assert_int_equal(t.c.slot, 5);
 	assert_int_equal(t.c.n_out, 2);
 	assert_int_equal(t.c.n_in, 1);
 	assert_int_equal(t.c.out_len, 32);
@@ -232,7 +232,7 @@ static void test_wrap(void **state)
 			uint32_t len;
 
 			assert_true(vd_used(&t.q, &head, &len));
-			assert_int_equal(head, c[(i * 3 + round) % SIZE].head);
+			assert_int_equal(head, c[(i * 3 + round) % SIZE].slot);
 			assert_int_equal(len, round);
 		}
 		vd_interrupts(&t.q, true);

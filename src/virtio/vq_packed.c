@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The packed virtqueue (virtio 1.2, 2.8): one ring of descriptors, which the driver marks available
+ * and the device, overwriting some of them, used.
+ *
+ *      AVAIL == wrap counter != USED    available: the driver has written it on this lap
+ *      AVAIL == USED == wrap counter    used: the device has
+ *
+ * Each side has a position and a wrap counter of its own, which starts at 1 and flips whenever the
+ * position comes round. A list of n descriptors is answered by one used descriptor, after which
+ * both sides go n descriptors on. The driver's id of a list is any number; chains in flight have
+ * slots of ours.
+ */
+#include <errno.h>
+
+#include "virtio/vq_ring.h"
+
+/* 2.8.13: the descriptor as it lies in guest memory. Packed: see vq_split.c. */
+struct wire_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t id, flags;
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_desc) == DESC_SIZE, "2.8.13");
+
+enum { DESC_F_AVAIL = 1 << 7, DESC_F_USED = 1 << 15 }; /* 2.8.1 */
+
+/* 2.8.14: who wants to be told of what. The driver area and the device area are one each. */
+struct wire_event {
+	uint16_t off_wrap; /* position, and in bit 15 the wrap counter there */
+	uint16_t flags;
+};
+enum { EVENT_ENABLE = 0, EVENT_DISABLE = 1, EVENT_DESC = 2, EVENT_FLAGS = 3 };
+enum { EVENT_ALIGN = 4 }; /* 2.8.10 */
+
+/* Positions of vq_state: bit 15 is set while the wrap counter is 0. */
+enum { POS_LAP = 1 << 15, POS_MASK = POS_LAP - 1 };
+
+static inline bool pos_wrap(uint16_t pos)
+{
+	return !(pos & POS_LAP);
+}
+
+static inline uint16_t pos_add(uint16_t pos, uint16_t n, uint16_t size)
+{
+	uint16_t at = (uint16_t)((pos & POS_MASK) + n);
+
+	if (at < size)
+		return (uint16_t)((pos & POS_LAP) | at);
+	return (uint16_t)(((pos & POS_LAP) ^ POS_LAP) | (at - size));
+}
+
+static struct wire_desc *ring_desc(const struct vq *vq, uint16_t pos)
+{
+	return (struct wire_desc *)vq->desc + (pos & POS_MASK);
+}
+
+/* The ring is aligned, the type only does not say so. */
+static uint16_t *flags_of(struct wire_desc *d)
+{
+	return (uint16_t *)(void *)((uint8_t *)d + offsetof(struct wire_desc, flags));
+}
+
+static inline bool is_available(uint16_t flags, bool wrap)
+{
+	return !!(flags & DESC_F_AVAIL) == wrap && !!(flags & DESC_F_USED) != wrap;
+}
+
+static int packed_setup(struct vq *vq)
+{
+	const uint16_t size = vq->s.size;
+
+	if ((vq->s.next_avail & POS_MASK) >= size || (vq->s.next_used & POS_MASK) >= size)
+		return -EINVAL; /* saved state that cannot be */
+	if (vq_part_map(vq, "descriptor ring", vq->s.desc, (size_t)DESC_SIZE * size, DESC_ALIGN,
+			GMEM_WRITE, &vq->desc) ||
+	    vq_part_map(vq, "driver area", vq->s.avail, sizeof(struct wire_event), EVENT_ALIGN,
+			GMEM_READ, &vq->avail) ||
+	    vq_part_map(vq, "device area", vq->s.used, sizeof(struct wire_event), EVENT_ALIGN,
+			GMEM_WRITE, &vq->used))
+		return -EINVAL;
+	vq->packed.descs = vq->packed.batch_descs = 0;
+	vq->packed.n_free = size;
+	for (uint16_t i = 0; i < size; i++) /* slot 0 on top */
+		vq->free[i] = (uint16_t)(size - 1 - i);
+	return 0;
+}
+
+/* 2.8.8: in an indirect table every entry is a buffer, and WRITE the only flag. */
+static const char *table_read(struct vq *vq, struct vq_chain *c, gpa_t gpa, uint32_t len)
+{
+	const volatile struct wire_desc *w;
+	void *table;
+	const char *why = vq_table_map(vq, gpa, len, &table);
+
+	w = table;
+	for (uint32_t i = 0; !why && i < len / DESC_SIZE; i++)
+		why = vq_chain_add(vq, c, le64toh(w[i].addr), le32toh(w[i].len),
+				   le16toh(w[i].flags) & DESC_F_WRITE);
+	return why;
+}
+
+/* Read a list from the next available position on; `flags` are those of its first descriptor. */
+static const char *list_read(struct vq *vq, struct vq_chain *c, struct vq_slot *s, uint16_t flags)
+{
+	const uint16_t size = vq->s.size;
+	uint16_t pos = vq->s.next_avail;
+
+	for (uint16_t n = 1;; n++) {
+		const volatile struct wire_desc *w = ring_desc(vq, pos);
+		uint64_t addr = le64toh(w->addr);
+		uint32_t len = le32toh(w->len);
+		const char *why;
+
+		/* 2.8.9: the id is that of the last descriptor. */
+		s->id = w->id;
+		s->count = n;
+		if (flags & DESC_F_INDIRECT) {
+			/* 2.8.19: alone, never in a list */
+			if (n > 1 || flags & DESC_F_NEXT)
+				return "INDIRECT together with NEXT";
+			return table_read(vq, c, addr, len);
+		}
+		why = vq_chain_add(vq, c, addr, len, flags & DESC_F_WRITE);
+		if (why || !(flags & DESC_F_NEXT))
+			return why;
+		if (n == size - vq->packed.descs)
+			return "list longer than what is free of the ring";
+		pos = pos_add(pos, 1, size);
+		flags = ring_load16(flags_of(ring_desc(vq, pos)));
+	}
+}
+
+static int packed_pop(struct vq *vq, struct vq_chain *chain)
+{
+	const uint16_t pos = vq->s.next_avail;
+	/*
+	 * Acquire. The driver writes a list, then the flags of its first descriptor. Were the rest
+	 * loaded before them, we could see what was there a lap before.
+	 */
+	uint16_t flags = ring_load16_acquire(flags_of(ring_desc(vq, pos)));
+	struct vq_slot *s;
+	const char *why;
+	uint16_t slot;
+
+	if (!is_available(flags, pos_wrap(pos)))
+		return 0;
+	if (vq->packed.descs == vq->s.size) /* this is one of those in flight, marked again */
+		return vq_broken(vq, pos & POS_MASK, "more available than the ring has (3.3.1)");
+	/* So there is a free slot: each one in flight has at least one descriptor. */
+	slot = vq->free[vq->packed.n_free - 1];
+	s = &vq->slot[slot];
+	vq_chain_begin(vq, chain, slot);
+	why = list_read(vq, chain, s, flags);
+	if (why)
+		return vq_chain_broken(vq, chain, why);
+	vq_chain_taken(vq, chain);
+	vq->packed.n_free--;
+	vq->packed.descs = (uint16_t)(vq->packed.descs + s->count);
+	vq->s.next_avail = pos_add(pos, s->count, vq->s.size);
+	return 1;
+}
+
+static void packed_put(struct vq *vq, uint16_t slot, uint32_t written)
+{
+	const struct vq_slot *s = &vq->slot[slot];
+	const uint16_t pos = vq->s.next_used;
+	struct wire_desc *d = ring_desc(vq, pos);
+	/* 2.8.6: the length counts with WRITE only. */
+	uint16_t flags = (uint16_t)((pos_wrap(pos) ? DESC_F_AVAIL | DESC_F_USED : 0) |
+				    (written ? DESC_F_WRITE : 0));
+
+	d->id = s->id;
+	d->len = htole32(written);
+	/* The driver looks at used descriptors in order. So all but the first of a batch can have
+	 * their flags at once; those of the first show all of them. */
+	if (vq->packed.batch_descs) {
+		ring_store16(flags_of(d), flags);
+	} else {
+		vq->packed.batch_at = pos;
+		vq->packed.batch_flags = flags;
+	}
+	gmem_written(vq->mem, vq->s.desc + (uint64_t)DESC_SIZE * (pos & POS_MASK), DESC_SIZE);
+	vq->packed.batch_descs = (uint16_t)(vq->packed.batch_descs + s->count);
+	vq->packed.descs = (uint16_t)(vq->packed.descs - s->count);
+	vq->free[vq->packed.n_free++] = slot;
+	vq->s.next_used = pos_add(pos, s->count, vq->s.size);
+}
+
+/* 2.8.14: has the batch of n descriptors up to `pos` reached the event? One with the other wrap
+ * counter is on the lap before. */
+static bool event_reached(const struct vq *vq, uint16_t off_wrap, uint16_t pos, uint16_t n)
+{
+	uint16_t event = off_wrap & POS_MASK, new = pos &POS_MASK;
+
+	if (!!(off_wrap & POS_LAP) != pos_wrap(pos))
+		event = (uint16_t)(event - vq->s.size);
+	return ring_event_passed(event, new, (uint16_t)(new - n));
+}
+
+static bool packed_publish(struct vq *vq)
+{
+	const struct wire_event *driver = vq->avail;
+	const uint16_t n = vq->packed.batch_descs;
+
+	if (!n)
+		return false;
+	vq->packed.batch_descs = 0;
+	/* Release: see split_publish(). */
+	ring_store16_release(flags_of(ring_desc(vq, vq->packed.batch_at)), vq->packed.batch_flags);
+	gmem_written(vq->mem, vq->s.desc + (uint64_t)DESC_SIZE * (vq->packed.batch_at & POS_MASK),
+		     DESC_SIZE);
+
+	/* Full barrier: store flags, then load the driver's wish; see split_publish(). */
+	ring_full_barrier();
+	switch (ring_load16_acquire(&driver->flags) & EVENT_FLAGS) {
+	case EVENT_DISABLE: return false;
+	case EVENT_DESC: /* 2.8.10: with the event index only */
+		return !vq->event_idx ||
+		       event_reached(vq, ring_load16(&driver->off_wrap), vq->s.next_used, n);
+	default: return true;
+	}
+}
+
+static bool packed_kicks(struct vq *vq, bool on)
+{
+	struct wire_event *device = vq->used;
+	const uint16_t pos = vq->s.next_avail;
+
+	if (vq->event_idx && on) {
+		/* Once the driver has passed it, there is nothing to switch off. */
+		ring_store16(&device->off_wrap, pos ^ POS_LAP);
+		ring_store16_release(&device->flags, EVENT_DESC);
+		gmem_written(vq->mem, vq->s.used, sizeof(*device));
+	} else if (!vq->event_idx) {
+		ring_store16(&device->flags, on ? EVENT_ENABLE : EVENT_DISABLE);
+		gmem_written(vq->mem, vq->s.used, sizeof(*device));
+	}
+	if (!on)
+		return false;
+	/* Full barrier: store the wish, then load the flags; see split_kicks(). */
+	ring_full_barrier();
+	return is_available(ring_load16(flags_of(ring_desc(vq, pos))), pos_wrap(pos));
+}
+
+const struct vq_ring vq_packed = {
+	.setup = packed_setup,
+	.pop = packed_pop,
+	.put = packed_put,
+	.publish = packed_publish,
+	.kicks = packed_kicks,
+};

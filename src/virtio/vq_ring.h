@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside the virtqueue: what its two ring layouts share.
+ *
+ *      vq.c          life, chains in flight, buffers, order; what a device calls
+ *      vq_split.c    descriptor table, available ring, used ring (virtio 1.2, 2.7)
+ *      vq_packed.c   one ring of descriptors (2.8)
+ */
+#ifndef HAKO_VIRTIO_VQ_RING_H
+#define HAKO_VIRTIO_VQ_RING_H
+
+#include <endian.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bits.h"
+#include "base/log.h"
+#include "virtio/vq.h"
+
+/* 2.7.5, 2.8.6 */
+enum { DESC_F_NEXT = 1, DESC_F_WRITE = 2, DESC_F_INDIRECT = 4 };
+
+enum { DESC_SIZE = 16, DESC_ALIGN = 16 }; /* 2.7, 2.8.10 */
+
+/* One layout of the ring. */
+struct vq_ring {
+	/* Map the parts of vq->s with vq_part_map(). 0 or -EINVAL. */
+	int (*setup)(struct vq *vq);
+	/* As vq_pop(), vq_publish() and vq_kicks(), of a queue that is set up and not broken. */
+	int (*pop)(struct vq *vq, struct vq_chain *chain);
+	bool (*publish)(struct vq *vq);
+	bool (*kicks)(struct vq *vq, bool on);
+	/* Write the used entry of a slot, not to be seen before publish(). */
+	void (*put)(struct vq *vq, uint16_t slot, uint32_t written);
+};
+extern const struct vq_ring vq_split, vq_packed;
+
+/* What gmem_unmap() wants back, kept apart from the iovec, which the device may eat up. */
+struct vq_buf {
+	gpa_t gpa;
+	uint32_t len;
+};
+
+/* A chain in flight. Its buffers are the row of its number in vq->iov and vq->buf. */
+struct vq_slot {
+	bool in_flight; /* popped, and its used entry not written */
+	bool done;      /* pushed; IN_ORDER only: waits for those before it */
+	uint16_t n_out, n_in;
+	uint16_t id, count; /* packed: the driver's name for it, and its descriptors in the ring */
+	uint32_t written;   /* of a slot that is done */
+};
+
+/* A row is longer than a queue, so that the rows of neighbouring slots do not fall on the same
+ * cache sets (256 iovecs are exactly one page). */
+enum { VQ_ROW = VQ_SIZE_MAX + 4 };
+
+/* A part of the ring in guest memory. */
+struct vq_part {
+	gpa_t gpa;
+	size_t len;
+	enum gmem_access access;
+};
+
+struct vq {
+	const struct vq_ring *ring; /* NULL: not set up */
+	struct vq_state s;
+	bool indirect, event_idx, in_order;
+	unsigned in_flight; /* popped and not pushed */
+
+	/* Of the ring, mapped: the split ring's parts, or the packed ring's descriptors, driver
+	 * area and device area. */
+	void *desc, *avail, *used;
+	union {
+		uint16_t avail_idx; /* split: avail->idx when it was last read */
+		struct {
+			uint16_t n_free;      /* slots in vq->free */
+			uint16_t descs;       /* descriptors in flight */
+			uint16_t batch_at;    /* where the first entry not published is, */
+			uint16_t batch_flags; /* its flags, which the driver does not see yet, */
+			uint16_t batch_descs; /* and the descriptors of all of them */
+		} packed;
+	};
+
+	struct vq_slot slot[VQ_SIZE_MAX];
+	struct iovec *iov;          /* [VQ_SIZE_MAX][VQ_ROW] */
+	struct vq_buf *buf;         /* [VQ_SIZE_MAX][VQ_ROW] */
+	uint16_t free[VQ_SIZE_MAX]; /* packed: slots not in flight, a stack */
+
+	/* IN_ORDER: slots in the order in which they were popped, from `first` on, `n_order` */
+	uint16_t order[VQ_SIZE_MAX], first, n_order;
+
+	struct vq_part part[3];
+	unsigned n_parts;
+	struct gmem *mem;
+	struct log *log;
+	struct log_limit limit;
+	char name[32];
+};
+
+/* Ring fields. Guest memory may change at any time: one access each, of the field's own width. */
+
+static inline uint16_t ring_load16(const uint16_t *p)
+{
+	return le16toh(__atomic_load_n(p, __ATOMIC_RELAXED));
+}
+
+static inline uint16_t ring_load16_acquire(const uint16_t *p)
+{
+	return le16toh(__atomic_load_n(p, __ATOMIC_ACQUIRE));
+}
+
+static inline void ring_store16(uint16_t *p, uint16_t v)
+{
+	__atomic_store_n(p, htole16(v), __ATOMIC_RELAXED);
+}
+
+static inline void ring_store16_release(uint16_t *p, uint16_t v)
+{
+	__atomic_store_n(p, htole16(v), __ATOMIC_RELEASE);
+}
+
+static inline void ring_store32(uint32_t *p, uint32_t v)
+{
+	__atomic_store_n(p, htole32(v), __ATOMIC_RELAXED);
+}
+
+/* Orders a store before it against a load after it. (In this form because gcc refuses the C11 fence
+ * under the thread sanitizer.) */
+static inline void ring_full_barrier(void)
+{
+	__sync_synchronize();
+}
+
+/* Has an index that moved from `old` (exclusive) to `new` passed `event`? 2.7.7.2, 2.8.7; 16-bit
+ * arithmetic. */
+static inline bool ring_event_passed(uint16_t event, uint16_t new, uint16_t old)
+{
+	return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
+}
+
+/* Map one part of the ring. -EINVAL, with the reason in the log. */
+int vq_part_map(struct vq *vq, const char *what, gpa_t gpa, size_t len, unsigned align,
+		enum gmem_access access, void **host);
+
+/* Begin a chain in a slot that is free. */
+static inline void vq_chain_begin(struct vq *vq, struct vq_chain *c, uint16_t slot)
+{
+	*c = (struct vq_chain){ .slot = slot, .iov = &vq->iov[(size_t)slot * VQ_ROW] };
+}
+/* Append a buffer to it. NULL, or what is wrong with it. */
+const char *vq_chain_add(struct vq *vq, struct vq_chain *c, gpa_t gpa, uint32_t len, bool write);
+/* Map an indirect table. NULL, or what is wrong with it. */
+const char *vq_table_map(struct vq *vq, gpa_t gpa, uint32_t len, void **table);
+/* The chain is whole: it is in flight from now on. */
+void vq_chain_taken(struct vq *vq, const struct vq_chain *c);
+/* It is no good: let go of its buffers; the queue is broken. Returns -EPROTO. */
+int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const char *why);
+
+/* The ring is malformed: say why once, and never look at it again. Returns -EPROTO. */
+int vq_broken(struct vq *vq, unsigned at, const char *why);
+
+#endif

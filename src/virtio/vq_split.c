@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The split virtqueue (virtio 1.2, 2.7), with indirect descriptors and the event index. A chain's
+ * slot is the index of its first descriptor.
+ */
+#include <errno.h>
+
+#include "virtio/vq_ring.h"
+
+/* 2.7.5: the descriptor as it lies in guest memory. Packed, since an indirect table has no
+ * alignment (2.7.5.3 asks for none). */
+struct wire_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_desc) == DESC_SIZE, "2.7.5");
+
+/* 2.7.6: used_event follows the ring. */
+struct wire_avail {
+	uint16_t flags, idx, ring[];
+};
+enum { AVAIL_F_NO_INTERRUPT = 1 };
+
+/* 2.7.8: avail_event follows the ring. */
+struct wire_used_elem {
+	uint32_t id, len;
+};
+struct wire_used {
+	uint16_t flags, idx;
+	struct wire_used_elem ring[];
+};
+enum { USED_F_NO_NOTIFY = 1 };
+
+/* 2.7: alignment of the parts. */
+enum { AVAIL_ALIGN = 2, USED_ALIGN = 4 };
+
+/* A descriptor, copied and in host byte order. */
+struct desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+
+static const struct wire_avail *avail(const struct vq *vq)
+{
+	return vq->avail;
+}
+
+static struct wire_used *used(const struct vq *vq)
+{
+	return vq->used;
+}
+
+/* The driver's; valid with the event index only. */
+static const uint16_t *used_event(const struct vq *vq)
+{
+	return &avail(vq)->ring[vq->s.size];
+}
+
+static uint16_t *avail_event(const struct vq *vq)
+{
+	return (uint16_t *)(void *)&used(vq)->ring[vq->s.size];
+}
+
+static size_t used_bytes(const struct vq *vq)
+{
+	return sizeof(struct wire_used) + sizeof(struct wire_used_elem) * vq->s.size +
+	       (vq->event_idx ? 2 : 0);
+}
+
+static int split_setup(struct vq *vq)
+{
+	const uint16_t size = vq->s.size;
+	/* Without the event index, the two bytes after each ring are not the queue's (2.7.10.2:
+	 * some drivers keep other things there). */
+	size_t avail_bytes =
+		sizeof(struct wire_avail) + sizeof(uint16_t) * size + (vq->event_idx ? 2 : 0);
+
+	if (!is_pow2(size)) {
+		log_guest(vq->log, &vq->limit, LOG_WARN, vq->name,
+			  "queue size %u is not a power of two (2.7)", size);
+		return -EINVAL;
+	}
+	if (vq_part_map(vq, "descriptor table", vq->s.desc, (size_t)DESC_SIZE * size, DESC_ALIGN,
+			GMEM_READ, &vq->desc) ||
+	    vq_part_map(vq, "available ring", vq->s.avail, avail_bytes, AVAIL_ALIGN, GMEM_READ,
+			&vq->avail) ||
+	    vq_part_map(vq, "used ring", vq->s.used, used_bytes(vq), USED_ALIGN, GMEM_WRITE,
+			&vq->used))
+		return -EINVAL;
+	vq->avail_idx = vq->s.next_avail;
+	return 0;
+}
+
+/* The one read of a descriptor: volatile, so that no later use of a field goes back to memory that
+ * the guest may have changed in between. */
+static inline struct desc desc_read(const void *table, size_t i)
+{
+	const volatile struct wire_desc *w = (const struct wire_desc *)table + i;
+
+	return (struct desc){
+		.addr = le64toh(w->addr),
+		.len = le32toh(w->len),
+		.flags = le16toh(w->flags),
+		.next = le16toh(w->next),
+	};
+}
+
+/*
+ * Walk the chain whose first descriptor is its slot. Direct descriptors may come first and end in
+ * one indirect table (2.7.5.3.2), whose WRITE flag is ignored. NULL, or what is wrong with it.
+ */
+static const char *chain_read(struct vq *vq, struct vq_chain *c)
+{
+	const void *table = vq->desc;
+	size_t entries = vq->s.size, i = c->slot;
+	bool in_table = false;
+	const char *why;
+	struct desc d;
+	void *host;
+
+	for (;;) {
+		if (i >= entries)
+			return "descriptor index beyond the table";
+		d = desc_read(table, i);
+		if (d.flags & DESC_F_INDIRECT) {
+			if (in_table)
+				return "INDIRECT inside an indirect table";
+			if (d.flags & DESC_F_NEXT)
+				return "INDIRECT together with NEXT";
+			why = vq_table_map(vq, d.addr, d.len, &host);
+			if (why)
+				return why;
+			/* It may be the ring's own table: told from it by the flag only. */
+			table = host;
+			in_table = true;
+			entries = d.len / DESC_SIZE;
+			i = 0;
+			continue; /* at most once: a second one is nested */
+		}
+		why = vq_chain_add(vq, c, d.addr, d.len, d.flags & DESC_F_WRITE);
+		if (why || !(d.flags & DESC_F_NEXT))
+			return why;
+		i = d.next;
+	}
+}
+
+static int split_pop(struct vq *vq, struct vq_chain *chain)
+{
+	const uint16_t mask = (uint16_t)(vq->s.size - 1);
+	const char *why;
+	uint16_t head;
+
+	if (vq->avail_idx == vq->s.next_avail) {
+		/*
+		 * Acquire. The driver writes descriptors and ring entries, then idx. Were they
+		 * loaded before idx, we could see the new idx and an entry from the lap before.
+		 */
+		uint16_t idx = ring_load16_acquire(&avail(vq)->idx);
+
+		if ((uint16_t)(idx - vq->s.next_avail) > vq->s.size)
+			return vq_broken(vq, 0, "available index more than the queue size ahead");
+		vq->avail_idx = idx;
+		if (idx == vq->s.next_avail)
+			return 0;
+	}
+
+	head = ring_load16(&avail(vq)->ring[vq->s.next_avail & mask]);
+	if (head >= vq->s.size)
+		return vq_broken(vq, head, "head beyond the descriptor table");
+	if (vq->slot[head].in_flight)
+		return vq_broken(vq, head, "head is in flight already (3.3.1)");
+	vq_chain_begin(vq, chain, head);
+	why = chain_read(vq, chain);
+	if (why)
+		return vq_chain_broken(vq, chain, why);
+	vq_chain_taken(vq, chain);
+	vq->s.next_avail++;
+	return 1;
+}
+
+static void split_put(struct vq *vq, uint16_t slot, uint32_t written)
+{
+	unsigned i = vq->s.next_used & (vq->s.size - 1U);
+	struct wire_used_elem *e = &used(vq)->ring[i];
+
+	ring_store32(&e->id, slot);
+	ring_store32(&e->len, written);
+	gmem_written(vq->mem, vq->s.used + sizeof(struct wire_used) + i * sizeof(*e), sizeof(*e));
+	vq->s.next_used++;
+}
+
+static bool split_publish(struct vq *vq)
+{
+	uint16_t old = vq->s.signalled, new = vq->s.next_used;
+
+	if (old == new)
+		return false;
+	/*
+	 * Release. The driver reads idx, then the entries and the data. Were idx stored before
+	 * them, the driver could take a length or data that is not there yet.
+	 */
+	ring_store16_release(&used(vq)->idx, new);
+	gmem_written(vq->mem, vq->s.used, sizeof(struct wire_used));
+	vq->s.signalled = new;
+
+	/*
+	 * Full barrier: store idx, then load used_event or flags. The driver does it the other way
+	 * round: it asks for an interrupt (stores used_event or flags), then loads idx once more.
+	 * Without a barrier on both sides both may load the old value: it sleeps without having
+	 * seen our entry, and we do not wake it.
+	 */
+	ring_full_barrier();
+	if (!vq->event_idx)
+		return !(ring_load16(&avail(vq)->flags) & AVAIL_F_NO_INTERRUPT);
+	return ring_event_passed(ring_load16(used_event(vq)), new, old);
+}
+
+static bool split_kicks(struct vq *vq, bool on)
+{
+	if (!vq->event_idx) {
+		ring_store16(&used(vq)->flags, on ? 0 : USED_F_NO_NOTIFY);
+		gmem_written(vq->mem, vq->s.used, sizeof(struct wire_used));
+	} else if (on) {
+		/* flags stay 0 (2.7.10.2). While avail_event lies behind, the driver passes it
+		 * without a kick: there is nothing to switch off. */
+		ring_store16(avail_event(vq), vq->s.next_avail);
+		gmem_written(vq->mem, vq->s.used + used_bytes(vq) - sizeof(uint16_t),
+			     sizeof(uint16_t));
+	}
+	if (!on)
+		return false;
+	/*
+	 * Full barrier: store flags or avail_event, then load avail idx. The driver stores idx,
+	 * then loads flags or avail_event. Without a barrier on both sides the driver may see kicks
+	 * off while we see an empty ring: its buffer waits for ever.
+	 */
+	ring_full_barrier();
+	return ring_load16(&avail(vq)->idx) != vq->s.next_avail;
+}
+
+const struct vq_ring vq_split = {
+	.setup = split_setup,
+	.pop = split_pop,
+	.put = split_put,
+	.publish = split_publish,
+	.kicks = split_kicks,
+};
