@@ -9,6 +9,8 @@ BUILD ?= build
 PREFIX ?= /usr/local
 GUEST = $(BUILD)/guest
 FUZZ_SECONDS ?= 60
+# Further options of bench/run, such as --quick
+BENCH ?=
 
 SETUP = meson setup --buildtype=release --prefix=$(abspath $(PREFIX))
 # No errors from warnings: gcc gives wrong ones about code that a sanitizer has changed.
@@ -17,8 +19,8 @@ SANITIZE = --buildtype=debugoptimized -Dwerror=false -Db_lundef=false -Db_saniti
 SHORT = unit,cli,guest,insn,fuzz,short
 RUN_TESTS = HAKO_GUEST=$(abspath $(GUEST))/arm64 scripts/run-tests
 
-.PHONY: all hako deps test-deps guest demo test test-asan test-tsan asan tsan tests bench fuzz
-.PHONY: install clean distclean help
+.PHONY: all hako help deps test-deps bench-deps install guest demo
+.PHONY: tests asan tsan test test-asan test-tsan fuzz bench clean distclean
 .NOTPARALLEL:
 
 all: hako ## build build/hako (the default)
@@ -34,6 +36,9 @@ deps: ## install the Debian packages that building hako and its guest needs
 
 test-deps: ## install those and what the tests need
 	@scripts/deps install build guest test
+
+bench-deps:
+	@scripts/deps install build guest bench
 
 # ---- hako ----
 
