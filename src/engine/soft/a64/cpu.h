@@ -89,8 +89,10 @@ struct a64_cpu {
 	uint8_t spsel; /* PSTATE.SP */
 	bool pan, il, ss;
 
-	bool one_by_one; /* software step or a breakpoint is set up */
-	bool watching;   /* a watchpoint is */
+	bool one_by_one;   /* software step or a breakpoint is set up */
+	bool in_step;      /* PSTATE.SS was set for the instruction that runs now */
+	uint32_t step_iss; /* ISS of the step exception, if that is what comes next */
+	bool watching;     /* a watchpoint is */
 
 	/* ---- exclusive monitor: the value that LDXR saw, compared by STXR ---- */
 	bool excl_valid;
@@ -215,6 +217,8 @@ void a64_debug_changed(struct a64_cpu *c);
 bool a64_debug_one_by_one(const struct a64_cpu *c);
 /* The instruction at c->pc is next: takes the step or breakpoint exception that is due. */
 void a64_debug_before(struct a64_cpu *c);
+/* That instruction, `word`, is complete and took no exception. */
+void a64_debug_after(struct a64_cpu *c, uint32_t word);
 /* While c->watching: is something in this page watched? Then accesses to it go through a64_watch(),
  */
 bool a64_watched_page(const struct a64_cpu *c, uint64_t page);

@@ -9,7 +9,8 @@
 #include "engine/soft/a64/mmu.h"
 
 enum { MDSCR_SS = 0, MDSCR_KDE = 13, MDSCR_MDE = 15, OSLSR_OSLK = 1, DAIF_D = 9 };
-enum { IFSC_DEBUG = 0x22 };
+/* ISS (D17.2.37); of a step exception also ISV, and EX: an exclusive load was stepped */
+enum { IFSC_DEBUG = 0x22, ISS_STEP_ISV = 1 << 24, ISS_STEP_EX = 1 << 6 };
 
 /* AArch64.GenerateDebugExceptions(): from EL0 always, from EL1 with KDE and PSTATE.D clear. */
 static bool enabled_from(const struct a64_cpu *c, unsigned el)
@@ -112,9 +113,10 @@ void a64_debug_before(struct a64_cpu *c)
 		/* D2.12.3: active-pending takes the exception, active-not-pending runs one
 		 * instruction */
 		if (!c->ss)
-			a64_raise_at(c, c->el ? A64_EC_STEP_SAME : A64_EC_STEP_LOWER, IFSC_DEBUG,
-				     c->pc);
+			a64_raise_at(c, c->el ? A64_EC_STEP_SAME : A64_EC_STEP_LOWER,
+				     IFSC_DEBUG | c->step_iss, c->pc);
 		c->ss = false;
+		c->in_step = true;
 	}
 	if (!bit(c->sys.mdscr_el1, MDSCR_MDE))
 		return;
@@ -122,6 +124,19 @@ void a64_debug_before(struct a64_cpu *c)
 		if (breakpoint_matches(c, n))
 			a64_raise_at(c, c->el ? A64_EC_BREAKPOINT_SAME : A64_EC_BREAKPOINT_LOWER,
 				     IFSC_DEBUG, c->pc);
+}
+
+/* LDXR, LDAXR, LDXP, LDAXP (C4.1.94): o2 0, L 1; without bit 31, o1 says CASP */
+static bool load_exclusive(uint32_t w)
+{
+	return (w & 0x3fc00000) == 0x08400000 && (bit(w, 31) || !bit(w, 21));
+}
+
+void a64_debug_after(struct a64_cpu *c, uint32_t word)
+{
+	if (c->in_step)
+		c->step_iss = ISS_STEP_ISV | (load_exclusive(word) ? ISS_STEP_EX : 0);
+	c->in_step = false;
 }
 
 bool a64_watched_page(const struct a64_cpu *c, uint64_t page)

@@ -64,7 +64,8 @@ void a64_take(struct a64_cpu *c, enum a64_vector vector, uint64_t return_pc)
 	unsigned offset = c->el == 0 ? 0x400 : c->spsel ? 0x200 : 0x000;
 	c->pc = (c->sys.vbar_el1 & ~0x7ffULL) + offset + vector;
 	c->daif = SPSR_DAIF;
-	c->il = c->ss = false;
+	c->il = c->ss = c->in_step = false;
+	c->step_iss = 0;
 	if (!(c->sys.sctlr_el1 & SCTLR_SPAN))
 		c->pan = true;
 	c->wfe_idle = 0;
@@ -75,6 +76,9 @@ void a64_take(struct a64_cpu *c, enum a64_vector vector, uint64_t return_pc)
 _Noreturn void a64_raise_at(struct a64_cpu *c, enum a64_ec ec, uint32_t iss, uint64_t pc)
 {
 	c->sys.esr_el1 = (uint64_t)ec << 26 | 1u << 25 | iss; /* IL: a 32-bit instruction */
+	/* An instruction that is not complete is not stepped: it will be when it runs again. */
+	if (c->in_step)
+		c->ss = true;
 	a64_take(c, A64_VEC_SYNC, pc);
 	longjmp(c->unwind, 1);
 }

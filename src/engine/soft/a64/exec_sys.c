@@ -17,6 +17,7 @@ enum { SCTLR_UMA = 9, SCTLR_DZE = 14, SCTLR_NTWI = 16, SCTLR_NTWE = 18, SCTLR_UC
 
 EXEC(SVC)
 {
+	c->in_step = false; /* complete: what follows is the exception (D2.12.5) */
 	a64_raise_at(c, A64_EC_SVC, F(SVC, imm16), c->pc);
 }
 

@@ -1140,15 +1140,16 @@ static void run_ops(struct a64_cpu *c, const struct op *op, handler *const *tabl
 /* One instruction, for debugging: decode first, then run with a table that stops behind it. */
 static void step_op(struct a64_cpu *c, const struct op *op)
 {
+	struct code_page *page = container_of(c->page, struct code_page, ops[0]);
+	unsigned index = (unsigned)(op - c->page);
+	uint32_t w = (uint32_t)soft_load(page->host + index * 4, 4);
 	c->cur = op;
-	if (op->handler == OP_decode) {
-		struct code_page *page = container_of(c->page, struct code_page, ops[0]);
-		unsigned index = (unsigned)(op - c->page);
-		translate(&page->ops[index], (uint32_t)soft_load(page->host + index * 4, 4), index);
-	}
+	if (op->handler == OP_decode)
+		translate(&page->ops[index], w, index);
 	op = handlers[op->handler](c, op, stopping);
 	if (op)
 		c->pc = a64_op_va(c, op);
+	a64_debug_after(c, w);
 }
 
 /* WFI and WFE: sleep until something happens. */
