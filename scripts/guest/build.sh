@@ -67,11 +67,11 @@ build() {
 }
 
 copy_kernel() {
-    vmlinuz=$(first_of "$tree"/boot/vmlinuz-*) ||
+    vmlinuz=$(first_of "$tree"/boot/vmlinu[xz]-*) ||
         die "the packages have no kernel: remove $dir and run this again"
-    # "ARM\x64" at byte 56 tells an Image from what is compressed or only for EFI.
-    [ "$(dd if="$vmlinuz" bs=4 skip=14 count=1 2>/dev/null | tr -d '\0')" = ARMd ] ||
-        die "$vmlinuz is not a plain arm64 Image, and nothing else is handled yet"
+    [ "$(dd if="$vmlinuz" bs=4 skip=14 count=1 2>/dev/null | od -An -c)" = \
+        "$(printf '%b' "$magic" | od -An -c)" ] ||
+        die "$vmlinuz is not a plain $arch Image, and nothing else is handled yet"
     cp "$vmlinuz" "$scratch/Image"
     mv "$scratch/Image" "$dir/Image"
 }

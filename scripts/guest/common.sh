@@ -41,16 +41,25 @@ make_scratch() {
 # guest_arch ARCH: sets what differs between guest architectures; the names are Debian's.
 #   suite         the suite packages come from; "host" is this machine's own, if it runs Debian
 #   kernel        the kernel's meta package
+#   magic         what tells an Image, at its byte 56, from what is compressed or only for EFI
 #   root_modules  what the kernel must load to reach a root file system on virtio-blk
 guest_arch() {
     case $1 in
     arm64)
         suite=host
         kernel=linux-image-cloud-arm64
+        magic='ARMd'
         root_modules='virtio_mmio virtio_blk ext4'
         ;;
+    riscv64)
+        suite=trixie # the first that has riscv64
+        kernel=linux-image-riscv64
+        magic='RSC\005'
+        # jbd2 asks the kernel's crypto layer for CRC-32C by name: no "depends" tells of it.
+        root_modules='virtio_mmio virtio_blk crc32c_generic ext4'
+        ;;
     *)
-        die "there are no guest images for the architecture '$1': use arm64"
+        die "there are no guest images for the architecture '$1': use arm64 or riscv64"
         ;;
     esac
 }

@@ -42,9 +42,10 @@ busybox=$(busybox_of "$tree")
 cp "$busybox" "$root/bin/busybox"
 chmod 755 "$root/bin/busybox"
 # A foreign busybox cannot be asked for its commands here, but it has their names in one table:
-# NUL-terminated, sorted, from "[" and "[[" on; the next thing in the file is no command's name.
+# NUL-terminated, sorted, from "[" and "[[" on. Before the "[" can be any bytes; the next thing in
+# the file after the table is no command's name.
 commands=$(tr '\0' '\n' <"$busybox" | awk '
-    last == "[" && $0 == "[[" { table = 1; print last }
+    last ~ /\[$/ && $0 == "[[" { table = 1; print "[" }
     table && !(/^[a-z0-9_.[-]+$/ && $0 > last) { exit }
     table { print }
     { last = $0 }')
