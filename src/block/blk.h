@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 
 struct err;
+struct log;
 struct loop;
 
 enum blk_op {
@@ -47,10 +48,29 @@ struct blk_req {
 
 struct blk;
 
+/* When a write is on stable storage, and where bytes are on their way. */
+enum blk_cache {
+	BLK_CACHE_WRITEBACK,    /* after a flush, or when the request is `durable` */
+	BLK_CACHE_WRITETHROUGH, /* when it is answered: each is taken as `durable` */
+	BLK_CACHE_NONE,         /* as writeback, and past the host's page cache (O_DIRECT) */
+	BLK_CACHE_UNSAFE,       /* when the host likes; FLUSH and `durable` mean nothing */
+};
+
+/* Who does the work. */
+enum blk_aio {
+	BLK_AIO_AUTO, /* an io_uring if the host lets us have one, else threads */
+	BLK_AIO_IO_URING,
+	BLK_AIO_THREADS,
+};
+
 struct blk_config {
 	const char *path;
 	bool readonly;
+	enum blk_cache cache;
+	enum blk_aio aio;
 	struct loop *loop;
+	const char *name; /* for the log; may be NULL if `log` is */
+	struct log *log;  /* may be NULL */
 };
 
 /* A raw image file or block device. Locks it: exclusive when writable, shared when read-only. */
@@ -67,6 +87,7 @@ uint64_t blk_capacity(const struct blk *blk);
  */
 int blk_refresh_capacity(struct blk *blk);
 bool blk_readonly(const struct blk *blk);
+enum blk_cache blk_cache(const struct blk *blk);
 
 /* What suits the backend. All bytes; sizes of blocks are powers of two. It does not change. */
 struct blk_limits {
@@ -86,8 +107,8 @@ void blk_limits(const struct blk *blk, struct blk_limits *limits);
 void blk_submit(struct blk *blk, struct blk_req *req);
 /*
  * Between the two, requests are gathered; blk_unplug() begins them together, which costs less than
- * one after the other. Some may be answered from inside blk_unplug(). They do not nest. Without
- * them, requests are begun by the end of the loop's turn.
+ * one after the other. Some may be answered from inside blk_unplug(). They do not nest, and are not
+ * for done(). Without them, requests are begun by the end of the loop's turn, or in the next.
  */
 void blk_plug(struct blk *blk);
 void blk_unplug(struct blk *blk);

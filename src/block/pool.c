@@ -5,79 +5,31 @@
  */
 #include "block/pool.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "base/bits.h"
 #include "base/err.h"
-#include "block/blk.h"
 #include "host/loop.h"
 #include "host/thread.h"
 
 enum { POOL_THREADS = 4 };
 
-/* A queue of requests, linked by `next`. */
-struct list {
-	struct blk_req *first, **last;
-};
-
 struct pool {
-	struct loop *loop;
-	int (*work)(void *arg, struct blk_req *req);
-	void *arg;
+	struct pool_config config;
 
 	/* The loop's thread only */
-	unsigned in_flight;
-	struct list ready;       /* completed without a thread */
-	struct loop_task answer; /* posted when something is ready or finished */
-	void (*idle)(void *arg);
-	void *idle_arg;
+	struct loop_task answer; /* posted when something is finished */
 	unsigned n_threads;
 	pthread_t thread[POOL_THREADS];
 
 	pthread_mutex_t lock; /* guards the rest */
 	pthread_cond_t wake;  /* todo is not empty, or quit */
-	struct list todo, finished;
+	struct reqs todo, finished;
 	unsigned n_todo, n_idle; /* requests on todo; threads that wait, or are being woken */
 	bool quit;
 };
-
-static void list_init(struct list *l)
-{
-	l->first = NULL;
-	l->last = &l->first;
-}
-
-static void list_add(struct list *l, struct blk_req *req)
-{
-	req->next = NULL;
-	*l->last = req;
-	l->last = &req->next;
-}
-
-static struct blk_req *list_take(struct list *l)
-{
-	struct blk_req *req = l->first;
-
-	if (!req)
-		return NULL;
-	l->first = req->next;
-	if (!l->first)
-		l->last = &l->first;
-	return req;
-}
-
-/* Move all of `from` to the end of `to`. */
-static void list_join(struct list *to, struct list *from)
-{
-	if (!from->first)
-		return;
-	*to->last = from->first;
-	to->last = from->last;
-	list_init(from);
-}
 
 static void *pool_thread(void *arg)
 {
@@ -85,7 +37,7 @@ static void *pool_thread(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
-		struct blk_req *req = list_take(&p->todo);
+		struct blk_req *req = reqs_take(&p->todo);
 		bool first;
 
 		if (!req) {
@@ -98,13 +50,13 @@ static void *pool_thread(void *arg)
 		}
 		p->n_todo--;
 		pthread_mutex_unlock(&p->lock);
-		req->res = p->work(p->arg, req);
+		req->res = p->config.work(p->config.arg, req);
 		pthread_mutex_lock(&p->lock);
 		first = !p->finished.first;
-		list_add(&p->finished, req);
+		reqs_add(&p->finished, req);
 		/* Later ones join the batch, up to when the loop takes it. */
 		if (first)
-			loop_post(p->loop, &p->answer);
+			loop_post(p->config.loop, &p->answer);
 	}
 	pthread_mutex_unlock(&p->lock);
 	return NULL;
@@ -113,41 +65,25 @@ static void *pool_thread(void *arg)
 static void pool_answer(struct loop_task *task)
 {
 	struct pool *p = container_of(task, struct pool, answer);
-	struct list batch;
-	struct blk_req *req;
+	struct reqs batch;
 
-	list_init(&batch);
-	list_join(&batch, &p->ready);
+	reqs_init(&batch);
 	pthread_mutex_lock(&p->lock);
-	list_join(&batch, &p->finished);
+	reqs_join(&batch, &p->finished);
 	pthread_mutex_unlock(&p->lock);
-
-	while ((req = list_take(&batch))) {
-		p->in_flight--;
-		req->done(req, req->res, batch.first); /* may submit again, or free req */
-	}
-	if (!p->in_flight && p->idle) {
-		void (*idle)(void *) = p->idle;
-
-		p->idle = NULL;
-		idle(p->idle_arg);
-	}
+	p->config.finished(p->config.arg, &batch);
 }
 
-int pool_create(struct pool **pool, struct loop *loop, int (*work)(void *arg, struct blk_req *req),
-		void *arg, struct err *err)
+int pool_create(struct pool **pool, const struct pool_config *config, struct err *err)
 {
 	struct pool *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return err_set(err, -ENOMEM, "cannot create a thread pool: out of memory");
-	p->loop = loop;
-	p->work = work;
-	p->arg = arg;
+	p->config = *config;
 	p->answer.run = pool_answer;
-	list_init(&p->ready);
-	list_init(&p->todo);
-	list_init(&p->finished);
+	reqs_init(&p->todo);
+	reqs_init(&p->finished);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->wake, NULL);
 	*pool = p;
@@ -158,7 +94,6 @@ void pool_destroy(struct pool *pool)
 {
 	if (!pool)
 		return;
-	assert(!pool->in_flight);
 	pthread_mutex_lock(&pool->lock);
 	pool->quit = true;
 	pthread_cond_broadcast(&pool->wake);
@@ -170,13 +105,12 @@ void pool_destroy(struct pool *pool)
 	free(pool);
 }
 
-void pool_submit(struct pool *pool, struct blk_req *req)
+bool pool_submit(struct pool *pool, struct blk_req *req)
 {
 	bool grow;
 
-	pool->in_flight++;
 	pthread_mutex_lock(&pool->lock);
-	list_add(&pool->todo, req);
+	reqs_add(&pool->todo, req);
 	pool->n_todo++;
 	grow = pool->n_todo > pool->n_idle;
 	if (pool->n_idle)
@@ -184,36 +118,16 @@ void pool_submit(struct pool *pool, struct blk_req *req)
 	pthread_mutex_unlock(&pool->lock);
 
 	if (!grow || pool->n_threads == POOL_THREADS)
-		return;
+		return true;
 	if (!thread_create(&pool->thread[pool->n_threads], "block", pool_thread, pool, NULL)) {
 		pool->n_threads++;
 	} else if (!pool->n_threads) {
-		/* Nobody will ever come for it. Slow, but right: do it here. */
+		/* Nobody will ever come for it. */
 		pthread_mutex_lock(&pool->lock);
-		list_take(&pool->todo);
+		reqs_take(&pool->todo);
 		pool->n_todo--;
 		pthread_mutex_unlock(&pool->lock);
-		pool->in_flight--;
-		pool_complete(pool, req, pool->work(pool->arg, req));
+		return false;
 	}
-}
-
-void pool_complete(struct pool *pool, struct blk_req *req, int res)
-{
-	pool->in_flight++;
-	req->res = res;
-	if (!pool->ready.first) /* else it is posted: pool_answer() takes all */
-		loop_post(pool->loop, &pool->answer);
-	list_add(&pool->ready, req);
-}
-
-void pool_drain(struct pool *pool, void (*idle)(void *arg), void *arg)
-{
-	if (!pool->in_flight) {
-		idle(arg);
-		return;
-	}
-	assert(!pool->idle);
-	pool->idle = idle;
-	pool->idle_arg = arg;
+	return true;
 }

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The course of a request: gathered, begun on the ring, on a pool thread or here at once, answered.
+ *
+ *	blk_submit --> queued --> begin() --> ring --> reaped ---------> done --> answer()
+ *	                             |                   | the rest        ^
+ *	                             |                   v                 |
+ *	                             +---------------> pool ---------------+
+ *	                             +--> what the page cache has ---------+
+ *
+ * `queued` waits for blk_unplug() or, without a plug, for the end of the loop's turn. Everything
+ * here runs on the loop's thread.
+ */
+#include "block/blk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "block/pool.h"
+#include "block/raw.h"
+#include "block/uring.h"
+#include "host/file.h"
+#include "host/loop.h"
+
+enum { SECTOR = 512 };
+
+/* Longest read that the loop's thread copies itself: some ten microseconds of its time. */
+enum { INLINE_MAX = 128 * 1024 };
+
+struct blk {
+	struct raw raw;
+	struct loop *loop;
+	struct pool *pool;
+	struct uring *ring; /* NULL: the pool does it all */
+	enum blk_cache cache;
+
+	unsigned in_flight; /* submitted and not answered */
+	bool plugged, turn_posted;
+	struct loop_task turn;
+	struct reqs queued;
+	struct reqs done; /* over, to be answered */
+
+	/* Direct I/O: writes by the page cache have the disk for themselves; see may_change(). */
+	struct reqs waiting;
+	unsigned changing; /* writes under way */
+	bool alone;        /* one, by the page cache */
+
+	void (*idle)(void *arg);
+	void *idle_arg;
+};
+
+/* ---- Beginning ---- */
+
+static bool is_change(const struct blk_req *req)
+{
+	return req->op == BLK_WRITE || req->op == BLK_ZERO;
+}
+
+/*
+ * May a write begin now? With direct I/O, one that is not aligned is merged into its pages by the
+ * page cache, and a direct write to the same page meanwhile could be undone when that page is
+ * written back. So it waits until no other is under way, and others wait for it, in order.
+ */
+static bool may_change(struct blk *b, const struct blk_req *req)
+{
+	bool alone = req->op == BLK_ZERO || !raw_aligned(&b->raw, req);
+
+	if (b->alone || (alone && b->changing))
+		return false;
+	b->changing++;
+	b->alone = alone;
+	return true;
+}
+
+static void to_pool(struct blk *b, struct blk_req *req)
+{
+	if (pool_submit(b->pool, req))
+		return;
+	/* No thread can be had. Slow, but right: here. */
+	req->res = raw_do(&b->raw, req);
+	reqs_add(&b->done, req);
+}
+
+static void begin_one(struct blk *b, struct blk_req *req)
+{
+	/* The ring begins at the beginning. */
+	if (b->ring && !req->moved && raw_aligned(&b->raw, req) && uring_add(b->ring, req))
+		return;
+	to_pool(b, req);
+}
+
+/* The writes that wait, as far as they may. */
+static void begin_waiting(struct blk *b)
+{
+	while (b->waiting.first && may_change(b, b->waiting.first))
+		begin_one(b, reqs_take(&b->waiting));
+}
+
+static void begin(struct blk *b)
+{
+	/*
+	 * One read by itself: to copy it from the page cache takes one system call, as the ring
+	 * does, and fewer instructions on both sides of it. Of several, the ring takes all by one.
+	 */
+	bool single = b->queued.first && !b->queued.first->next;
+	struct blk_req *req;
+
+	while ((req = reqs_take(&b->queued))) {
+		if ((b->raw.readonly && req->op != BLK_READ) ||
+		    (b->cache == BLK_CACHE_UNSAFE && req->op == BLK_FLUSH)) {
+			req->res = req->op == BLK_FLUSH ? 0 : -EROFS;
+			reqs_add(&b->done, req);
+			continue;
+		}
+		if (req->op == BLK_READ && b->raw.nowait && req->len <= INLINE_MAX &&
+		    (single || !b->ring)) {
+			raw_read_cached(&b->raw, req);
+			if (req->moved == req->len) {
+				req->res = 0;
+				reqs_add(&b->done, req);
+				continue;
+			}
+		}
+		if (b->raw.direct && is_change(req) && (b->waiting.first || !may_change(b, req)))
+			reqs_add(&b->waiting, req);
+		else
+			begin_one(b, req);
+	}
+}
+
+/* ---- Answering ---- */
+
+/* Changes that are over make room for those that wait. */
+static void settle(struct blk *b, const struct reqs *batch)
+{
+	if (!b->raw.direct || b->raw.readonly)
+		return;
+	for (const struct blk_req *req = batch->first; req; req = req->next) {
+		if (!is_change(req))
+			continue;
+		b->changing--;
+		b->alone = false;
+	}
+	begin_waiting(b);
+	if (b->ring)
+		uring_submit(b->ring);
+}
+
+/* Submit what begin() gave to the ring, and answer all that is over. */
+static void serve(struct blk *b)
+{
+	if (b->ring) {
+		struct blk_req *req;
+		struct reqs rest;
+
+		reqs_init(&rest);
+		uring_submit(b->ring);
+		uring_reap(b->ring, &b->done, &rest);
+		while ((req = reqs_take(&rest)))
+			to_pool(b, req);
+	}
+	while (b->done.first) {
+		struct reqs batch;
+		struct blk_req *req;
+
+		reqs_init(&batch);
+		reqs_join(&batch, &b->done);
+		settle(b, &batch);
+		while ((req = reqs_take(&batch))) {
+			b->in_flight--;
+			req->done(req, req->res, batch.first); /* may submit again, or free req */
+		}
+	}
+	if (!b->in_flight && b->idle) {
+		void (*idle)(void *) = b->idle;
+
+		b->idle = NULL;
+		idle(b->idle_arg);
+	}
+}
+
+static void turn(struct loop_task *task)
+{
+	struct blk *b = container_of(task, struct blk, turn);
+
+	b->turn_posted = false;
+	begin(b);
+	serve(b);
+}
+
+static void ring_ready(void *arg)
+{
+	serve(arg);
+}
+
+static void pool_finished(void *arg, struct reqs *batch)
+{
+	struct blk *b = arg;
+
+	reqs_join(&b->done, batch);
+	serve(b);
+}
+
+static int pool_work(void *arg, struct blk_req *req)
+{
+	return raw_do(&((struct blk *)arg)->raw, req);
+}
+
+/* ---- blk.h ---- */
+
+void blk_submit(struct blk *blk, struct blk_req *req)
+{
+	req->moved = 0;
+	if (blk->cache == BLK_CACHE_WRITETHROUGH)
+		req->durable = true;
+	else if (blk->cache == BLK_CACHE_UNSAFE)
+		req->durable = false;
+	blk->in_flight++;
+	reqs_add(&blk->queued, req);
+	if (blk->plugged || blk->turn_posted)
+		return;
+	blk->turn_posted = true;
+	loop_post(blk->loop, &blk->turn);
+}
+
+void blk_plug(struct blk *blk)
+{
+	blk->plugged = true;
+}
+
+void blk_unplug(struct blk *blk)
+{
+	blk->plugged = false;
+	/* What is posted does it. It must find something: only then is nobody gone by then. */
+	if (blk->turn_posted || !blk->queued.first)
+		return;
+	begin(blk);
+	serve(blk);
+}
+
+void blk_drain(struct blk *blk, void (*idle)(void *arg), void *arg)
+{
+	if (!blk->in_flight) {
+		idle(arg);
+		return;
+	}
+	assert(!blk->idle);
+	blk->idle = idle;
+	blk->idle_arg = arg;
+}
+
+/* The ring, if it is wanted and there is one. */
+static int open_ring(struct blk *b, const struct blk_config *config, struct err *err)
+{
+	const struct uring_config ring = {
+		.fd = b->raw.fd,
+		.loop = config->loop,
+		.ready = ring_ready,
+		.arg = b,
+	};
+	struct err why = ERR_INIT;
+	int res;
+
+	if (config->aio == BLK_AIO_THREADS)
+		return 0;
+	res = uring_create(&b->ring, &ring, &why);
+	if (res && config->aio == BLK_AIO_IO_URING)
+		return err_set(err, res, "aio=io_uring for '%s': %s; use aio=threads", config->path,
+			       why.msg);
+	if (res)
+		log_msg(config->log, LOG_DEBUG, config->name, "uses threads: %s", why.msg);
+	else
+		log_msg(config->log, LOG_DEBUG, config->name, "uses io_uring");
+	return 0;
+}
+
+int blk_open_raw(struct blk **blk, const struct blk_config *config, struct err *err)
+{
+	struct blk *b = calloc(1, sizeof(*b));
+	const struct pool_config pool = {
+		.loop = config->loop,
+		.work = pool_work,
+		.finished = pool_finished,
+		.arg = b,
+	};
+	int code;
+
+	if (!b)
+		return err_set(err, -ENOMEM, "cannot open '%s': out of memory", config->path);
+	b->loop = config->loop;
+	b->cache = config->cache;
+	b->turn.run = turn;
+	reqs_init(&b->queued);
+	reqs_init(&b->done);
+	reqs_init(&b->waiting);
+	code = raw_open(&b->raw, config, err);
+	if (code)
+		goto fail;
+	code = open_ring(b, config, err);
+	if (code)
+		goto fail_raw;
+	code = pool_create(&b->pool, &pool, err);
+	if (code)
+		goto fail_ring;
+	*blk = b;
+	return 0;
+
+fail_ring:
+	uring_destroy(b->ring);
+fail_raw:
+	raw_close(&b->raw);
+fail:
+	free(b);
+	return code;
+}
+
+void blk_close(struct blk *blk)
+{
+	if (!blk)
+		return;
+	assert(!blk->in_flight);
+	pool_destroy(blk->pool);
+	uring_destroy(blk->ring);
+	raw_close(&blk->raw);
+	free(blk);
+}
+
+uint64_t blk_capacity(const struct blk *blk)
+{
+	return align_up(blk->raw.size, SECTOR);
+}
+
+int blk_refresh_capacity(struct blk *blk)
+{
+	uint64_t before = blk_capacity(blk);
+	int64_t size = file_size(blk->raw.cached_fd);
+
+	if (size < 0)
+		return (int)size;
+	blk->raw.size = (uint64_t)size;
+	return blk_capacity(blk) != before;
+}
+
+bool blk_readonly(const struct blk *blk)
+{
+	return blk->raw.readonly;
+}
+
+enum blk_cache blk_cache(const struct blk *blk)
+{
+	return blk->cache;
+}
+
+void blk_limits(const struct blk *blk, struct blk_limits *limits)
+{
+	*limits = blk->raw.limits;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io_uring through liburing; io_uring(7), io_uring_setup(2), io_uring_enter(2).
+ *
+ * The kernel completes what it can at once (the page cache's bytes) inside the system call that
+ * submits. The rest completes later: the ring's descriptor becomes readable, which the loop sees.
+ * What the kernel still has to do for those, it does when the loop's thread is in the kernel
+ * anyway, and interrupts nobody (IORING_SETUP_COOP_TASKRUN, since Linux 5.19). To put it off
+ * further, until we ask (IORING_SETUP_DEFER_TASKRUN), does not go with waiting by epoll: Linux 6.18
+ * was seen not to wake it up.
+ */
+#include "block/uring.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "host/loop.h"
+
+enum {
+	ENTRIES = 256,           /* submitted by one call at most */
+	IN_FLIGHT = 2 * ENTRIES, /* as many as the completion queue holds; io_uring_setup(2) */
+};
+
+/* Longest request: the kernel moves no more than 2 GiB by one operation; read(2). */
+#define LEN_MAX (1ULL << 30)
+
+struct uring {
+	struct uring_config config;
+	struct io_uring ring;
+	struct loop_source source;
+	struct loop_task retry; /* the kernel would not take what was added */
+	bool started, retry_posted;
+	unsigned added;     /* not submitted yet */
+	unsigned in_flight; /* these and those submitted */
+};
+
+static void uring_retry(struct loop_task *task)
+{
+	struct uring *u = container_of(task, struct uring, retry);
+
+	u->retry_posted = false;
+	uring_submit(u);
+	u->config.ready(u->config.arg);
+}
+
+static void uring_ready(struct loop_source *source, uint32_t events)
+{
+	struct uring *u = container_of(source, struct uring, source);
+
+	(void)events;
+	u->config.ready(u->config.arg);
+}
+
+/* Does this kernel know the operations that we use? */
+static int check_operations(struct uring *u)
+{
+	static const uint8_t ops[] = { IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV,
+				       IORING_OP_WRITEV, IORING_OP_FSYNC };
+	struct io_uring_probe *probe = io_uring_get_probe_ring(&u->ring);
+	int res = 0;
+
+	if (!probe)
+		return -ENOSYS;
+	for (unsigned i = 0; i < ARRAY_SIZE(ops); i++)
+		if (!io_uring_opcode_supported(probe, ops[i]))
+			res = -ENOSYS;
+	io_uring_free_probe(probe);
+	return res;
+}
+
+static const char *why_not(int code)
+{
+	switch (code) {
+	case -ENOSYS: return "; this kernel has none, or too old a one";
+	case -EPERM: return "; it is switched off (sysctl kernel.io_uring_disabled), or filtered";
+	case -ENOMEM: return "; raise the limit of locked memory (ulimit -l)";
+	default: return "";
+	}
+}
+
+int uring_create(struct uring **uring, const struct uring_config *config, struct err *err)
+{
+	struct uring *u = calloc(1, sizeof(*u));
+	int res;
+
+	if (!u)
+		return err_set(err, -ENOMEM, "cannot create an io_uring: out of memory");
+	u->config = *config;
+	res = io_uring_queue_init(ENTRIES, &u->ring, IORING_SETUP_COOP_TASKRUN);
+	if (res == -EINVAL) /* an older kernel */
+		res = io_uring_queue_init(ENTRIES, &u->ring, 0);
+	if (res) {
+		free(u);
+		return err_set(err, res, "cannot create an io_uring: %s%s", strerror(-res),
+			       why_not(res));
+	}
+	res = check_operations(u);
+	if (!res)
+		res = io_uring_register_files(&u->ring, &config->fd, 1);
+	if (res) {
+		io_uring_queue_exit(&u->ring);
+		free(u);
+		return err_set(err, res, "cannot use an io_uring: %s%s", strerror(-res),
+			       why_not(res));
+	}
+	u->source = (struct loop_source){ u->ring.ring_fd, LOOP_IN, uring_ready };
+	u->retry.run = uring_retry;
+	*uring = u;
+	return 0;
+}
+
+void uring_destroy(struct uring *uring)
+{
+	if (!uring)
+		return;
+	if (uring->started)
+		loop_del(uring->config.loop, &uring->source);
+	io_uring_queue_exit(&uring->ring);
+	free(uring);
+}
+
+bool uring_add(struct uring *uring, struct blk_req *req)
+{
+	struct io_uring_sqe *sqe;
+	const struct iovec *iov = req->iov;
+	uint32_t n = (uint32_t)req->iovcnt;
+
+	if (unlikely(!uring->started)) { /* here, for sources are the loop's thread's to add */
+		if (loop_add(uring->config.loop, &uring->source))
+			return false;
+		uring->started = true;
+	}
+	if (req->op > BLK_FLUSH || req->len > LEN_MAX || uring->in_flight == IN_FLIGHT)
+		return false;
+	sqe = io_uring_get_sqe(&uring->ring);
+	if (!sqe) { /* as many as the queue holds */
+		uring_submit(uring);
+		sqe = io_uring_get_sqe(&uring->ring);
+		if (!sqe)
+			return false;
+	}
+	/* Descriptor 0 is the one file that is registered. */
+	switch (req->op) {
+	case BLK_READ:
+		if (n == 1)
+			io_uring_prep_read(sqe, 0, iov->iov_base, (uint32_t)iov->iov_len, req->off);
+		else
+			io_uring_prep_readv(sqe, 0, iov, n, req->off);
+		break;
+	case BLK_WRITE:
+		if (n == 1)
+			io_uring_prep_write(sqe, 0, iov->iov_base, (uint32_t)iov->iov_len,
+					    req->off);
+		else
+			io_uring_prep_writev(sqe, 0, iov, n, req->off);
+		if (req->durable)
+			sqe->rw_flags = RWF_DSYNC;
+		break;
+	default: io_uring_prep_fsync(sqe, 0, IORING_FSYNC_DATASYNC); break;
+	}
+	sqe->flags |= IOSQE_FIXED_FILE;
+	io_uring_sqe_set_data(sqe, req);
+	uring->added++;
+	uring->in_flight++;
+	return true;
+}
+
+void uring_submit(struct uring *uring)
+{
+	while (uring->added && !uring->retry_posted) {
+		int n = io_uring_submit(&uring->ring);
+
+		if (n == -EINTR)
+			continue;
+		if (n <= 0) {
+			/* No memory, or too much not reaped: in a while, it goes. */
+			uring->retry_posted = true;
+			loop_post(uring->config.loop, &uring->retry);
+			return;
+		}
+		uring->added -= (unsigned)n;
+	}
+}
+
+void uring_reap(struct uring *uring, struct reqs *done, struct reqs *rest)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head, n = 0;
+
+	io_uring_for_each_cqe(&uring->ring, head, cqe)
+	{
+		struct blk_req *req = io_uring_cqe_get_data(cqe);
+
+		n++;
+		if (cqe->res >= 0 && req->op != BLK_FLUSH)
+			req->moved = (uint64_t)cqe->res;
+		req->res = cqe->res < 0 ? cqe->res : 0;
+		if (req->res == -EINTR || req->res == -EAGAIN || req->res == -EOPNOTSUPP ||
+		    req->res == -EINVAL ||
+		    (!req->res && req->op != BLK_FLUSH && req->moved < req->len))
+			reqs_add(rest, req);
+		else
+			reqs_add(done, req);
+	}
+	io_uring_cq_advance(&uring->ring, n);
+	uring->in_flight -= n;
+}
