@@ -10,8 +10,13 @@
  *
  * Transmission does not ask for CR.UARTEN or CR.TXE: early consoles rely on the firmware to have
  * set them, and there is no firmware. Reception asks for CR.RXE, and for a guest that listens:
- * input stays with the host, where it is not lost, until a receive interrupt is unmasked or the
- * guest polls. (A driver that starts up throws away what it finds in the FIFO.)
+ * input stays with the host, where it is not lost, until the guest polls or takes receive
+ * interrupts.
+ *
+ * A driver that starts up throws away what it finds in the FIFO, and Linux unmasks receive
+ * interrupts well before that, with the UART still disabled but for the moments in which its
+ * console prints. So interrupts count when they are unmasked while CR.UARTEN is set, or when it
+ * stays set for LISTENING_NS after they were.
  */
 #include "device/pl011.h"
 
@@ -25,6 +30,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "bus/bus.h"
+#include "bus/clock.h"
 #include "device/console.h"
 
 /* DDI0183G table 3-1 */
@@ -52,6 +58,7 @@ enum {
 	/* This many looks at FR in a row, with nothing to send, are a guest that polls for input.
 	 */
 	POLLS_LISTENING = 16,
+	LISTENING_NS = 20000000,
 
 	/* DR 11:8, RSR 3:0 (DDI0183G 3.3.1, 3.3.2) */
 	DR_ERR_SHIFT = 8,
@@ -74,6 +81,7 @@ enum {
 	LCR_H_FEN = 1 << 4,
 
 	/* CR (3.3.8) */
+	CR_UARTEN = 1 << 0,
 	CR_LBE = 1 << 7,
 	CR_TXE = 1 << 8,
 	CR_RXE = 1 << 9,
@@ -93,6 +101,7 @@ enum {
 	INT_RX = 1 << 4,
 	INT_TX = 1 << 5,
 	INT_RT = 1 << 6,
+	INT_RECEIVE = INT_RX | INT_RT,
 	INT_BE = 1 << 9,
 	INT_OE = 1 << 10,
 	INT_MASK = 0x7ff,
@@ -107,6 +116,7 @@ struct fifo {
 struct pl011_state {
 	uint32_t rsr, ilpr, ibrd, fbrd, lcr_h, cr, ifls, imsc, ris, dmacr;
 	uint32_t overrun; /* ERR_OE: the next character received tells of an overrun before it */
+	bool armed;       /* receive interrupts are taken */
 	uint32_t polls;   /* looks at FR since the last character sent, up to POLLS_LISTENING */
 	struct fifo rx, tx;
 };
@@ -121,6 +131,8 @@ struct pl011 {
 	struct bus_region region;
 	struct irq_line irq;
 	struct console *con;
+	struct clock *clock;
+	struct clock_timer listening; /* CR.UARTEN has been set for LISTENING_NS */
 	struct log *log;
 	struct log_limit limit;
 };
@@ -216,7 +228,7 @@ static uint32_t pl011_rx_pop(struct pl011_state *s)
 /* Characters that the other end may send now. */
 static uint32_t pl011_rx_room(const struct pl011_state *s)
 {
-	bool listening = (s->imsc & (INT_RX | INT_RT)) || s->polls >= POLLS_LISTENING;
+	bool listening = s->armed || s->polls >= POLLS_LISTENING;
 
 	/* In loopback the pin is cut off. */
 	if (!listening || !(s->cr & CR_RXE) || (s->cr & CR_LBE) || s->rx.n >= pl011_depth(s))
@@ -279,6 +291,10 @@ static void pl011_write_cr(struct pl011 *uart, uint32_t val)
 	struct pl011_state *s = &uart->s;
 	uint32_t changed = pl011_modem(s->cr) ^ pl011_modem(val);
 
+	if ((val & CR_UARTEN) && !(s->cr & CR_UARTEN) && (s->imsc & INT_RECEIVE))
+		clock_arm(uart->clock, &uart->listening, clock_now(uart->clock) + LISTENING_NS);
+	else if (!(val & CR_UARTEN))
+		clock_cancel(uart->clock, &uart->listening);
 	s->cr = val & CR_MASK;
 	s->ris |= (changed & FR_RI ? INT_RI : 0u) | (changed & FR_CTS ? INT_CTS : 0u) |
 		  (changed & FR_DCD ? INT_DCD : 0u) | (changed & FR_DSR ? INT_DSR : 0u);
@@ -328,7 +344,10 @@ static uint32_t pl011_reg_read(struct pl011 *uart, uint64_t off)
 	struct pl011_state *s = &uart->s;
 
 	switch (off) {
-	case DR: s->polls = POLLS_LISTENING; return pl011_rx_pop(s);
+	case DR:
+		if (!s->rx.n) /* nobody throws away nothing: this is a guest that polls */
+			s->polls = POLLS_LISTENING;
+		return pl011_rx_pop(s);
 	case RSR: return s->rsr;
 	case FR: return pl011_read_fr(s);
 	case ILPR: return s->ilpr;
@@ -365,7 +384,10 @@ static void pl011_reg_write(struct pl011 *uart, uint64_t off, uint32_t val)
 		s->ifls = val & 0x3f;
 		pl011_rx_level(s);
 		break;
-	case IMSC: s->imsc = val & INT_MASK; break;
+	case IMSC:
+		s->imsc = val & INT_MASK;
+		s->armed = (s->cr & CR_UARTEN) && (s->imsc & INT_RECEIVE);
+		break;
 	case ICR: s->ris &= ~val; break;
 	case DMACR: s->dmacr = val & 7; break;
 	default:
@@ -463,6 +485,17 @@ static void pl011_reset_state(struct pl011_state *s)
 	*s = (struct pl011_state){ .cr = CR_TXE | CR_RXE, .ifls = IFLS_RESET };
 }
 
+/* The control loop's: the guest has left the UART enabled. */
+static void pl011_listening(struct clock_timer *timer)
+{
+	struct pl011 *uart = container_of(timer, struct pl011, listening);
+
+	pthread_mutex_lock(&uart->lock);
+	uart->s.armed = (uart->s.cr & CR_UARTEN) && (uart->s.imsc & INT_RECEIVE);
+	pl011_update(uart);
+	pthread_mutex_unlock(&uart->lock);
+}
+
 void pl011_reset(struct pl011 *uart)
 {
 	pthread_mutex_lock(&uart->lock);
@@ -473,7 +506,7 @@ void pl011_reset(struct pl011 *uart)
 }
 
 int pl011_create(struct pl011 **out, struct bus *bus, uint64_t base, struct irq_line irq,
-		 struct console *con, struct log *log, struct err *err)
+		 struct console *con, struct clock *clock, struct log *log, struct err *err)
 {
 	struct pl011 *uart = calloc(1, sizeof(*uart));
 	int ret;
@@ -485,6 +518,8 @@ int pl011_create(struct pl011 **out, struct bus *bus, uint64_t base, struct irq_
 	uart->bus = bus;
 	uart->irq = irq;
 	uart->con = con;
+	uart->clock = clock;
+	uart->listening.fire = pl011_listening;
 	uart->log = log;
 	uart->region = (struct bus_region){
 		.name = "PL011 UART",
@@ -514,6 +549,7 @@ void pl011_destroy(struct pl011 *uart)
 	if (!uart)
 		return;
 	bus_del(uart->bus, &uart->region);
+	clock_disarm(uart->clock, &uart->listening);
 	pthread_mutex_destroy(&uart->lock);
 	free(uart);
 }

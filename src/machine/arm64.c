@@ -148,7 +148,7 @@ static int arm64_create(struct hako_vm *vm, struct err *err)
 		res = gicv3_create(&b->gic, &gic, err);
 	if (!res)
 		res = pl011_create(&b->uart, vm->mmio, UART_BASE, gicv3_spi(b->gic, UART_SPI),
-				   vm->console, &vm->log, err);
+				   vm->console, vm->clock, &vm->log, err);
 	if (!res)
 		res = pl031_create(&b->rtc, vm->mmio, RTC_BASE, gicv3_spi(b->gic, RTC_SPI),
 				   vm->clock, err);

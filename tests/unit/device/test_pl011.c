@@ -21,6 +21,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "bus/bus.h"
+#include "bus/clock.h"
 #include "bus/irq.h"
 #include "device/console.h"
 #include "device/pl011.h"
@@ -50,6 +51,7 @@ enum { RX = 0x10, TX = 0x20, RT = 0x40, BE = 0x200, OE = 0x400 };
 enum { FEN = 0x10, ENABLED = 0x301, LBE = 0x80 };
 
 struct fixture {
+	struct clock *clock;
 	struct loop *loop;
 	struct bus *bus;
 	struct console *con;
@@ -114,6 +116,7 @@ static int setup(void **state)
 	assert_non_null(f);
 	signal(SIGPIPE, SIG_IGN);
 	assert_int_equal(loop_create(&f->loop, &err), 0);
+	assert_int_equal(clock_create(&f->clock, f->loop, &err), 0);
 	assert_int_equal(bus_create(&f->bus, &err), 0);
 	assert_int_equal(pipe(f->in), 0);
 	assert_int_equal(pipe(f->out), 0);
@@ -121,7 +124,7 @@ static int setup(void **state)
 	assert_int_equal(console_create(&f->con, &config, &err), 0);
 	assert_int_equal(pl011_create(&f->uart, f->bus, BASE,
 				      (struct irq_line){ .ops = &irq_ops, .chip = f, .pin = 1 },
-				      f->con, NULL, &err),
+				      f->con, f->clock, NULL, &err),
 			 0);
 	turns(f, 2);
 	*state = f;
@@ -136,6 +139,7 @@ static int teardown(void **state)
 	console_destroy(f->con);
 	pl011_destroy(f->uart);
 	bus_destroy(f->bus);
+	clock_destroy(f->clock);
 	loop_destroy(f->loop);
 	close(f->out[1]);
 	close(f->in[0]);
@@ -299,6 +303,7 @@ static void receive_back_pressure(void **state)
 		text[i] = (char)('A' + i % 53);
 	text[1000] = 0;
 	wr(f, LCR_H, FEN | 0x60);
+	wr(f, CR, ENABLED);
 	wr(f, IMSC, RX | RT);
 	type(f, text);
 	assert_int_equal(rd(f, FR) & (RXFE | RXFF), RXFF);
@@ -320,6 +325,44 @@ static void receive_back_pressure(void **state)
 		assert_false(f->irq);
 		turns(f, 4);
 	}
+}
+
+/* The order of Linux: the console's driver unmasks early, prints, drains, and then takes
+ * interrupts. */
+static void input_survives_linux(void **state)
+{
+	struct fixture *f = *state;
+
+	type(f, "root\n");
+	wr(f, IMSC, RX | RT);
+	wr(f, LCR_H, FEN | 0x60);
+	for (unsigned i = 0; i < 3; i++) { /* three messages */
+		wr(f, CR, ENABLED);
+		wr(f, DR, 'm');
+		turns(f, 3);
+		wr(f, CR, ENABLED & ~1u);
+	}
+	wr(f, CR, ENABLED);
+	wr(f, ICR, 0x7ff);
+	for (unsigned i = 0; i < 64 && !(rd(f, FR) & RXFE); i++)
+		rd(f, DR);
+	wr(f, IMSC, RX | RT);
+	turns(f, 4);
+	for (const char *c = "root\n"; *c; c++)
+		assert_int_equal(rd(f, DR), *c);
+}
+
+/* A driver that unmasks first and enables then, and waits for its interrupt. */
+static void unmask_then_enable(void **state)
+{
+	struct fixture *f = *state;
+
+	wr(f, IMSC, RX | RT);
+	wr(f, CR, ENABLED);
+	type(f, "x");
+	while (!f->irq) /* the UART waits a moment, in real time */
+		turns(f, 1);
+	assert_int_equal(rd(f, DR), 'x');
 }
 
 /* Input waits for a driver that wants it: one that starts up throws away what it finds. */
@@ -578,6 +621,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(transmit_back_pressure, setup, teardown),
 		cmocka_unit_test_setup_teardown(receive, setup, teardown),
 		cmocka_unit_test_setup_teardown(receive_back_pressure, setup, teardown),
+		cmocka_unit_test_setup_teardown(input_survives_linux, setup, teardown),
+		cmocka_unit_test_setup_teardown(unmask_then_enable, setup, teardown),
 		cmocka_unit_test_setup_teardown(input_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(polled_input, setup, teardown),
 		cmocka_unit_test_setup_teardown(loopback, setup, teardown),
