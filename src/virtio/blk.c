@@ -2,16 +2,18 @@
 /*
  * virtio block device (virtio 1.2, 5.2).
  *
- * A kick drains the ring: each chain becomes a request of its own, found by its slot, so there are
- * never more than the queue has descriptors. Requests are answered in batches, and used entries are
- * published and the interrupt decided once per batch.
+ * A kick drains its ring: each chain becomes a request of its own, found by its slot, so there are
+ * never more than the queue has descriptors. Requests are begun together and answered in batches,
+ * and used entries are published and the interrupt decided once per batch.
  *
- * Everything below runs on the device's loop, except features and config_*, which only read what
- * never changes.
+ * Everything below runs on the device's loop, except features, reset and config_*: they touch
+ * `config`, which the loop changes under the transport's lock only, and `writeback`.
  */
 #include "virtio/blk.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +33,11 @@ enum {
 	VIRTIO_BLK_F_RO = 5,
 	VIRTIO_BLK_F_BLK_SIZE = 6,
 	VIRTIO_BLK_F_FLUSH = 9,
+	VIRTIO_BLK_F_TOPOLOGY = 10,
+	VIRTIO_BLK_F_CONFIG_WCE = 11,
+	VIRTIO_BLK_F_MQ = 12,
+	VIRTIO_BLK_F_DISCARD = 13,
+	VIRTIO_BLK_F_WRITE_ZEROES = 14,
 };
 
 /* 5.2.6 */
@@ -39,6 +46,8 @@ enum {
 	VIRTIO_BLK_T_OUT = 1,
 	VIRTIO_BLK_T_FLUSH = 4,
 	VIRTIO_BLK_T_GET_ID = 8,
+	VIRTIO_BLK_T_DISCARD = 11,
+	VIRTIO_BLK_T_WRITE_ZEROES = 13,
 };
 enum { VIRTIO_BLK_S_OK = 0, VIRTIO_BLK_S_IOERR = 1, VIRTIO_BLK_S_UNSUPP = 2 };
 
@@ -50,6 +59,16 @@ struct req_header {
 };
 _Static_assert(sizeof(struct req_header) == 16, "5.2.6");
 
+/* 5.2.6: what DISCARD and WRITE_ZEROES carry, one or more. */
+struct segment {
+	le64_t sector;
+	le32_t num_sectors;
+	le32_t flags;
+};
+_Static_assert(sizeof(struct segment) == 16, "5.2.6");
+enum { SEGMENT_UNMAP = 1 };
+enum { SEGMENTS_MAX = 16 }; /* in one request; any number would do */
+
 enum { SECTOR_SHIFT = 9, SECTOR = 1 << SECTOR_SHIFT }; /* 5.2.4: whatever blk_size says */
 enum { ID_BYTES = 20 };                                /* 5.2.6 */
 
@@ -59,7 +78,12 @@ struct config_space {
 	le32_t size_max, seg_max;
 	uint8_t geometry[4];
 	le32_t blk_size;
-	uint8_t topology[8];
+	struct {
+		uint8_t physical_block_exp; /* log2 of logical blocks in a physical one */
+		uint8_t alignment_offset;   /* logical blocks before the first physical one */
+		le16_t min_io_size;         /* logical blocks */
+		le32_t opt_io_size;         /* the same */
+	} topology;
 	uint8_t writeback, unused0;
 	le16_t num_queues;
 	le32_t max_discard_sectors, max_discard_seg, discard_sector_alignment;
@@ -69,34 +93,45 @@ struct config_space {
 };
 _Static_assert(sizeof(struct config_space) == 72, "5.2.4");
 
-struct vblk;
+struct vblk_queue;
 
 struct request {
 	struct blk_req io;
-	struct vblk *blk;
+	struct vblk_queue *q;
 	struct vq_chain chain;
-	uint8_t *status; /* in guest memory */
+	uint8_t *status;           /* in guest memory */
+	unsigned n_segments, next; /* of DISCARD and WRITE_ZEROES; the one to go on with */
+	struct segment segment[SEGMENTS_MAX];
 };
 
-struct vblk {
-	struct virtio_dev dev;
-	char name[32];
-	struct log *log;
-	struct log_limit limit;
-	struct blk *blk;
-	struct config_space config;
-	uint8_t id[ID_BYTES]; /* padded with zeros, not terminated (5.2.6) */
+struct vblk_queue {
+	struct vblk *b;
+	unsigned index;
 
-	/* The queue, while it is started */
+	/* While it is started */
 	struct vq *vq;
-	bool write_through; /* the driver did not negotiate FLUSH (5.2.6.2) */
 	unsigned in_flight; /* requests that the backend has */
+	bool draining;      /* answers are published when the ring is drained */
 	bool again_posted;  /* the ring was not drained: `again` goes on */
 	struct loop_task again;
 	void (*stopped)(void *arg); /* not NULL: stopping */
 	void *stopped_arg;
 
 	struct request req[VQ_SIZE_MAX]; /* by slot */
+};
+
+struct vblk {
+	struct virtio_dev dev;
+	struct virtio_ops ops; /* vblk_ops, with as many queues as it has */
+	char name[32];
+	struct log *log;
+	struct log_limit limit;
+	struct blk *blk;
+	uint64_t features;
+	struct config_space config; /* all but `writeback` */
+	_Atomic uint8_t writeback;  /* as in the configuration; the driver may write it any time */
+	uint8_t id[ID_BYTES];       /* padded with zeros, not terminated (5.2.6) */
+	struct vblk_queue *queue;   /* [ops.n_queues] */
 };
 
 static struct vblk *vblk(struct virtio_dev *dev)
@@ -154,68 +189,83 @@ static void request_answer(struct request *r, uint8_t status, uint64_t data)
 	uint64_t room = r->chain.in_len - 1;
 
 	*r->status = status;
-	vq_push(r->blk->vq, &r->chain, (uint32_t)(data == room ? data + 1 : data));
+	vq_push(r->q->vq, &r->chain, (uint32_t)(data == room ? data + 1 : data));
 }
 
 /* Tell the driver about the answers so far. */
-static void publish(struct vblk *b)
+static void publish(struct vblk_queue *q)
 {
-	if (vq_publish(b->vq))
-		b->dev.host->ops->queue_irq(b->dev.host, 0);
+	struct virtio_host *host = q->b->dev.host;
+
+	if (vq_publish(q->vq))
+		host->ops->queue_irq(host, q->index);
 }
 
-/* The last thing that touches a stopping device: it may be gone when stopped() returns. */
-static void stop_if_quiet(struct vblk *b)
+/* The last thing that touches a stopping queue: the device may be gone when stopped() returns. */
+static void stop_if_quiet(struct vblk_queue *q)
 {
-	void (*stopped)(void *) = b->stopped;
+	void (*stopped)(void *) = q->stopped;
 
-	if (!stopped || b->in_flight || b->again_posted)
+	if (!stopped || q->in_flight || q->again_posted)
 		return;
-	b->stopped = NULL;
-	b->vq = NULL;
-	stopped(b->stopped_arg);
+	q->stopped = NULL;
+	q->vq = NULL;
+	stopped(q->stopped_arg);
 }
 
 static const char *const op_name[] = {
-	[BLK_READ] = "read",
-	[BLK_WRITE] = "write",
-	[BLK_FLUSH] = "flush",
+	[BLK_READ] = "read",       [BLK_WRITE] = "write",         [BLK_FLUSH] = "flush",
+	[BLK_DISCARD] = "discard", [BLK_ZERO] = "write of zeros",
 };
+
+static bool segment_next(struct request *r);
 
 static void request_done(struct blk_req *io, int res, bool more)
 {
 	struct request *r = container_of(io, struct request, io);
-	struct vblk *b = r->blk;
+	struct vblk_queue *q = r->q;
+	struct vblk *b = q->b;
 	bool in = io->op == BLK_READ;
 
-	if (res)
+	if (unlikely(res))
 		log_guest(b->log, &b->limit, LOG_ERROR, b->name,
 			  "%s of %llu bytes at sector %llu failed: %s", op_name[io->op],
 			  (unsigned long long)io->len, (unsigned long long)io->off >> SECTOR_SHIFT,
 			  strerror(-res));
+	q->in_flight--;
 	/* Of a read that failed we do not know what was written: claim nothing. */
-	request_answer(r, res ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK, in && !res ? io->len : 0);
-	b->in_flight--;
-	if (more)
+	if (res || !segment_next(r))
+		request_answer(r, res ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
+			       in && !res ? io->len : 0);
+	if (more || q->draining)
 		return;
-	publish(b);
-	stop_if_quiet(b);
+	publish(q);
+	stop_if_quiet(q);
+}
+
+/*
+ * 5.2.6.2: is a write to be on stable storage when it is answered? Without FLUSH and CONFIG_WCE,
+ * always; with CONFIG_WCE, as the driver wants it at the time; otherwise FLUSH is what makes it so.
+ */
+static bool write_through(const struct vblk *b)
+{
+	if (b->dev.acked & BIT(VIRTIO_BLK_F_CONFIG_WCE))
+		return !atomic_load_explicit(&b->writeback, memory_order_relaxed);
+	return !(b->dev.acked & BIT(VIRTIO_BLK_F_FLUSH));
 }
 
 static void request_submit(struct request *r, enum blk_op op, uint64_t off, uint64_t len,
 			   struct iovec *iov, uint16_t n)
 {
-	struct vblk *b = r->blk;
-
 	r->io.op = op;
-	r->io.durable = b->write_through;
+	r->io.durable = op != BLK_READ && write_through(r->q->b);
 	r->io.off = off;
 	r->io.len = len;
 	r->io.iov = iov;
 	r->io.iovcnt = n;
 	r->io.done = request_done;
-	b->in_flight++;
-	blk_submit(b->blk, &r->io);
+	r->q->in_flight++;
+	blk_submit(r->q->b->blk, &r->io);
 }
 
 /* Are these whole sectors, all of them on the disk? Never computes a byte offset beyond it. */
@@ -229,7 +279,7 @@ static void request_read(struct request *r, uint64_t sector, struct iovec *in, u
 {
 	uint64_t len = r->chain.in_len - 1;
 
-	if (!sectors_ok(r->blk, sector, len)) {
+	if (!sectors_ok(r->q->b, sector, len)) {
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 		return;
 	}
@@ -243,7 +293,7 @@ static void request_write(struct request *r, uint64_t sector, struct iovec *out,
 {
 	uint64_t len = r->chain.out_len - sizeof(struct req_header);
 
-	if (blk_readonly(r->blk->blk) || !sectors_ok(r->blk, sector, len))
+	if (blk_readonly(r->q->b->blk) || !sectors_ok(r->q->b, sector, len))
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 	else
 		request_submit(r, BLK_WRITE, sector << SECTOR_SHIFT, len, out, n);
@@ -253,42 +303,123 @@ static void request_write(struct request *r, uint64_t sector, struct iovec *out,
 static void request_get_id(struct request *r, struct iovec *in, uint16_t n)
 {
 	uint64_t room = r->chain.in_len - 1;
-	uint32_t put = iov_put(in, n, r->blk->id, room < ID_BYTES ? (uint32_t)room : ID_BYTES);
+	uint32_t put = iov_put(in, n, r->q->b->id, room < ID_BYTES ? (uint32_t)room : ID_BYTES);
 
 	request_answer(r, VIRTIO_BLK_S_OK, put);
 }
 
-/* Begin a request. False: the chain is no request that could be answered; the ring is broken. */
-static bool request_start(struct vblk *b, struct vq_chain *chain)
+/* DISCARD and WRITE_ZEROES: one segment after the other. */
+
+/* Begin the next segment that is not empty; false: there is none left. */
+static bool segment_next(struct request *r)
 {
-	struct request *r = &b->req[chain->slot];
+	while (r->next < r->n_segments) {
+		const struct segment *s = &r->segment[r->next++];
+		uint64_t len = (uint64_t)le32_get(s->num_sectors) << SECTOR_SHIFT;
+
+		if (!len)
+			continue;
+		r->io.may_unmap = le32_get(s->flags) & SEGMENT_UNMAP;
+		request_submit(r, r->io.op, le64_get(s->sector) << SECTOR_SHIFT, len, NULL, 0);
+		return true;
+	}
+	return false;
+}
+
+/* 5.2.6.2: what is wrong with a segment, as a status. */
+static uint8_t segment_status(const struct vblk *b, const struct segment *s, enum blk_op op)
+{
+	const struct config_space *c = &b->config;
+	uint32_t max =
+		le32_get(op == BLK_DISCARD ? c->max_discard_sectors : c->max_write_zeroes_sectors);
+
+	/* UNMAP is for WRITE_ZEROES only; others there are not. */
+	if (le32_get(s->flags) & ~(op == BLK_ZERO ? (uint32_t)SEGMENT_UNMAP : 0))
+		return VIRTIO_BLK_S_UNSUPP;
+	if (le32_get(s->num_sectors) > max ||
+	    !range_ok(le64_get(s->sector), le32_get(s->num_sectors), le64_get(c->capacity)))
+		return VIRTIO_BLK_S_IOERR;
+	return VIRTIO_BLK_S_OK;
+}
+
+static void request_segments(struct request *r, enum blk_op op, struct iovec *out, uint16_t n)
+{
+	uint64_t len = r->chain.out_len - sizeof(struct req_header);
+	unsigned feature = op == BLK_DISCARD ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES;
+	uint8_t status = VIRTIO_BLK_S_OK;
+
+	if (!(r->q->b->dev.acked & BIT(feature)) || len > sizeof(r->segment)) {
+		request_answer(r, VIRTIO_BLK_S_UNSUPP, 0);
+		return;
+	}
+	if (!len || len % sizeof(struct segment)) {
+		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
+		return;
+	}
+	iov_take(&out, &n, r->segment, len);
+	r->n_segments = (unsigned)(len / sizeof(struct segment));
+	for (unsigned i = 0; !status && i < r->n_segments; i++)
+		status = segment_status(r->q->b, &r->segment[i], op);
+	r->io.op = op;
+	if (status || !segment_next(r))
+		request_answer(r, status, 0);
+}
+
+/* Begin a request. False: the chain is no request that could be answered; the ring is broken. */
+static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
+{
+	struct request *r = &q->req[chain->slot];
 	struct iovec *out = chain->iov, *in = chain->iov + chain->n_out;
 	uint16_t n_out = chain->n_out;
 	struct req_header h;
 	uint64_t sector;
 
 	if (chain->out_len < sizeof(h)) {
-		vq_reject(b->vq, chain, "block request without a whole header (5.2.6)");
+		vq_reject(q->vq, chain, "block request without a whole header (5.2.6)");
 		return false;
 	}
 	if (!chain->in_len) {
-		vq_reject(b->vq, chain, "block request without room for a status (5.2.6)");
+		vq_reject(q->vq, chain, "block request without room for a status (5.2.6)");
 		return false;
 	}
 	/* 2.7.4.1: the header may be cut into descriptors anywhere. */
 	iov_take(&out, &n_out, &h, sizeof(h));
 	sector = le64_get(h.sector);
 
-	r->blk = b;
+	r->q = q;
 	r->chain = *chain;
+	r->n_segments = r->next = 0;
 	r->status = (uint8_t *)in[chain->n_in - 1].iov_base + in[chain->n_in - 1].iov_len - 1;
 	switch (le32_get(h.type)) {
 	case VIRTIO_BLK_T_IN: request_read(r, sector, in, chain->n_in); break;
 	case VIRTIO_BLK_T_OUT: request_write(r, sector, out, n_out); break;
 	case VIRTIO_BLK_T_FLUSH: request_submit(r, BLK_FLUSH, 0, 0, NULL, 0); break;
+	case VIRTIO_BLK_T_DISCARD: request_segments(r, BLK_DISCARD, out, n_out); break;
+	case VIRTIO_BLK_T_WRITE_ZEROES: request_segments(r, BLK_ZERO, out, n_out); break;
 	case VIRTIO_BLK_T_GET_ID: request_get_id(r, in, chain->n_in); break;
 	default: request_answer(r, VIRTIO_BLK_S_UNSUPP, 0); break;
 	}
+	return true;
+}
+
+/* Begin what is available, `budget` requests at most. False: the ring is broken. */
+static bool take(struct vblk_queue *q, unsigned budget)
+{
+	struct vq_chain chain;
+	int got = 0;
+
+	do {
+		vq_kicks(q->vq, false);
+		while (budget && (got = vq_pop(q->vq, &chain)) == 1 && request_start(q, &chain))
+			budget--;
+		if (unlikely(got < 0 || vq_state(q->vq)->broken))
+			return false;
+		if (unlikely(!budget)) {
+			q->again_posted = true;
+			loop_post(q->b->dev.loop, &q->again);
+			return true; /* kicks stay off until then */
+		}
+	} while (vq_kicks(q->vq, true));
 	return true;
 }
 
@@ -296,140 +427,228 @@ static bool request_start(struct vblk *b, struct vq_chain *chain)
  * Take what is available. At most a queue's worth at a time: a driver that makes requests available
  * as fast as they are answered must not keep the loop from its other work.
  */
-static void drain(struct vblk *b)
+static void drain(struct vblk_queue *q)
 {
-	unsigned budget = VQ_SIZE_MAX;
-	struct vq_chain chain;
-	int got = 0;
+	struct vblk *b = q->b;
+	bool good;
 
-	do {
-		vq_kicks(b->vq, false);
-		while (budget && (got = vq_pop(b->vq, &chain)) == 1 && request_start(b, &chain))
-			budget--;
-		if (got < 0 || vq_state(b->vq)->broken) {
-			publish(b);
-			b->dev.host->ops->needs_reset(b->dev.host);
-			return;
-		}
-		if (!budget) {
-			b->again_posted = true;
-			loop_post(b->dev.loop, &b->again);
-			break; /* kicks stay off until then */
-		}
-	} while (vq_kicks(b->vq, true));
-	publish(b);
+	q->draining = true;
+	blk_plug(b->blk);
+	good = take(q, VQ_SIZE_MAX);
+	blk_unplug(b->blk);
+	q->draining = false;
+	publish(q);
+	if (!good)
+		b->dev.host->ops->needs_reset(b->dev.host);
 }
 
 static void drain_again(struct loop_task *task)
 {
-	struct vblk *b = container_of(task, struct vblk, again);
+	struct vblk_queue *q = container_of(task, struct vblk_queue, again);
 
-	b->again_posted = false;
-	if (b->stopped)
-		stop_if_quiet(b);
+	q->again_posted = false;
+	if (q->stopped)
+		stop_if_quiet(q);
 	else
-		drain(b);
+		drain(q);
 }
 
 /* virtio_ops */
 
 static uint64_t vblk_features(struct virtio_dev *dev)
 {
-	const struct vblk *b = vblk(dev);
-
-	return BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_FLUSH) |
-	       (blk_readonly(b->blk) ? BIT(VIRTIO_BLK_F_RO) : 0);
+	return vblk(dev)->features;
 }
+
+enum { WRITEBACK = offsetof(struct config_space, writeback) };
 
 static void vblk_config_read(struct virtio_dev *dev, uint32_t off, void *dst, size_t len)
 {
-	memcpy(dst, (const uint8_t *)&vblk(dev)->config + off, len);
+	struct vblk *b = vblk(dev);
+
+	memcpy(dst, (const uint8_t *)&b->config + off, len);
+	if (off <= WRITEBACK && WRITEBACK - off < len)
+		((uint8_t *)dst)[WRITEBACK - off] = b->writeback;
 }
 
-/* No field that we offer may be written. */
+/* The one field that may be written is `writeback`, 0 or 1; whether it means anything is for
+ * write_through() to say. */
 static void vblk_config_write(struct virtio_dev *dev, uint32_t off, const void *src, size_t len)
 {
-	(void)dev;
-	(void)off;
-	(void)src;
-	(void)len;
+	struct vblk *b = vblk(dev);
+
+	if ((b->features & BIT(VIRTIO_BLK_F_CONFIG_WCE)) && off <= WRITEBACK &&
+	    WRITEBACK - off < len) {
+		uint8_t val = ((const uint8_t *)src)[WRITEBACK - off];
+
+		if (val <= 1)
+			b->writeback = val;
+	}
+}
+
+static void vblk_reset(struct virtio_dev *dev)
+{
+	struct vblk *b = vblk(dev);
+
+	b->writeback = b->features & BIT(VIRTIO_BLK_F_CONFIG_WCE) ? 1 : 0;
 }
 
 static int vblk_start(struct virtio_dev *dev, unsigned q, struct vq *vq)
 {
-	struct vblk *b = vblk(dev);
-
-	(void)q;
-	b->vq = vq;
-	b->write_through = !(dev->acked & BIT(VIRTIO_BLK_F_FLUSH));
+	vblk(dev)->queue[q].vq = vq;
 	return 0;
 }
 
-static void vblk_kick(struct virtio_dev *dev, unsigned q)
+static void vblk_kick(struct virtio_dev *dev, unsigned index)
 {
-	struct vblk *b = vblk(dev);
+	struct vblk_queue *q = &vblk(dev)->queue[index];
 
-	(void)q;
-	if (!b->stopped && !b->again_posted)
-		drain(b);
+	if (!q->stopped && !q->again_posted)
+		drain(q);
 }
 
-static void vblk_stop(struct virtio_dev *dev, unsigned q, void (*stopped)(void *arg), void *arg)
+static void vblk_stop(struct virtio_dev *dev, unsigned index, void (*stopped)(void *arg), void *arg)
 {
-	struct vblk *b = vblk(dev);
+	struct vblk_queue *q = &vblk(dev)->queue[index];
 
-	(void)q;
-	b->stopped = stopped;
-	b->stopped_arg = arg;
-	stop_if_quiet(b);
+	q->stopped = stopped;
+	q->stopped_arg = arg;
+	stop_if_quiet(q);
 }
 
 static const struct virtio_ops vblk_ops = {
 	.name = "virtio-blk",
 	.id = VIRTIO_ID_BLOCK,
-	.n_queues = 1,
 	.queue_size_max = VQ_SIZE_MAX,
 	.config_size = sizeof(struct config_space),
 	.features = vblk_features,
 	.config_read = vblk_config_read,
 	.config_write = vblk_config_write,
+	.reset = vblk_reset,
 	.start = vblk_start,
 	.kick = vblk_kick,
 	.stop = vblk_stop,
 };
 
+/* Life */
+
+static uint32_t sectors32(uint64_t bytes)
+{
+	uint64_t n = bytes >> SECTOR_SHIFT;
+
+	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
+/* The configuration, and the features that go with it. */
+static void config_init(struct vblk *b)
+{
+	struct config_space *c = &b->config;
+	struct blk_limits l;
+	uint32_t block;
+
+	blk_limits(b->blk, &l);
+	block = l.logical_block;
+	b->features = BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
+		      BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_FLUSH);
+	c->capacity = le64(blk_capacity(b->blk) >> SECTOR_SHIFT);
+	/* A chain may be as long as the queue; two buffers of it are the header and the status. */
+	c->seg_max = le32(VQ_SIZE_MAX - 2);
+	c->blk_size = le32(block);
+	while (c->topology.physical_block_exp < 31 &&
+	       (uint64_t)block << c->topology.physical_block_exp < l.physical_block)
+		c->topology.physical_block_exp++;
+	c->topology.alignment_offset = (uint8_t)(l.block_offset / block);
+	c->topology.min_io_size =
+		le16((uint16_t)(l.io_min / block <= UINT16_MAX ? l.io_min / block : 0));
+	c->topology.opt_io_size = le32(l.io_opt / block);
+	if (b->ops.n_queues > 1) {
+		b->features |= BIT(VIRTIO_BLK_F_MQ);
+		c->num_queues = le16(b->ops.n_queues);
+	}
+	if (blk_readonly(b->blk)) {
+		b->features |= BIT(VIRTIO_BLK_F_RO);
+		return;
+	}
+	b->features |= BIT(VIRTIO_BLK_F_CONFIG_WCE);
+	b->writeback = 1;
+	if (l.discard_max >= SECTOR) {
+		b->features |= BIT(VIRTIO_BLK_F_DISCARD);
+		c->max_discard_sectors = le32(sectors32(l.discard_max));
+		c->max_discard_seg = le32(SEGMENTS_MAX);
+		c->discard_sector_alignment = le32(sectors32(l.discard_align));
+	}
+	if (l.zero_max >= SECTOR) {
+		b->features |= BIT(VIRTIO_BLK_F_WRITE_ZEROES);
+		c->max_write_zeroes_sectors = le32(sectors32(l.zero_max));
+		c->max_write_zeroes_seg = le32(SEGMENTS_MAX);
+		c->write_zeroes_may_unmap = l.zero_may_unmap;
+	}
+}
+
+static void capacity_change(struct virtio_dev *dev)
+{
+	struct vblk *b = vblk(dev);
+
+	b->config.capacity = le64(blk_capacity(b->blk) >> SECTOR_SHIFT);
+}
+
+int virtio_blk_resize(struct virtio_dev *dev)
+{
+	int changed = blk_refresh_capacity(vblk(dev)->blk);
+
+	if (changed <= 0)
+		return changed;
+	if (dev->host)
+		dev->host->ops->config_change(dev->host, capacity_change);
+	else
+		capacity_change(dev);
+	return 1;
+}
+
 int virtio_blk_create(struct virtio_dev **dev, const struct virtio_blk_config *config,
 		      struct err *err)
 {
 	const char *id = config->serial ? config->serial : config->name;
+	uint16_t n = config->queues ? config->queues : 1;
 	struct vblk *b;
 
 	if (config->serial && strlen(config->serial) > ID_BYTES)
 		return err_set(err, -EINVAL,
 			       "the serial '%s' of disk %s is too long: %zu bytes; at most %d fit",
 			       config->serial, config->name, strlen(config->serial), ID_BYTES);
+	if (n > VIRTIO_BLK_QUEUES_MAX)
+		return err_set(err, -EINVAL, "disk %s cannot have %u queues, only up to %d",
+			       config->name, n, VIRTIO_BLK_QUEUES_MAX);
 	b = calloc(1, sizeof(*b));
-	if (!b)
+	if (b)
+		b->queue = calloc(n, sizeof(*b->queue));
+	if (!b || !b->queue) {
+		free(b);
 		return err_set(err, -ENOMEM, "cannot create the disk %s: out of memory",
 			       config->name);
-	b->dev.ops = &vblk_ops;
+	}
+	b->ops = vblk_ops;
+	b->ops.n_queues = n;
+	b->dev.ops = &b->ops;
 	b->dev.loop = config->loop;
 	snprintf(b->name, sizeof(b->name), "%s", config->name);
 	b->log = config->log;
 	b->blk = config->blk;
-	b->again.run = drain_again;
 	memcpy(b->id, id, strnlen(id, ID_BYTES));
-
-	b->config.capacity = le64(blk_capacity(b->blk) >> SECTOR_SHIFT);
-	/* A chain may be as long as the queue; two buffers of it are the header and the status. */
-	b->config.seg_max = le32(VQ_SIZE_MAX - 2);
-	b->config.blk_size = le32(SECTOR);
+	for (uint16_t i = 0; i < n; i++) {
+		b->queue[i].b = b;
+		b->queue[i].index = i;
+		b->queue[i].again.run = drain_again;
+	}
+	config_init(b);
 	*dev = &b->dev;
 	return 0;
 }
 
 void virtio_blk_destroy(struct virtio_dev *dev)
 {
-	if (dev)
-		free(vblk(dev));
+	if (!dev)
+		return;
+	free(vblk(dev)->queue);
+	free(vblk(dev));
 }

@@ -75,11 +75,13 @@ static void host_queue_irq(struct virtio_host *host, unsigned q)
 	irq_raise(host_mmio(host), INT_USED_BUFFER);
 }
 
-static void host_config_irq(struct virtio_host *host)
+static void host_config_change(struct virtio_host *host, void (*change)(struct virtio_dev *dev))
 {
 	struct virtio_mmio *m = host_mmio(host);
 
 	pthread_mutex_lock(&m->lock);
+	if (change)
+		change(m->dev);
 	m->generation++;
 	if (m->status & VIRTIO_STATUS_DRIVER_OK)
 		irq_raise(m, INT_CONFIG_CHANGE);
@@ -97,7 +99,7 @@ static void host_needs_reset(struct virtio_host *host)
 
 static const struct virtio_host_ops host_ops = {
 	.queue_irq = host_queue_irq,
-	.config_irq = host_config_irq,
+	.config_change = host_config_change,
 	.needs_reset = host_needs_reset,
 };
 
@@ -217,6 +219,8 @@ void mmio_reset(struct virtio_mmio *m)
 	m->page_size = 0;
 	if (m->dev)
 		m->dev->acked = 0;
+	if (m->dev && m->dev->ops->reset)
+		m->dev->ops->reset(m->dev);
 	irq_acknowledge(m, ~0U);
 }
 

@@ -9,9 +9,10 @@
  * away calls stop(), which finishes what is in flight and then says so; until then the transport
  * keeps the driver waiting (2.4.1).
  *
- * Threads: features and config_* are called on vCPU threads under the transport's mutex, so they
- * must not call the host ops. start, kick and stop are called on the device's loop thread. The host
- * ops are called on the loop thread only.
+ * Threads: features, reset and config_* are called on vCPU threads under the transport's mutex, so
+ * they must not call the host ops. config_change() calls change() under it too, on the loop. start,
+ * kick and stop are called on the device's loop thread. The host ops are called on the loop thread
+ * only.
  */
 #ifndef HAKO_VIRTIO_VIRTIO_H
 #define HAKO_VIRTIO_VIRTIO_H
@@ -57,6 +58,8 @@ struct virtio_ops {
 	uint64_t (*features)(struct virtio_dev *dev);
 	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *dst, size_t len);
 	void (*config_write)(struct virtio_dev *dev, uint32_t off, const void *src, size_t len);
+	/* NULL, or: the device was reset (2.4), its queues are at rest. Called like config_*. */
+	void (*reset)(struct virtio_dev *dev);
 	/* `dev->acked` holds the accepted features. vq stays valid until stop() has reported. 0, or
 	 * a negative errno: the transport then says NEEDS_RESET. A kick() follows at once, for what
 	 * was made available before. */
@@ -70,8 +73,9 @@ struct virtio_ops {
 struct virtio_host_ops {
 	/* Used buffers were published and the driver wants to know: vq_publish() said so. */
 	void (*queue_irq)(struct virtio_host *host, unsigned q);
-	/* The device's configuration has changed (2.5.1). */
-	void (*config_irq)(struct virtio_host *host);
+	/* Have the device change its configuration by change(dev), NULL: it has not, while nobody
+	 * reads it, and tell the driver (2.5.1). */
+	void (*config_change)(struct virtio_host *host, void (*change)(struct virtio_dev *dev));
 	/* The device met an error it cannot recover from (2.1.2). */
 	void (*needs_reset)(struct virtio_host *host);
 };

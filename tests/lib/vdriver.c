@@ -596,7 +596,7 @@ int vd_blk_add(struct vd_queue *q, struct vd_blk *r, uint32_t type, uint64_t sec
 {
 	struct vd_buf buf[VD_TABLE_MAX];
 	uint8_t *h = vd_ptr(q->d, r->header, 16);
-	bool out = type == VD_BLK_OUT;
+	bool out = type == VD_BLK_OUT || type == VD_BLK_DISCARD || type == VD_BLK_WRITE_ZEROES;
 
 	rig_assert(n <= VD_TABLE_MAX - 2);
 	type = htole32(type);

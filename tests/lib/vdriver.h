@@ -186,7 +186,14 @@ void vd_used_event_set(struct vd_queue *q, uint16_t idx);
 struct vd_blk {
 	gpa_t header, status;
 };
-enum { VD_BLK_IN = 0, VD_BLK_OUT = 1, VD_BLK_FLUSH = 4, VD_BLK_GET_ID = 8 };
+enum {
+	VD_BLK_IN = 0,
+	VD_BLK_OUT = 1,
+	VD_BLK_FLUSH = 4,
+	VD_BLK_GET_ID = 8,
+	VD_BLK_DISCARD = 11,
+	VD_BLK_WRITE_ZEROES = 13,
+};
 /* Room for header and status; may be used again when the request is over. */
 void vd_blk_init(struct vdriver *d, struct vd_blk *r);
 /* Add a request with n data buffers; head or -ENOSPC. */

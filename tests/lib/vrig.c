@@ -85,6 +85,7 @@ int vrig_disk(struct vrig *rig, const char *path, bool readonly, struct err *err
 		.serial = "hako-0001",
 		.loop = rig->loop,
 		.log = &rig->log,
+		.queues = rig->queues,
 	};
 	int code = blk_open_raw(&rig->blk, &backend, err);
 

@@ -41,6 +41,7 @@ struct vrig {
 	 * features that are not offered. */
 	bool legacy, notification_data;
 	uint64_t without;
+	uint16_t queues; /* of the disk; 0: one */
 };
 
 /* Fails the program when a part cannot be had. `ram`: bytes of guest memory. */

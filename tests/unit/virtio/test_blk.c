@@ -18,11 +18,22 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
+#include "virtio/blk.h"
 #include "virtio/virtio.h"
 #include "vrig.h"
 
 enum { OK = 0, IOERR = 1, UNSUPP = 2 }; /* 5.2.6 */
-enum { F_SEG_MAX = 2, F_RO = 5, F_BLK_SIZE = 6, F_FLUSH = 9 };
+enum {
+	F_SEG_MAX = 2,
+	F_RO = 5,
+	F_BLK_SIZE = 6,
+	F_FLUSH = 9,
+	F_TOPOLOGY = 10,
+	F_CONFIG_WCE = 11,
+	F_MQ = 12,
+	F_DISCARD = 13,
+	F_WRITE_ZEROES = 14,
+};
 enum { SECTOR = 512, DATA_MAX = 256 * 1024 };
 
 /* How the driver reaches the device: the test's argument. */
@@ -63,11 +74,13 @@ static void start(struct t *t, uint16_t size, uint64_t features)
 	vd_go(t->d);
 }
 
-static void begin_with(struct t *t, uint64_t bytes, bool readonly, uint16_t size, uint64_t features)
+static void begin_queues(struct t *t, uint64_t bytes, bool readonly, uint16_t size,
+			 uint64_t features, uint16_t queues)
 {
 	memset(t, 0, sizeof(*t));
 	t->bytes = bytes;
 	vrig_init(&t->rig, 64 << 20);
+	t->rig.queues = queues;
 	t->rig.legacy = variant->legacy;
 	vrig_file(t->path, bytes);
 	assert_int_equal(vrig_disk(&t->rig, t->path, readonly, NULL), 0);
@@ -75,6 +88,11 @@ static void begin_with(struct t *t, uint64_t bytes, bool readonly, uint16_t size
 	vd_blk_init(t->d, &t->r);
 	t->data = vd_alloc(t->d, DATA_MAX, 4096);
 	start(t, size, features);
+}
+
+static void begin_with(struct t *t, uint64_t bytes, bool readonly, uint16_t size, uint64_t features)
+{
+	begin_queues(t, bytes, readonly, size, features, 1);
 }
 
 static void begin(struct t *t, uint64_t bytes)
@@ -156,13 +174,25 @@ static void test_config(void **state)
 	begin(&t, 1 << 20);
 	assert_int_equal(vd_get(t.d, VD_DEVICE_ID), VIRTIO_ID_BLOCK);
 	assert_int_equal(vd_offered(t.d) & 0xffffff,
-			 BIT(F_SEG_MAX) | BIT(F_BLK_SIZE) | BIT(F_FLUSH));
+			 BIT(F_SEG_MAX) | BIT(F_BLK_SIZE) | BIT(F_FLUSH) | BIT(F_TOPOLOGY) |
+				 BIT(F_CONFIG_WCE) | BIT(F_DISCARD) | BIT(F_WRITE_ZEROES));
 	vd_reset(t.d); /* 2.5.2: all of it is there before FEATURES_OK */
 	assert_int_equal(vd_config(t.d, 0, 8), 2048);
 	assert_int_equal(vd_config(t.d, 12, 4), vd_get(t.d, VD_QUEUE_NUM_MAX) - 2); /* seg_max */
 	assert_int_equal(vd_config(t.d, 20, 4), 512);                               /* blk_size */
 	assert_int_equal(vd_config(t.d, 8, 4), 0);
-	for (uint32_t off = 24; off < 256; off += 4) /* 5.2.5.2: padding, and what is not offered */
+	assert_int_equal(vd_config(t.d, 32, 1), 1); /* writeback */
+	assert_int_equal(vd_config(t.d, 33, 1), 0); /* 5.2.5.2: padding */
+	assert_int_equal(vd_config(t.d, 34, 2), 0); /* num_queues: MQ is not offered */
+	assert_true(vd_config(t.d, 36, 4) > 0);     /* class 9: discard limits */
+	assert_true(vd_config(t.d, 40, 4) > 0);
+	assert_true(vd_config(t.d, 44, 4) > 0);
+	assert_true(vd_config(t.d, 48, 4) > 0); /* those of write zeroes */
+	assert_true(vd_config(t.d, 52, 4) > 0);
+	assert_true(vd_config(t.d, 56, 1) <= 1);
+	assert_int_equal(vd_config(t.d, 57, 1), 0);
+	assert_int_equal(vd_config(t.d, 58, 2), 0);
+	for (uint32_t off = 60; off < 256; off += 4) /* secure erase: not offered */
 		assert_int_equal(vd_config(t.d, off, 4), 0);
 	end(&t);
 }
@@ -328,7 +358,7 @@ static void test_used_length(void **state)
 /* Class 28: unknown types are answered. */
 static void test_unknown_type(void **state)
 {
-	static const uint32_t types[] = { 2, 3, 5, 9, 10, 11, 13, 14, 100, 0x80000000, 0xffffffff };
+	static const uint32_t types[] = { 2, 3, 5, 9, 10, 12, 14, 100, 0x80000000, 0xffffffff };
 	uint32_t len;
 	struct t t;
 
@@ -481,6 +511,231 @@ static void test_no_space(void **state)
 	assert_int_equal(request(&t, VD_BLK_OUT, 0, SECTOR, NULL), OK);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
 	assert_int_equal(request(&t, VD_BLK_OUT, 512, SECTOR, NULL), OK);
+	end(&t);
+}
+
+/* DISCARD and WRITE_ZEROES */
+
+struct segment {
+	uint64_t sector;
+	uint32_t n, flags;
+};
+
+/* One request of `bytes` of segments. */
+static int segments(struct t *t, uint32_t type, const struct segment *s, uint32_t bytes)
+{
+	struct vd_buf b[2] = { { t->data, bytes }, { t->data + 3, bytes - 3 } };
+
+	assert_true(bytes <= DATA_MAX);
+	memcpy(ptr(t, t->data, bytes), s, bytes);
+	if (bytes <= 3)
+		return vd_blk_do(&t->q, &t->r, type, 0, b, 1, NULL);
+	b[0].len = 3; /* cut anywhere */
+	return vd_blk_do(&t->q, &t->r, type, 0, b, 2, NULL);
+}
+
+static bool is_zero(const struct t *t, uint64_t sector, uint64_t n)
+{
+	static uint8_t back[1 << 20];
+
+	read_file(t, back, sector * SECTOR, n * SECTOR);
+	for (size_t i = 0; i < n * SECTOR; i++)
+		if (back[i])
+			return false;
+	return true;
+}
+
+static bool is_untouched(const struct t *t, uint64_t sector, uint64_t n)
+{
+	static uint8_t back[1 << 20];
+
+	read_file(t, back, sector * SECTOR, n * SECTOR);
+	return is_pattern(back, sector * SECTOR, n * SECTOR);
+}
+
+/* 5.2.6.2: reads return zeros afterwards, with or without unmap, and nothing else changes. */
+static void test_write_zeroes(void **state)
+{
+	struct segment s[3];
+	struct t t;
+
+	(void)state;
+	for (uint32_t unmap = 0; unmap < 2; unmap++) {
+		begin(&t, 1 << 20);
+		s[0] = (struct segment){ 3, 5, unmap };
+		assert_int_equal(segments(&t, VD_BLK_WRITE_ZEROES, s, 16), OK);
+		assert_true(is_zero(&t, 3, 5));
+		assert_true(is_untouched(&t, 0, 3) && is_untouched(&t, 8, 2040));
+		s[0] = (struct segment){ 100, 1, unmap };
+		s[1] = (struct segment){ 200, 0, unmap };
+		s[2] = (struct segment){ 2047, 1, unmap };
+		assert_int_equal(segments(&t, VD_BLK_WRITE_ZEROES, s, 48), OK);
+		assert_true(is_zero(&t, 100, 1) && is_zero(&t, 2047, 1));
+		assert_true(is_untouched(&t, 8, 92) && is_untouched(&t, 101, 1946));
+		assert_int_equal(file_bytes(&t), 1 << 20);
+		end(&t);
+	}
+}
+
+static void test_discard(void **state)
+{
+	struct segment s[2] = { { 8, 1024, 0 }, { 2040, 8, 0 } };
+	struct t t;
+
+	(void)state;
+	begin(&t, 1 << 20);
+	assert_int_equal(segments(&t, VD_BLK_DISCARD, s, 32), OK);
+	assert_true(is_untouched(&t, 0, 8) && is_untouched(&t, 1032, 1008));
+	assert_int_equal(file_bytes(&t), 1 << 20);
+	assert_int_equal(request(&t, VD_BLK_IN, 8, 4096, NULL), OK);
+	end(&t);
+}
+
+/* Class 8, and what else can be wrong with a segment: refused whole, before anything is done. */
+static void test_bad_segments(void **state)
+{
+	static const struct {
+		struct segment s;
+		int zeroes, discard;
+	} cases[] = {
+		{ { 2048, 1, 0 }, IOERR, IOERR },
+		{ { 2047, 2, 0 }, IOERR, IOERR },
+		{ { UINT64_MAX, 1, 0 }, IOERR, IOERR },
+		{ { 1ULL << 55, 8, 0 }, IOERR, IOERR }, /* times 512 is 0 */
+		{ { UINT64_MAX - 6, 8, 0 }, IOERR, IOERR },
+		{ { 0, UINT32_MAX, 0 }, IOERR, IOERR },
+		{ { 1, 1, 2 }, UNSUPP, UNSUPP },
+		{ { 1, 1, 0x80000000 }, UNSUPP, UNSUPP },
+		{ { 1, 1, 3 }, UNSUPP, UNSUPP },
+	};
+	struct segment s[300] = { { 0, 0, 0 } };
+	uint32_t n;
+	struct t t;
+
+	(void)state;
+	begin(&t, 1 << 20);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		s[0] = (struct segment){ 16, 8, 0 }; /* a good one before it */
+		s[1] = cases[i].s;
+		if (segments(&t, VD_BLK_WRITE_ZEROES, s, 32) != cases[i].zeroes ||
+		    segments(&t, VD_BLK_DISCARD, s, 32) != cases[i].discard)
+			fail_msg("case %u", i);
+	}
+	s[1] = (struct segment){ 1, 1, 1 };
+	assert_int_equal(segments(&t, VD_BLK_DISCARD, s, 32), UNSUPP); /* unmap in a discard */
+	for (n = 1; n < 48; n++)
+		if (n % 16) /* not whole segments */
+			assert_int_equal(segments(&t, VD_BLK_WRITE_ZEROES, s, n), IOERR);
+	n = (uint32_t)vd_config(t.d, 52, 4); /* max_write_zeroes_seg */
+	for (unsigned i = 0; i <= n; i++)
+		s[i] = (struct segment){ 20, 1, 0 };
+	assert_int_equal(segments(&t, VD_BLK_WRITE_ZEROES, s, 16 * (n + 1)), UNSUPP);
+	assert_true(is_untouched(&t, 0, 2048));
+	assert_int_equal(segments(&t, VD_BLK_WRITE_ZEROES, s, 16 * n), OK);
+	assert_true(is_zero(&t, 20, 1));
+	end(&t);
+
+	/* Not agreed on: not done. Not on a disk that cannot be written. */
+	memset(&t, 0, sizeof(t));
+	begin_with(&t, 1 << 20, false, 128, ~(BIT(F_DISCARD) | BIT(F_WRITE_ZEROES)));
+	s[0] = (struct segment){ 16, 8, 0 };
+	assert_int_equal(segments(&t, VD_BLK_WRITE_ZEROES, s, 16), UNSUPP);
+	assert_int_equal(segments(&t, VD_BLK_DISCARD, s, 16), UNSUPP);
+	assert_true(is_untouched(&t, 0, 2048));
+	end(&t);
+	begin_with(&t, 1 << 20, true, 128, ~0ULL);
+	assert_false(vd_offered(t.d) & (BIT(F_DISCARD) | BIT(F_WRITE_ZEROES) | BIT(F_CONFIG_WCE)));
+	assert_int_equal(segments(&t, VD_BLK_WRITE_ZEROES, s, 16), UNSUPP);
+	assert_int_equal(segments(&t, VD_BLK_DISCARD, s, 16), UNSUPP);
+	assert_true(is_untouched(&t, 0, 2048));
+	end(&t);
+}
+
+/* Several queues */
+
+static void test_queues(void **state)
+{
+	enum { QUEUES = 4 };
+	struct vd_queue q[QUEUES];
+	struct vd_blk r[QUEUES];
+	gpa_t data[QUEUES];
+	struct t t;
+
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	begin_queues(&t, 1 << 20, false, 128, ~0ULL, QUEUES);
+	assert_true(vd_offered(t.d) & BIT(F_MQ));
+	assert_int_equal(vd_config(t.d, 34, 2), QUEUES);
+	assert_int_equal(vd_begin(t.d, variant->features), 0);
+	for (unsigned i = 0; i < QUEUES; i++) {
+		assert_int_equal(vd_queue_init(t.d, &q[i], i, (uint16_t)(16 << i)), 0);
+		vd_blk_init(t.d, &r[i]);
+		data[i] = vd_alloc(t.d, 4096, 4096);
+	}
+	assert_int_equal(vd_queue_init(t.d, &t.q, QUEUES, 16), -ENODEV);
+	vd_go(t.d);
+	for (unsigned round = 0; round < 200; round++) {
+		for (unsigned i = 0; i < QUEUES; i++) {
+			struct vd_buf b = { data[i], 4096 };
+
+			assert_true(vd_blk_add(&q[i], &r[i], VD_BLK_IN, 8 * round + i, &b, 1,
+					       round & 1) >= 0);
+			vd_kick(&q[i]);
+		}
+		for (unsigned i = 0; i < QUEUES; i++) {
+			assert_int_equal(vd_wait(&q[i], &(uint16_t){ 0 }, &(uint32_t){ 0 }), 0);
+			assert_int_equal(vd_blk_status(t.d, &r[i]), OK);
+			assert_true(
+				is_pattern(ptr(&t, data[i], 4096), (8 * round + i) * SECTOR, 4096));
+		}
+	}
+	/* One goes, the others stay. */
+	if (t.d->features & BIT(VIRTIO_F_RING_RESET)) {
+		vd_set(t.d, VD_QUEUE_SEL, 1);
+		vd_set(t.d, VD_QUEUE_RESET, 1);
+		assert_int_equal(vd_queue_init(t.d, &q[1], 1, 64), 0);
+		for (unsigned i = 0; i < QUEUES; i++) {
+			struct vd_buf b = { data[i], 4096 };
+
+			assert_int_equal(vd_blk_do(&q[i], &r[i], VD_BLK_IN, 0, &b, 1, NULL), OK);
+		}
+	}
+	end(&t);
+}
+
+/* 5.2.5.2: the file grows or shrinks, and the driver is told. */
+
+static void resize(void *arg)
+{
+	struct t *t = arg;
+
+	assert_true(virtio_blk_resize(t->rig.dev) >= 0);
+}
+
+static void test_resize(void **state)
+{
+	uint32_t generation = 0;
+	struct t t;
+
+	(void)state;
+	begin(&t, 1 << 20);
+	if (!variant->legacy)
+		generation = vd_get(t.d, VD_CONFIG_GENERATION);
+	vrig_on_loop(&t.rig, resize, &t); /* nothing has changed */
+	assert_int_equal(vd_get(t.d, VD_INTERRUPT_STATUS), 0);
+	assert_int_equal(truncate(t.path, 2 << 20), 0);
+	assert_int_equal(request(&t, VD_BLK_IN, 2048, SECTOR, NULL), IOERR);
+	vd_set(t.d, VD_INTERRUPT_ACK, 1);
+	vrig_on_loop(&t.rig, resize, &t);
+	assert_int_equal(vd_get(t.d, VD_INTERRUPT_STATUS), 2);
+	assert_int_equal(vd_config(t.d, 0, 8), 4096);
+	if (!variant->legacy)
+		assert_int_not_equal(vd_get(t.d, VD_CONFIG_GENERATION), generation);
+	assert_int_equal(request(&t, VD_BLK_IN, 2048, SECTOR, NULL), OK);
+	assert_int_equal(truncate(t.path, 512), 0);
+	vrig_on_loop(&t.rig, resize, &t);
+	assert_int_equal(vd_config(t.d, 0, 8), 1);
+	assert_int_equal(request(&t, VD_BLK_IN, 1, SECTOR, NULL), IOERR);
 	end(&t);
 }
 
@@ -797,6 +1052,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_tail_sector),
 		cmocka_unit_test(test_truncated_underneath),
 		cmocka_unit_test(test_no_space),
+		cmocka_unit_test(test_write_zeroes),
+		cmocka_unit_test(test_discard),
+		cmocka_unit_test(test_bad_segments),
+		cmocka_unit_test(test_queues),
+		cmocka_unit_test(test_resize),
 		cmocka_unit_test(test_no_header),
 		cmocka_unit_test(test_no_status),
 		cmocka_unit_test(test_malformed_with_requests_in_flight),

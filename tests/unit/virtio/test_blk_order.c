@@ -18,11 +18,12 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "block/blk.h"
+#include "bus/bus.h"
 #include "virtio/virtio.h"
 #include "vrig.h"
 
 enum { OK = 0, IOERR = 1 };
-enum { F_FLUSH = 9, SECTOR = 512, SECTORS = 16, DEPTH = 16 };
+enum { F_FLUSH = 9, F_CONFIG_WCE = 11, SECTOR = 512, SECTORS = 16, DEPTH = 16 };
 
 struct blk {
 	bool readonly;
@@ -47,6 +48,37 @@ uint64_t blk_capacity(const struct blk *blk)
 bool blk_readonly(const struct blk *blk)
 {
 	return blk->readonly;
+}
+
+void blk_limits(const struct blk *blk, struct blk_limits *limits)
+{
+	*limits = (struct blk_limits){
+		.logical_block = 512,
+		.physical_block = 4096,
+		.block_offset = 1024,
+		.io_min = 8192,
+		.io_opt = 65536,
+		.discard_max = blk->readonly ? 0 : 4096,
+		.zero_max = blk->readonly ? 0 : 2048,
+		.discard_align = 4096,
+		.zero_may_unmap = true,
+	};
+}
+
+int blk_refresh_capacity(struct blk *blk)
+{
+	(void)blk;
+	return 0;
+}
+
+void blk_plug(struct blk *blk)
+{
+	(void)blk;
+}
+
+void blk_unplug(struct blk *blk)
+{
+	(void)blk;
 }
 
 void blk_submit(struct blk *blk, struct blk_req *req)
@@ -220,7 +252,7 @@ static void test_write_through(void **state)
 
 	(void)state;
 	for (unsigned flush = 0; flush < 2; flush++) {
-		begin(&t, false, flush ? ~0ULL : ~BIT(F_FLUSH));
+		begin(&t, false, flush ? ~0ULL : ~(BIT(F_FLUSH) | BIT(F_CONFIG_WCE)));
 		add(&t, 0, VD_BLK_OUT, 3);
 		kick(&t, 1);
 		assert_int_equal(t.rig.blk->held[0]->op, BLK_WRITE);
@@ -234,6 +266,97 @@ static void test_write_through(void **state)
 		assert_int_equal(vd_used_idx(&t.q), 2);
 		assert_int_equal(vd_blk_status(t.d, &t.r[0]), OK);
 		assert_int_equal(vd_blk_status(t.d, &t.r[1]), IOERR);
+		end(&t);
+	}
+}
+
+/* 5.2.6.2, 5.2.5.2: with CONFIG_WCE, the `writeback` field says, at any time; a reset forgets it.
+ * Only 0 and 1 are values of it, and no other byte of the configuration can be written. */
+static void test_config_wce(void **state)
+{
+	enum { WRITEBACK = 32 };
+	struct t t;
+
+	(void)state;
+	begin(&t, false, ~0ULL);
+	for (unsigned i = 0; i < 6; i++) {
+		static const uint8_t set[6] = { 1, 0, 7, 1, 0xff, 0 };
+		static const bool durable[6] = { false, true, true, false, false, true };
+
+		for (uint32_t off = 0; off < 72; off++)
+			bus_write(t.rig.bus, VRIG_SLOT + VD_CONFIG + off, 1,
+				  off == WRITEBACK ? set[i] : 0xff);
+		assert_int_equal(vd_config(t.d, WRITEBACK, 1), durable[i] ? 0 : 1);
+		assert_int_equal(vd_config(t.d, 0, 8), SECTORS);
+		add(&t, i, VD_BLK_OUT, i);
+		kick(&t, i + 1);
+		assert_int_equal(t.rig.blk->held[i]->durable, durable[i]);
+	}
+	answer(&t, 0, 6, 0);
+	vd_reset(t.d);
+	assert_int_equal(vd_config(t.d, WRITEBACK, 1), 1);
+	end(&t);
+}
+
+/* 5.2.4: what suits the backend, in units of the logical block. */
+static void test_limits(void **state)
+{
+	struct t t;
+
+	(void)state;
+	begin(&t, false, ~0ULL);
+	assert_int_equal(vd_config(t.d, 20, 4), 512);
+	assert_int_equal(vd_config(t.d, 24, 1), 3);
+	assert_int_equal(vd_config(t.d, 25, 1), 2);
+	assert_int_equal(vd_config(t.d, 26, 2), 16);
+	assert_int_equal(vd_config(t.d, 28, 4), 128);
+	assert_int_equal(vd_config(t.d, 36, 4), 8); /* max_discard_sectors */
+	assert_int_equal(vd_config(t.d, 44, 4), 8); /* discard_sector_alignment */
+	assert_int_equal(vd_config(t.d, 48, 4), 4);
+	assert_int_equal(vd_config(t.d, 56, 1), 1);
+	end(&t);
+}
+
+/* Segments one after the other, an error ends them; over the limit none begins. */
+static void test_segments(void **state)
+{
+	uint32_t *p;
+	struct t t;
+
+	(void)state;
+	for (unsigned fails = 0; fails < 2; fails++) {
+		begin(&t, false, ~0ULL);
+		p = vd_ptr(t.d, t.data[0].gpa, 64);
+		for (unsigned i = 0; i < 3; i++) {
+			p[4 * i] = 4 * i; /* sector */
+			p[4 * i + 2] = i == 1 ? 0 : i + 1;
+			p[4 * i + 3] = i == 2; /* unmap */
+		}
+		t.data[0].len = 48;
+		add(&t, 0, VD_BLK_WRITE_ZEROES, 0);
+		kick(&t, 1);
+		assert_int_equal(t.rig.blk->held[0]->op, BLK_ZERO);
+		assert_int_equal(t.rig.blk->held[0]->off, 0);
+		assert_int_equal(t.rig.blk->held[0]->len, SECTOR);
+		assert_false(t.rig.blk->held[0]->may_unmap);
+		answer(&t, 0, 1, fails ? -EIO : 0);
+		if (!fails) {
+			assert_int_equal(vd_used_idx(&t.q), 0);
+			assert_int_equal(t.rig.blk->n, 2);
+			assert_int_equal(t.rig.blk->held[1]->off, 8 * SECTOR);
+			assert_int_equal(t.rig.blk->held[1]->len, 3 * SECTOR);
+			assert_true(t.rig.blk->held[1]->may_unmap);
+			answer(&t, 1, 2, 0);
+		}
+		assert_int_equal(vd_used_idx(&t.q), 1);
+		assert_int_equal(vd_blk_status(t.d, &t.r[0]), fails ? IOERR : OK);
+		assert_int_equal(t.rig.blk->n, fails ? 1 : 2);
+		p[2] = 5; /* one sector over max_write_zeroes_sectors */
+		t.data[0].len = 16;
+		while (vd_used(&t.q, &(uint16_t){ 0 }, &(uint32_t){ 0 }))
+			;
+		assert_int_equal(vd_blk_do(&t.q, &t.r[1], VD_BLK_WRITE_ZEROES, 0, t.data, 1, NULL),
+				 IOERR);
 		end(&t);
 	}
 }
@@ -288,6 +411,9 @@ int main(void)
 		cmocka_unit_test(test_batch),
 		cmocka_unit_test(test_in_order),
 		cmocka_unit_test(test_write_through),
+		cmocka_unit_test(test_config_wce),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_segments),
 		cmocka_unit_test(test_refused_requests_stay_here),
 		cmocka_unit_test(test_reset_waits_for_answers),
 	};

@@ -772,7 +772,7 @@ static void say_both(void *arg)
 	struct virtio_host *host = ((struct t *)arg)->fake.dev.host;
 
 	host->ops->queue_irq(host, 0);
-	host->ops->config_irq(host);
+	host->ops->config_change(host, NULL);
 }
 
 /* Class 15: a level that stays until every cause is acknowledged; reading acknowledges nothing. */
