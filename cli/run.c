@@ -44,9 +44,13 @@ static void stop_running(void)
 		hako_vm_stop(vm);
 }
 
-/* ---- --disk FILE[,ro][,serial=TEXT][,format=raw] ---- */
+/* ---- --disk FILE[,ro][,serial=TEXT][,format=raw][,cache=MODE][,aio=WAY] ---- */
 
-static const char *const disk_subs[] = { "ro", "serial", "format" };
+static const char *const disk_subs[] = { "ro", "serial", "format", "cache", "aio" };
+
+/* By enum hako_cache and enum hako_aio. */
+static const char *const cache_names[] = { "writeback", "writethrough", "none", "unsafe" };
+static const char *const aio_names[] = { "auto", "io_uring", "threads" };
 
 /*
  * Cut the next part off *rest, in place: up to a single comma. Two commas stand for one. NULL at
@@ -80,9 +84,31 @@ static int unknown_sub(const char *name)
 		near = "ro";
 	if (near)
 		return say_usage("--disk has no '%s'; did you mean '%s'? (%s)", name, near, comma);
-	return say_usage("--disk has no '%s': after the file come ro, serial=TEXT and format=raw "
-			 "(%s)",
+	return say_usage("--disk has no '%s': after the file come ro, serial=TEXT, format=raw, "
+			 "cache=MODE and aio=WAY (%s)",
 			 name, comma);
+}
+
+/* The number of `value` among the names, or -1 when that has been told. */
+static int choose(const char *sub, const char *value, const char *const *names, size_t n)
+{
+	char all[64] = "";
+	size_t len = 0;
+	const char *near;
+
+	for (size_t i = 0; i < n; i++) {
+		if (value && strcmp(value, names[i]) == 0)
+			return (int)i;
+		len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s",
+					i == 0      ? ""
+					: i < n - 1 ? ", "
+						    : " or ",
+					names[i]);
+	}
+	near = value ? nearest(value, names, n, sizeof(names[0])) : NULL;
+	if (near)
+		return say_usage("--disk: %s cannot be '%s'; did you mean '%s'?", sub, value, near);
+	return say_usage("--disk: %s can be %s, not '%s'", sub, all, value ? value : "");
 }
 
 static int set_sub(struct hako_disk *disk, char *part)
@@ -109,6 +135,19 @@ static int set_sub(struct hako_disk *disk, char *part)
 					 "image with 'qemu-img convert -O raw'",
 					 value ? value : "");
 		return 0;
+	}
+	if (strcmp(part, "cache") == 0) {
+		int mode = choose(part, value, cache_names,
+				  sizeof(cache_names) / sizeof(cache_names[0]));
+
+		disk->cache = mode < 0 ? HAKO_CACHE_WRITEBACK : (enum hako_cache)mode;
+		return mode < 0 ? -1 : 0;
+	}
+	if (strcmp(part, "aio") == 0) {
+		int way = choose(part, value, aio_names, sizeof(aio_names) / sizeof(aio_names[0]));
+
+		disk->aio = way < 0 ? HAKO_AIO_AUTO : (enum hako_aio)way;
+		return way < 0 ? -1 : 0;
 	}
 	return unknown_sub(part);
 }
@@ -205,7 +244,9 @@ static const struct opt run_opts[] = {
 	  .arg = "FILE[,OPTION...]",
 	  .help = "disk from a raw image or block device; the first is\n"
 		  "/dev/vda, the next /dev/vdb. Options: ro (read-only),\n"
-		  "serial=TEXT, format=raw. A comma in FILE is written ',,'",
+		  "serial=TEXT, format=raw, cache=writeback|writethrough|\n"
+		  "none|unsafe, aio=auto|io_uring|threads. A comma in FILE is\n"
+		  "written ',,'",
 	  CALL(set_disk),
 	  .many = true },
 	{ .name = "mem",

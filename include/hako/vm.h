@@ -71,11 +71,28 @@ enum hako_log_level { HAKO_LOG_ERROR, HAKO_LOG_WARN, HAKO_LOG_INFO, HAKO_LOG_DEB
  */
 typedef void hako_log_fn(void *arg, enum hako_log_level level, const char *who, const char *text);
 
+/* When what a guest writes is safe, and whether by the host's page cache. */
+enum hako_cache {
+	HAKO_CACHE_WRITEBACK,    /* once the guest has flushed it; a power cut loses the rest */
+	HAKO_CACHE_WRITETHROUGH, /* each write at once, whether the guest flushes or not */
+	HAKO_CACHE_NONE,         /* as writeback, past the host's page cache (O_DIRECT) */
+	HAKO_CACHE_UNSAFE,       /* when the host likes: for guests that may be lost */
+};
+
+/* How the host's disk is asked. */
+enum hako_aio {
+	HAKO_AIO_AUTO, /* io_uring where the host lets hako use it, else threads */
+	HAKO_AIO_IO_URING,
+	HAKO_AIO_THREADS,
+};
+
 /* A raw image file or block device, served as a virtio-blk disk: the first is the guest's vda. */
 struct hako_disk {
 	const char *path;
 	bool readonly;
 	const char *serial; /* at most HAKO_SERIAL_MAX bytes; NULL: a name of hako's */
+	enum hako_cache cache;
+	enum hako_aio aio;
 };
 
 /* The serial port. */

@@ -92,6 +92,12 @@ static int check_disks(const struct hako_vm_config *config, struct err *err)
 
 		if (!disk->path || !*disk->path)
 			return err_set(err, -EINVAL, "disk %zu has no file name", i + 1);
+		if ((unsigned)disk->cache > HAKO_CACHE_UNSAFE)
+			return err_set(err, -EINVAL, "disk '%s' has no such cache mode as %d",
+				       disk->path, (int)disk->cache);
+		if ((unsigned)disk->aio > HAKO_AIO_THREADS)
+			return err_set(err, -EINVAL, "disk '%s' cannot be asked in way %d",
+				       disk->path, (int)disk->aio);
 		if (disk->serial && strlen(disk->serial) > HAKO_SERIAL_MAX)
 			return err_set(err, -EINVAL,
 				       "the serial '%s' of disk '%s' is too long; it can have %d "

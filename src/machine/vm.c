@@ -276,6 +276,17 @@ static void console_key(void *arg, char key)
 
 static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
 {
+	static const enum blk_cache cache_modes[] = {
+		[HAKO_CACHE_WRITEBACK] = BLK_CACHE_WRITEBACK,
+		[HAKO_CACHE_WRITETHROUGH] = BLK_CACHE_WRITETHROUGH,
+		[HAKO_CACHE_NONE] = BLK_CACHE_NONE,
+		[HAKO_CACHE_UNSAFE] = BLK_CACHE_UNSAFE,
+	};
+	static const enum blk_aio aio_modes[] = {
+		[HAKO_AIO_AUTO] = BLK_AIO_AUTO,
+		[HAKO_AIO_IO_URING] = BLK_AIO_IO_URING,
+		[HAKO_AIO_THREADS] = BLK_AIO_THREADS,
+	};
 	int res;
 
 	if (config->kernel)
@@ -289,16 +300,20 @@ static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, s
 		vm->has_initrd = !res;
 	}
 	for (size_t i = 0; i < config->n_disks && !res; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "blk%zu", i);
 		const struct blk_config blk = {
 			.path = config->disks[i].path,
 			.readonly = config->disks[i].readonly,
+			.cache = cache_modes[config->disks[i].cache],
+			.aio = aio_modes[config->disks[i].aio],
 			.loop = vm->io,
+			.name = name,
+			.log = &vm->log,
 		};
 		res = blk_open_raw(&vm->disks[i].blk, &blk, err);
 		if (res)
 			break;
-		char name[16];
-		snprintf(name, sizeof(name), "blk%zu", i);
 		const struct virtio_blk_config dev = {
 			.name = name,
 			.serial = config->disks[i].serial,
