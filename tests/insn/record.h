@@ -3,10 +3,10 @@
  * What the test and the oracle's runner say to each other: a test case is a record, its outcome a
  * result. Also the layout of the test's small address space, which is the same on both sides.
  *
- * The runner (runner.c, a bare AArch64 program) reads batches from its standard input and writes
- * the results to its standard output: struct insn_batch, then that many records; back come that
- * many results, each followed by the scratch memory where INSN_BATCH_MEM asks for it. Both ends
- * are little-endian.
+ * The runner (runner.c, a bare program of the guest's architecture) reads batches from its standard
+ * input and writes the results to its standard output: struct insn_batch, then that many records;
+ * back come that many results, each followed by the scratch memory where INSN_BATCH_MEM asks for
+ * it. Both ends are little-endian.
  *
  * Shared by the host's compiler and the runner's: only fixed-width types.
  */
@@ -19,40 +19,17 @@
 #define SCRATCH_BASE 0x10007000ULL
 #define SCRATCH_SIZE 0x2000ULL
 #define SCRATCH_END  (SCRATCH_BASE + SCRATCH_SIZE)
-/*
- * A slot of code per record of a batch, again with nothing around them within reach of a B. The
- * code of every fourth slot begins 16 words before the end of a page.
- */
-#define CODE_PAGES     0x21000000ULL
-#define CODE_BASE      (CODE_PAGES + 0x1000 - SLOT_CODE * 4 - 64)
-#define CODE_PAGES_END (CODE_PAGES + 0x1000 + INSN_BATCH_MAX * SLOT_WORDS * 4)
 
-enum {
-	INSN_BATCH_MAX = 256,
-	SLOT_WORDS = 256,
-	SLOT_CODE = 64,      /* index of the first tested word in a slot */
-	SLOT_LITERALS = 248, /* from here on a slot holds words of the runner's own */
-	INSN_CODE_MAX = 96,
-};
+enum { INSN_BATCH_MAX = 256, INSN_CODE_MAX = 96 };
 
-struct insn_state {
-	uint64_t x[31], sp, pc;
-	uint64_t nzcv; /* in bits 31..28 */
-	uint64_t tpidr;
-	uint32_t fpcr, fpsr;
-	uint64_t v[32][2];
-};
-
-/* Offsets that runner.S uses. */
-_Static_assert(__builtin_offsetof(struct insn_state, sp) == 248, "layout");
-_Static_assert(__builtin_offsetof(struct insn_state, nzcv) == 264, "layout");
-_Static_assert(__builtin_offsetof(struct insn_state, v) == 288, "layout");
+/* struct insn_state, which has a pc; where code is: slot_pc() */
+#include "state.h"
 
 enum {
 	INSN_MEM = 1, /* fill the scratch memory before and sum it after */
 	/*
 	 * End at an undefined instruction, so that the outcome is a signal with its PC. Otherwise
-	 * the code ends in a jump to the runner, which costs TPIDR_EL0.
+	 * the code may end in a jump to the runner (AArch64; it costs TPIDR_EL0).
 	 */
 	INSN_TRAP = 2,
 };
@@ -83,7 +60,7 @@ enum insn_note {
 };
 
 struct insn_result {
-	struct insn_state out; /* tpidr is meaningful unless STOP_END */
+	struct insn_state out; /* AArch64: tpidr is meaningful unless STOP_END */
 	uint64_t mem_sum;
 	uint64_t far; /* faulting address of STOP_SEGV */
 	uint32_t stop;
@@ -94,20 +71,6 @@ enum { INSN_BATCH_MEM = 1 };
 struct insn_batch {
 	uint32_t n, flags;
 };
-
-static inline uint64_t slot_pc(unsigned slot)
-{
-	return CODE_BASE + (uint64_t)slot * SLOT_WORDS * 4 + SLOT_CODE * 4;
-}
-
-/* A slot before the runner adds its own words: the code, and UDF (C6.2.387) everywhere else. */
-static inline void slot_fill(uint32_t *words, const struct insn_record *rec)
-{
-	for (uint32_t i = 0; i < SLOT_WORDS; i++)
-		words[i] = 0x5500 + i;
-	for (uint32_t i = 0; i < rec->n && i < INSN_CODE_MAX; i++)
-		words[SLOT_CODE + i] = rec->code[i];
-}
 
 static inline void scratch_fill(uint64_t *mem, uint64_t seed)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The software CPU's instructions against qemu-aarch64, register by register.
+ * The software CPU's instructions against QEMU's user mode, register by register.
  *
  * Each line of the instruction table is run as often as every other, alone and in straight-line
- * streams, with random fields, registers, flags and memory (gen.c), by hako and by the oracle
- * (runner.c), and the outcomes are compared. In between come words that may not be instructions at
- * all: both must find the same ones undefined. What is left out, and why: quirks.c.
+ * streams, with random fields, registers, flags and memory (each architecture's gen.c), by hako and
+ * by the oracle (runner.c), and the outcomes are compared. In between come words that may not be
+ * instructions at all: both must find the same ones undefined. What is left out, and why: quirks.c.
  *
  * The seed is printed; --seed runs the same cases again, --case one of them.
  */
@@ -18,21 +18,18 @@
 #include <string.h>
 #include <time.h>
 
+#include "arch.h"
 #include "base/bits.h"
-#include "gen.h"
 #include "oracle.h"
-#include "quirks.h"
 #include "side.h"
 
-enum { NOP = 0xd503201f, EXIT_SKIP = 77 };
+enum { EXIT_SKIP = 77 };
 
 /*
  * Of each GROUP cases, so many are single instructions and so many streams; the rest are words. An
  * odd number, because a case's slot also decides how it is run.
  */
 enum { GROUP = 37, GROUP_SINGLES = 27, GROUP_STREAMS = 1 };
-enum kind { KIND_SINGLE, KIND_STREAM, KIND_ANY };
-
 struct batch {
 	struct oracle oracle;
 	unsigned n;
@@ -52,11 +49,11 @@ struct test {
 	const char *only;
 	unsigned max_reports; /* of one line */
 	struct side *side;
-	struct batch *n1, *max; /* by what the oracle's CPU has */
-	struct batch *v8;       /* ARMv8.0, only to judge what is hidden */
-	enum a64_insn insns[a64_N_INSNS];
+	const struct arch *arch;
+	struct batch *batches[ARCH_MAX_CPUS]; /* by the oracle's CPU */
+	unsigned insns[ARCH_MAX_LINES];
 	unsigned n_insns;
-	struct line lines[a64_N_INSNS];
+	struct line lines[ARCH_MAX_LINES];
 	uint64_t insns_run, words_run, failures;
 };
 
@@ -65,7 +62,7 @@ static const char *const stop_names[] = {
 	[STOP_BUS] = "misaligned", [STOP_TRAP] = "breakpoint", [STOP_OTHER] = "other",
 };
 
-static const char *stop_name(uint32_t stop)
+const char *stop_name(uint32_t stop)
 {
 	return stop < ARRAY_SIZE(stop_names) ? stop_names[stop] : "?";
 }
@@ -76,101 +73,23 @@ static bool undefined_itself(const struct insn_record *rec, const struct insn_re
 	return res->stop == STOP_ILL && res->out.pc == slot_pc(rec->slot);
 }
 
-/*
- * Vector registers that a load was to write when it faulted: some may have been written (DDI0487
- * B2.2.1, and the registers are then UNKNOWN).
- */
-static uint32_t unknown_v(const struct insn_record *rec, const struct insn_result *res)
-{
-	uint64_t index = (res->out.pc - slot_pc(rec->slot)) / 4;
-	uint32_t w, regs;
-
-	if ((res->stop != STOP_SEGV && res->stop != STOP_BUS) || index >= rec->n)
-		return 0;
-	w = rec->code[index];
-	if ((w & 0x0e400000) == 0x0c400000 && !bit(w, 29)) { /* LD1..LD4: up to four from Vt */
-		regs = 0xfu << (w & 31);
-		return regs | (uint32_t)(0xfULL << (w & 31) >> 32);
-	}
-	if ((w & 0x3e400000) == 0x2c400000) /* LDP */
-		return 1u << (w & 31) | 1u << (w >> 10 & 31);
-	return 0;
-}
-
 /* Is ours as good as theirs? With `out`, also say where not. */
 static bool same(enum kind kind, const struct insn_record *rec, const struct insn_result *ours,
 		 const struct insn_result *theirs, FILE *out)
 {
-	const struct insn_state *a = &ours->out, *b = &theirs->out;
-	uint32_t unknown = unknown_v(rec, theirs);
-	bool ok = true;
-
 	if (kind == KIND_ANY) {
 		bool undef = undefined_itself(rec, ours);
 
 		if (undef == undefined_itself(rec, theirs))
 			return true;
-		if (!undef && quirk_missing(rec->code[0]))
+		if (!undef && arch_missing(rec->code[0]))
 			return true;
 		if (out)
 			fprintf(out, "  hako: %s  oracle: %s\n", undef ? "undefined" : "executed",
 				undef ? "executed" : "undefined");
 		return false;
 	}
-
-	/* QEMU's user mode does not check it (D1.3.4, SCTLR_EL1.SA0), so what comes after is
-	 * nothing. */
-	if (ours->stop == STOP_SP && a->sp & 15)
-		return true;
-
-#define CHECK(cond, ...)                                   \
-	do {                                               \
-		if (!(cond)) {                             \
-			ok = false;                        \
-			if (out)                           \
-				fprintf(out, __VA_ARGS__); \
-		}                                          \
-	} while (0)
-
-	CHECK(!(ours->notes & NOTE_AGAIN), "  hako's second run of it is not like the first\n");
-	CHECK(!(ours->notes & NOTE_WNR), "  ESR_EL1.WnR is wrong\n");
-	CHECK(!(ours->notes & NOTE_STEP), "  hako does not stop after each step\n");
-	CHECK(ours->stop == theirs->stop, "  ended by   hako %s  oracle %s\n",
-	      stop_name(ours->stop), stop_name(theirs->stop));
-	/* Linux does not keep the address's tag; QEMU has no address when the host could not
-	 * either. */
-	if ((theirs->stop == STOP_SEGV || theirs->stop == STOP_BUS) && theirs->far)
-		CHECK(!((ours->far ^ theirs->far) << 8),
-		      "  FAR        hako %016" PRIx64 "  oracle %016" PRIx64 "\n", ours->far,
-		      theirs->far);
-	CHECK(a->pc == b->pc, "  PC         hako %016" PRIx64 "  oracle %016" PRIx64 "\n", a->pc,
-	      b->pc);
-	for (unsigned i = 0; i < 31; i++)
-		CHECK(a->x[i] == b->x[i],
-		      "  X%-2u        hako %016" PRIx64 "  oracle %016" PRIx64
-		      "  before %016" PRIx64 "\n",
-		      i, a->x[i], b->x[i], rec->in.x[i]);
-	CHECK(a->sp == b->sp, "  SP         hako %016" PRIx64 "  oracle %016" PRIx64 "\n", a->sp,
-	      b->sp);
-	CHECK(a->nzcv == b->nzcv, "  NZCV       hako %x  oracle %x  before %x\n",
-	      (unsigned)(a->nzcv >> 28), (unsigned)(b->nzcv >> 28), (unsigned)(rec->in.nzcv >> 28));
-	CHECK(a->fpcr == b->fpcr, "  FPCR       hako %08x  oracle %08x\n", a->fpcr, b->fpcr);
-	CHECK(a->fpsr == b->fpsr, "  FPSR       hako %08x  oracle %08x  before %08x\n", a->fpsr,
-	      b->fpsr, rec->in.fpsr);
-	for (unsigned i = 0; i < 32; i++)
-		CHECK((a->v[i][0] == b->v[i][0] && a->v[i][1] == b->v[i][1]) || bit(unknown, i),
-		      "  V%-2u        hako %016" PRIx64 "_%016" PRIx64 "  oracle %016" PRIx64
-		      "_%016" PRIx64 "\n",
-		      i, a->v[i][1], a->v[i][0], b->v[i][1], b->v[i][0]);
-	if (theirs->stop != STOP_END)
-		CHECK(a->tpidr == b->tpidr,
-		      "  TPIDR_EL0  hako %016" PRIx64 "  oracle %016" PRIx64 "\n", a->tpidr,
-		      b->tpidr);
-	/* A store that faults may have been made in part (DDI0487 B2.2.1, D1.3). */
-	if (rec->flags & INSN_MEM && theirs->stop != STOP_SEGV && theirs->stop != STOP_BUS)
-		CHECK(ours->mem_sum == theirs->mem_sum, "  memory differs\n");
-#undef CHECK
-	return ok;
+	return arch_same(rec, ours, theirs, out);
 }
 
 /* Run one record on both sides. */
@@ -196,7 +115,8 @@ static bool differs(struct test *t, struct batch *b, const struct insn_record *r
 	       !same(KIND_STREAM, rec, &o, &h, NULL);
 }
 
-/* Only what is needed to differ; the rest becomes NOPs. Returns the index of the last one. */
+/* Only what is needed to differ; the rest becomes no-operations. Returns the index of the last one.
+ */
 static uint32_t shrink(struct test *t, struct batch *b, unsigned i, struct insn_record *rec)
 {
 	const struct insn_result *ours = &b->ours[i], *theirs = &b->theirs[i];
@@ -206,7 +126,7 @@ static uint32_t shrink(struct test *t, struct batch *b, unsigned i, struct insn_
 	for (uint32_t k = rec->n; k-- > 0;) {
 		uint32_t w = rec->code[k];
 
-		rec->code[k] = NOP;
+		rec->code[k] = arch_nop(w);
 		if (!differs(t, b, rec, ours, theirs)) {
 			rec->code[k] = w;
 			if (!last)
@@ -218,32 +138,15 @@ static uint32_t shrink(struct test *t, struct batch *b, unsigned i, struct insn_
 
 static void print_operands(const struct insn_record *rec)
 {
-	static const struct {
-		const char *name;
-		unsigned lo;
-	} fields[] = { { "d", 0 }, { "n", 5 }, { "a", 10 }, { "m", 16 } };
-
 	for (uint32_t i = 0; i < rec->n; i++) {
 		uint32_t w = rec->code[i];
 
-		if (w == NOP && rec->n > 1)
+		if (w == arch_nop(w) && rec->n > 1)
 			continue;
-		printf("  %08" PRIx64 ": %08x  %s\n", slot_pc(rec->slot) + i * 4, w,
-		       a64_info[a64_decode(w)].name);
-		for (unsigned f = 0; f < ARRAY_SIZE(fields); f++) {
-			unsigned n = w >> fields[f].lo & 31;
-
-			printf("    %s: ", fields[f].name);
-			if (n < 31)
-				printf("X%-2u %016" PRIx64, n, rec->in.x[n]);
-			else
-				printf("SP  %016" PRIx64, rec->in.sp);
-			printf("  V%-2u %016" PRIx64 "_%016" PRIx64 "\n", n, rec->in.v[n][1],
-			       rec->in.v[n][0]);
-		}
+		printf("  %08" PRIx64 ": %08x  %s\n", arch_pc(rec, i), w, arch_name(arch_line(w)));
+		arch_print_operands(rec, w);
 	}
-	printf("    NZCV %x  FPCR %08x  FPSR %08x\n", (unsigned)(rec->in.nzcv >> 28), rec->in.fpcr,
-	       rec->in.fpsr);
+	arch_print_state(rec);
 }
 
 static void print_memory(struct test *t, const uint8_t *theirs)
@@ -268,19 +171,20 @@ static void report(struct test *t, struct batch *b, unsigned i)
 	struct insn_record rec = b->recs[i];
 	struct insn_result ours, theirs;
 	uint8_t mem[SCRATCH_SIZE];
-	enum a64_insn insn;
+	unsigned insn;
 
 	t->failures++;
-	insn = a64_decode(rec.code[b->kind[i] == KIND_STREAM ? shrink(t, b, i, &rec) : 0]);
+	insn = arch_line(rec.code[b->kind[i] == KIND_STREAM ? shrink(t, b, i, &rec) : 0]);
 	if (t->lines[insn].failures++ >= t->max_reports && !t->verbose)
 		return;
 	run_one(t, b, &rec, &ours, &theirs, mem);
-	printf("MISMATCH %s  case %" PRIu64 " (seed %" PRIu64 ")\n", a64_info[insn].name,
-	       b->index[i], t->seed);
+	printf("MISMATCH %s  case %" PRIu64 " (seed %" PRIu64 ")\n", arch_name(insn), b->index[i],
+	       t->seed);
 	print_operands(&rec);
 	if (same(b->kind[i], &rec, &ours, &theirs, stdout))
 		printf("  only in its batch, not alone: state is left over\n");
-	else if (rec.flags & INSN_MEM && b->kind[i] != KIND_ANY && theirs.stop == STOP_END)
+	else if (rec.flags & INSN_MEM && b->kind[i] != KIND_ANY && theirs.stop != STOP_SEGV &&
+		 theirs.stop != STOP_BUS)
 		print_memory(t, mem);
 	fflush(stdout);
 }
@@ -299,8 +203,8 @@ static void replay(struct test *t, struct batch *b)
 }
 
 /*
- * quirk_hidden() lists whole encoding groups. What an ARMv8.0 CPU executes is certainly not to be
- * hidden: FEAT_FP16 and the rest came later.
+ * arch_hidden() lists whole encoding groups. What an older CPU executes is certainly not to be
+ * hidden.
  */
 static bool hidden(struct test *t, struct batch *b, unsigned i)
 {
@@ -309,9 +213,11 @@ static bool hidden(struct test *t, struct batch *b, unsigned i)
 	uint8_t mem[SCRATCH_SIZE];
 
 	if (b->kind[i] != KIND_ANY || !undefined_itself(rec, &b->ours[i]) ||
-	    undefined_itself(rec, &b->theirs[i]) || !quirk_hidden(rec->code[0]))
+	    undefined_itself(rec, &b->theirs[i]) || !arch_hidden(rec->code[0]))
 		return false;
-	run_one(t, t->v8, rec, &ours, &theirs, mem);
+	if (arch_hidden_cpu() < 0)
+		return true;
+	run_one(t, t->batches[arch_hidden_cpu()], rec, &ours, &theirs, mem);
 	return undefined_itself(rec, &theirs);
 }
 
@@ -331,14 +237,6 @@ static void flush(struct test *t, struct batch *b)
 		    !hidden(t, b, i))
 			report(t, b, i);
 	b->n = 0;
-}
-
-static bool needs_max(const struct insn_record *rec)
-{
-	for (uint32_t i = 0; i < rec->n; i++)
-		if (quirk_needs_max(rec->code[i]))
-			return true;
-	return false;
 }
 
 /* Case `index` of the run goes into its batch. */
@@ -371,10 +269,10 @@ static void add_case(struct test *t, uint64_t index)
 	} else {
 		t->insns_run += rec.n;
 		for (uint32_t i = 0; i < rec.n; i++)
-			t->lines[a64_decode(rec.code[i])].runs++;
+			t->lines[arch_line(rec.code[i])].runs++;
 	}
 
-	b = needs_max(&rec) ? t->max : t->n1;
+	b = t->batches[arch_cpu(&rec)];
 	/* no slot twice in a batch */
 	if (b->n && b->index[0] / INSN_BATCH_MAX != index / INSN_BATCH_MAX)
 		flush(t, b);
@@ -388,17 +286,17 @@ static void choose(struct test *t)
 {
 	struct rng r = { 1 };
 
-	for (enum a64_insn i = 1; i < a64_N_INSNS; i++) {
+	for (unsigned i = 1; i < t->arch->n_lines; i++) {
 		uint32_t w;
 
-		if (t->only && strcmp(t->only, a64_info[i].name))
+		if (t->only && strcmp(t->only, arch_name(i)))
 			continue;
 		if (gen_word(&r, i, &w)) {
 			t->insns[t->n_insns++] = i;
 		} else {
-			const char *why = quirk_excluded(a64_info[i].value);
+			const char *why = arch_not_run(i);
 
-			printf("not run: %s (%s)\n", a64_info[i].name,
+			printf("not run: %s (%s)\n", arch_name(i),
 			       why ? why : "no word of it was found");
 		}
 	}
@@ -412,15 +310,15 @@ static void summary(struct test *t)
 
 	for (unsigned i = 0; i < t->n_insns && !t->one_case && !t->words_only; i++)
 		if (!t->lines[t->insns[i]].runs) {
-			printf("%s %s", never ? "" : "never run:", a64_info[t->insns[i]].name);
+			printf("%s %s", never ? "" : "never run:", arch_name(t->insns[i]));
 			never++;
 		}
 	if (never)
 		printf("\n");
-	for (unsigned i = 0; i < a64_N_INSNS; i++)
+	for (unsigned i = 0; i < t->arch->n_lines; i++)
 		if (t->lines[i].failures)
 			printf("FAIL %-20s %" PRIu64 " of about %" PRIu64 " runs differ\n",
-			       a64_info[i].name, t->lines[i].failures, t->lines[i].runs);
+			       arch_name(i), t->lines[i].failures, t->lines[i].runs);
 	printf("%" PRIu64 " instructions of %u lines, %" PRIu64 " words: %" PRIu64 " differ\n",
 	       t->insns_run, t->n_insns, t->words_run, t->failures);
 }
@@ -439,6 +337,7 @@ static struct batch *batch_create(const char *qemu, const char *runner, const ch
 static void usage(FILE *out)
 {
 	fputs("usage: test_insn --qemu QEMU --runner RUNNER [option...]\n"
+	      "  --variant V  of the architecture: rv32, rv64\n"
 	      "  --seed N     of the random cases (default 1), or \"time\"\n"
 	      "  --count N    instructions to run (default 400000)\n"
 	      "  --only NAME  one line of the table\n"
@@ -454,6 +353,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "qemu", required_argument, NULL, 'q' },
 		{ "runner", required_argument, NULL, 'r' },
+		{ "variant", required_argument, NULL, 'V' },
 		{ "seed", required_argument, NULL, 's' },
 		{ "count", required_argument, NULL, 'c' },
 		{ "only", required_argument, NULL, 'o' },
@@ -465,13 +365,14 @@ int main(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	struct test t = { .seed = 1, .count = 400000, .max_reports = 2 };
-	const char *qemu = NULL, *runner = NULL;
+	const char *qemu = NULL, *runner = NULL, *variant = "";
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (c) {
 		case 'q': qemu = optarg; break;
 		case 'r': runner = optarg; break;
+		case 'V': variant = optarg; break;
 		case 's':
 			t.seed = strcmp(optarg, "time") ? strtoull(optarg, NULL, 0)
 							: (uint64_t)time(NULL);
@@ -492,24 +393,24 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
+	t.arch = arch_init(variant);
+	if (!t.arch)
+		errx(2, "no architecture %s", variant);
 	printf("seed %" PRIu64 "\n", t.seed);
 	t.side = side_create();
-	t.n1 = batch_create(qemu, runner, "neoverse-n1");
-	t.max = batch_create(qemu, runner, "max");
-	t.v8 = batch_create(qemu, runner, "cortex-a72");
+	for (unsigned i = 0; i < ARCH_MAX_CPUS && t.arch->cpus[i]; i++)
+		t.batches[i] = batch_create(qemu, runner, t.arch->cpus[i]);
 	choose(&t);
 	for (uint64_t i = t.start; t.one_case ? i == t.start : t.insns_run + t.words_run < t.count;
 	     i++)
 		add_case(&t, i);
-	flush(&t, t.n1);
-	flush(&t, t.max);
+	for (unsigned i = 0; i < ARCH_MAX_CPUS && t.batches[i]; i++)
+		flush(&t, t.batches[i]);
 	summary(&t);
-	oracle_stop(&t.n1->oracle);
-	oracle_stop(&t.max->oracle);
-	oracle_stop(&t.v8->oracle);
-	free(t.n1);
-	free(t.max);
-	free(t.v8);
+	for (unsigned i = 0; i < ARCH_MAX_CPUS && t.batches[i]; i++) {
+		oracle_stop(&t.batches[i]->oracle);
+		free(t.batches[i]);
+	}
 	side_destroy(t.side);
 	return t.failures != 0;
 }

@@ -17,6 +17,7 @@
 #include "host/loop.h"
 #include "mem/gmem.h"
 #include "side.h"
+#include "slot.h"
 
 /* Guest physical memory */
 enum {
