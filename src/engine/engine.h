@@ -28,18 +28,36 @@ enum vcpu_exit {
 	VCPU_KICKED, /* vcpu_kick: look at what changed, run again */
 	VCPU_CALL, /* the guest called its firmware (HVC): registers hold the call; run again after
 		    */
-	VCPU_HALT, /* waiting with nothing that could wake it: interrupts masked at the source */
 };
 
-/* Interrupt inputs of a vCPU. */
-enum vcpu_irq { VCPU_IRQ, VCPU_FIQ };
+/* Interrupt inputs of a vCPU: A64's, and RISC-V's, which are numbered as the bits of mip. */
+enum vcpu_irq {
+	VCPU_IRQ,
+	VCPU_FIQ,
+	VCPU_SSI = 1,
+	VCPU_MSI = 3,
+	VCPU_MTI = 7,
+	VCPU_SEI = 9,
+	VCPU_MEI = 11,
+};
 
 /* Registers by kind and number, as the guest architecture's manual names them. */
 enum vcpu_reg {
 	VCPU_REG_X0 = 0 /* .. X30 */,
 	VCPU_REG_SP = 31,
 	VCPU_REG_PC = 32,
-	VCPU_REG_PSTATE = 33
+	VCPU_REG_PSTATE = 33,
+	/* RISC-V: x0 to x31 are 0 to 31 */
+	VCPU_REG_RV_STIMECMP = 64,
+	VCPU_REG_RV_SATP,
+	VCPU_REG_RV_WFI, /* set to 1: wait as WFI does when run next */
+};
+
+/* What RISC-V harts shall forget of address translation, for SBI's remote fences. */
+struct vcpu_fence {
+	bool code;          /* instructions only: FENCE.I */
+	uint64_t va, pages; /* pages 0: every address */
+	uint32_t asid;      /* ~0: every address space */
 };
 
 /* The part of the interrupt controller that a CPU reaches by system registers (GICv3 ICC_*_EL1). */
@@ -99,8 +117,15 @@ struct engine_ops {
 	void (*vcpu_irq)(struct vcpu *vcpu, enum vcpu_irq irq, bool level);
 
 	/*
+	 * On the vCPU's thread, in between vcpu_run: fence at the vCPUs of the mask, itself perhaps
+	 * included. Done when it returns. NULL where nothing needs it (arm64).
+	 */
+	void (*vcpu_fence)(struct vcpu *vcpu, uint64_t mask, const struct vcpu_fence *fence);
+
+	/*
 	 * Is the vCPU asleep in WFI with no timer armed, so that only an interrupt from outside can
-	 * wake it? May be stale at once; the machine asks under its own rules (see machine.h).
+	 * wake it? May be stale at once; the machine asks under its own rules (see watch() in
+	 * machine/vm.c).
 	 */
 	bool (*vcpu_stuck)(struct vcpu *vcpu);
 };

@@ -4,7 +4,8 @@
  * threads, how they are interrupted, and how what one does reaches the others.
  *
  * A vCPU looks up from guest code when its `attention` is set, which it checks at every taken
- * branch. Whoever sets it first puts the reason where soft_events() will find it.
+ * branch. Whoever sets it first puts the reason where the run loop finds it: soft_do_requests(),
+ * irq_lines, kicked, timer_due.
  *
  * Writes to code. Pages with decoded instructions carry GMEM_PAGE_CODE in guest memory's page
  * flags, and no TLB gains a write tag for them. What can go wrong, and why it does not:
@@ -93,6 +94,8 @@ struct soft_arch {
 	void (*set)(struct vcpu *vcpu, unsigned reg, uint64_t val);
 	int (*run)(struct vcpu *vcpu, enum vcpu_exit *exit);
 	bool (*stuck)(struct vcpu *vcpu);
+	/* NULL: none */
+	void (*fence)(struct vcpu *vcpu, uint64_t mask, const struct vcpu_fence *fence);
 	/* Forget every translation and decoded instruction. */
 	void (*forget)(struct vcpu *vcpu);
 	/* soft_protect_tlb() for each TLB. */
@@ -119,6 +122,8 @@ void soft_sleep(struct vcpu *v, uint64_t ns);
 /* Own thread: ask every other vCPU to do something. soft_dsb() waits until the running ones have.
  */
 void soft_broadcast(struct vcpu *v, const struct soft_request *req);
+/* The same for those of the others that are in the mask. */
+void soft_ask(struct vcpu *v, uint64_t mask, const struct soft_request *req);
 void soft_dsb(struct vcpu *v);
 
 /* Own thread: bytes of a flagged page were stored by this vCPU. */

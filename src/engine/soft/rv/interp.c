@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The RISC-V interpreter: executors and handlers for RV32 and RV64, decoding, and the run loop. How
- * ops are dispatched is in dispatch.h; the AArch64 interpreter has the same shape.
+ * ops are dispatched is in dispatch.inc; the AArch64 interpreter has the same shape.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #include "rv_decode.h"
 
 typedef struct rv_cpu cpu_t;
-#include "engine/soft/dispatch.h"
+#include "engine/soft/dispatch.inc"
 
 static inline bool attention(const struct rv_cpu *c)
 {
@@ -165,15 +165,15 @@ MINMAX(uint64_t, 64, 0x7ff0000000000000ULL, BIT(51), 0x7ff8000000000000ULL)
 
 /* ---- handlers ---- */
 
+/* clang-format off */
 /* translate() relies on the order of branches and that the 4-byte form follows the 2-byte one. */
-#define SHORT_FORMS(X)                                                                            \
-	X(li)                                                                                     \
-	X(auipc) X(mv) X(addi) X(andi) X(ori) X(xori) X(slti) X(sltiu) X(slli) X(srli) X(srai)    \
-		X(add) X(sub) X(and) X(or) X(xor) X(slt) X(sltu) X(sll) X(srl) X(mul) X(addiw)    \
-			X(addw) X(subw) X(slliw) X(srliw) X(sraiw) X(sh1add) X(sh2add) X(sh3add)  \
-				X(add_uw) X(beq) X(bne) X(blt) X(bge) X(bltu) X(bgeu) X(jal)      \
-					X(jal_far) X(jalr) X(lb) X(lbu) X(lh) X(lhu) X(lw) X(lwu) \
-						X(ld) X(sb) X(sh) X(sw) X(sd)
+#define SHORT_FORMS(X)                                                                             \
+	X(li) X(auipc) X(mv) X(addi) X(andi) X(ori) X(xori) X(slti) X(sltiu) X(slli) X(srli)       \
+	X(srai) X(add) X(sub) X(and) X(or) X(xor) X(slt) X(sltu) X(sll) X(srl) X(mul) X(addiw)     \
+	X(addw) X(subw) X(slliw) X(srliw) X(sraiw) X(sh1add) X(sh2add) X(sh3add) X(add_uw)         \
+	X(beq) X(bne) X(blt) X(bge) X(bltu) X(bgeu) X(jal) X(jal_far) X(jalr)                      \
+	X(lb) X(lbu) X(lh) X(lhu) X(lw) X(lwu) X(ld) X(sb) X(sh) X(sw) X(sd)
+/* clang-format on */
 
 enum {
 	OP_decode, /* a zeroed op */
@@ -454,7 +454,12 @@ static void destroy(struct vcpu *v)
 static uint64_t get(struct vcpu *v, unsigned reg)
 {
 	const struct rv_cpu *c = container_of(v, struct rv_cpu, vcpu);
-	return reg < 32 ? c->x[reg] : reg == VCPU_REG_PC ? c->pc : 0;
+	switch (reg) {
+	case VCPU_REG_PC: return c->pc;
+	case VCPU_REG_RV_STIMECMP: return c->csr.stimecmp;
+	case VCPU_REG_RV_SATP: return c->csr.satp;
+	default: return reg < 32 ? c->x[reg] : 0;
+	}
 }
 
 static void set(struct vcpu *v, unsigned reg, uint64_t val)
@@ -463,7 +468,33 @@ static void set(struct vcpu *v, unsigned reg, uint64_t val)
 	if (reg > 0 && reg < 32)
 		c->x[reg] = rv_wrap(c, val);
 	else if (reg == VCPU_REG_PC)
-		c->pc = val;
+		c->pc = rv_wrap(c, val);
+	else if (reg == VCPU_REG_RV_STIMECMP)
+		c->csr.stimecmp = val, rv_timer_update(c);
+	else if (reg == VCPU_REG_RV_WFI)
+		c->wait = val;
+}
+
+static void run_fence(struct vcpu *v, const struct soft_request *req)
+{
+	const struct rv_fence f = { .va = req->a, .pages = req->b, .asid = (uint32_t)req->c };
+
+	rv_fence_here(container_of(v, struct rv_cpu, vcpu), &f);
+}
+
+static void fence(struct vcpu *v, uint64_t mask, const struct vcpu_fence *f)
+{
+	const struct soft_request req = {
+		.run = run_fence, .a = f->va, .b = f->pages, .c = f->asid
+	};
+
+	/* Decoded instructions follow stores by themselves; soft_dsb() waits until they have. */
+	if (!f->code) {
+		if (bit(mask, v->index))
+			run_fence(v, &req);
+		soft_ask(v, mask, &req);
+	}
+	soft_dsb(v);
 }
 
 static bool stuck(struct vcpu *v)
@@ -483,6 +514,7 @@ const struct soft_arch soft_rv64 = {
 	.set = set,
 	.run = rv_run,
 	.stuck = stuck,
+	.fence = fence,
 	.forget = forget,
 	.protect = protect,
 };
@@ -495,6 +527,7 @@ const struct soft_arch soft_rv32 = {
 	.set = set,
 	.run = rv_run,
 	.stuck = stuck,
+	.fence = fence,
 	.forget = forget,
 	.protect = protect,
 };
