@@ -86,15 +86,20 @@ void soft_do_requests(struct vcpu *v)
 	atomic_store(&v->done, posted);
 }
 
-void soft_broadcast(struct vcpu *v, const struct soft_request *req)
+void soft_ask(struct vcpu *v, uint64_t mask, const struct soft_request *req)
 {
 	for (unsigned i = 0; i < v->engine->cfg.n_vcpus; i++) {
 		struct vcpu *other = v->engine->vcpus[i];
-		if (other && other != v) {
+		if (other && other != v && bit(mask, i)) {
 			post(other, req);
 			v->owes_dsb = true;
 		}
 	}
+}
+
+void soft_broadcast(struct vcpu *v, const struct soft_request *req)
+{
+	soft_ask(v, ~0ULL, req);
 }
 
 void soft_dsb(struct vcpu *v)
@@ -352,6 +357,11 @@ static void soft_vcpu_irq(struct vcpu *v, enum vcpu_irq irq, bool level)
 	}
 }
 
+static void soft_vcpu_fence(struct vcpu *v, uint64_t mask, const struct vcpu_fence *fence)
+{
+	v->engine->arch->fence(v, mask, fence);
+}
+
 static bool soft_vcpu_stuck(struct vcpu *v)
 {
 	return v->engine->arch->stuck(v);
@@ -371,5 +381,6 @@ const struct engine_ops engine_soft = {
 	.vcpu_run = soft_vcpu_run,
 	.vcpu_kick = soft_vcpu_kick,
 	.vcpu_irq = soft_vcpu_irq,
+	.vcpu_fence = soft_vcpu_fence,
 	.vcpu_stuck = soft_vcpu_stuck,
 };

@@ -180,9 +180,6 @@ void rv_fence_here(struct rv_cpu *c, const struct rv_fence *f);
 void rv_satp_changed(struct rv_cpu *c);
 void rv_flush_all_tlbs(struct rv_cpu *c);
 
-/* SBI's remote fences (RFENCE), for the harts in the mask; this hart included. */
-void rv_sbi_rfence(struct rv_cpu *c);
-
 static inline uint64_t rv_op_va(const struct rv_cpu *c, const struct op *op)
 {
 	return c->page_va + (uint64_t)(op - c->page) * 2;
