@@ -5,8 +5,17 @@
  */
 #include "guest.h"
 
-enum { ISENABLER = 0x100, ICENABLER = 0x180, ISPENDR = 0x200, ICPENDR = 0x280, ISACTIVER = 0x300,
-       ICACTIVER = 0x380, IGROUPR = 0x080, SPARE_SPI = 100, NONE = 1023 };
+enum {
+	ISENABLER = 0x100,
+	ICENABLER = 0x180,
+	ISPENDR = 0x200,
+	ICPENDR = 0x280,
+	ISACTIVER = 0x300,
+	ICACTIVER = 0x380,
+	IGROUPR = 0x080,
+	SPARE_SPI = 100,
+	NONE = 1023
+};
 
 static volatile unsigned taken, order[16], vectors_seen[16], depth, max_depth;
 /* What the handler does while the interrupt is active, once. */
@@ -136,9 +145,9 @@ static void sgis(void)
 	check_eq(taken, 1, "... until GICR_ICACTIVER0");
 
 	begin();
-	WRITE_ICC(ICC_SGI1R, 3ULL << 24 | 2); /* CPU 1's */
+	WRITE_ICC(ICC_SGI1R, 3ULL << 24 | 2);              /* CPU 1's */
 	WRITE_ICC(ICC_SGI1R, 3ULL << 24 | 1ULL << 16 | 1); /* another Aff1 */
-	WRITE_ICC(ICC_SGI1R, 3ULL << 24 | 1ULL << 40); /* all others */
+	WRITE_ICC(ICC_SGI1R, 3ULL << 24 | 1ULL << 40);     /* all others */
 	open();
 	check_eq(taken, 0, "SGIs for others are not ours");
 	begin();
@@ -341,7 +350,8 @@ static void spis(void)
 	write32(UART + IMSC, TX);
 	check(gic_pending(INTID_UART), "high with UARTIMSC.TXIM");
 	check_eq(READ_ICC(ICC_IAR1), INTID_UART, "acknowledged");
-	check(gic_pending(INTID_UART) && gic_active(INTID_UART), "a level stays pending while active");
+	check(gic_pending(INTID_UART) && gic_active(INTID_UART),
+	      "a level stays pending while active");
 	WRITE_ICC(ICC_EOIR1, INTID_UART);
 	check_eq(READ_ICC(ICC_IAR1), INTID_UART, "and comes again while it is high");
 	write32(UART + IMSC, 0);

@@ -12,6 +12,7 @@ machine ended with the status that the guest calls for. Lines of a guest that di
 
     # expect-status N      the machine's exit status, where it is not 0 (hako)
     # send TEXT            write TEXT to the UART, once the guest has printed this
+    # disk N has HEX       sector N of the disk must be full of this at the end
 
 Exits with 0, 1, or 77 when the machine is not there.
 """
@@ -30,7 +31,7 @@ DISK_SECTORS = 256
 
 
 def read_differences(path, machine, guest):
-    """Patterns of checks that may fail."""
+    """Patterns of checks that fail, and of those that may: (pattern, always)."""
     patterns = []
     for line in open(path, encoding="utf-8"):
         if not line.strip() or line[0] in "#\t":
@@ -38,8 +39,8 @@ def read_differences(path, machine, guest):
         fields = re.split(r"  +", line.strip(), maxsplit=2)
         if len(fields) != 3:
             sys.exit("%s: not three fields: %s" % (path, line))
-        if fields[0] == machine and fnmatch.fnmatch(guest, fields[1]):
-            patterns.append(fields[2])
+        if fields[0].rstrip("?") == machine and fnmatch.fnmatch(guest, fields[1]):
+            patterns.append((fields[2], not fields[0].endswith("?")))
     return patterns
 
 
@@ -72,6 +73,7 @@ class Run:
         self.plan = None
         self.status = 0
         self.bail = None
+        self.disk = []  # (sector, what it is full of)
 
     def line(self, text, send):
         self.lines.append(text)
@@ -86,6 +88,8 @@ class Run:
             self.bail = text
         elif text.startswith("# expect-status "):
             self.status = int(text.split()[2])
+        elif re.match(r"# disk \d+ has [0-9a-f]+$", text):
+            self.disk.append((int(text.split()[2]), bytes.fromhex(text.split()[4])))
         elif text.startswith("# send "):
             send(text[len("# send "):])
 
@@ -113,16 +117,16 @@ def run(args, disk):
     return result, status, errors[0].decode(errors="replace")
 
 
-def judge(args, result, status, patterns):
+def judge(args, result, status, patterns, disk):
     """What is wrong, as lines."""
     wrong = []
     for number, (passed, name) in enumerate(result.checks, 1):
-        listed = any(fnmatch.fnmatchcase(name, p) for p in patterns)
+        listed = any(fnmatch.fnmatchcase(name, p) for p, _ in patterns)
         if not passed and not listed:
             wrong.append("check %d failed: %s" % (number, name))
-    for p in patterns:
+    for p, always in patterns:
         names = [ok for ok, name in result.checks if fnmatch.fnmatchcase(name, p)]
-        if names and all(names):
+        if always and names and all(names):
             wrong.append("the table of differences says that this fails: " + p)
     if result.bail:
         wrong.append(result.bail)
@@ -130,6 +134,9 @@ def judge(args, result, status, patterns):
         wrong.append("the guest did not reach its plan, after %d checks" % len(result.checks))
     elif result.plan != len(result.checks):
         wrong.append("%d checks of %d" % (len(result.checks), result.plan))
+    for sector, fill in result.disk:
+        if disk[sector * SECTOR:][:SECTOR] != fill * (SECTOR // len(fill)):
+            wrong.append("sector %d of the disk is not full of %s" % (sector, fill.hex()))
     want = result.status if args.machine == "hako" else 0
     if status != want:
         wrong.append("exit status %d and not %d" % (status, want))
@@ -155,11 +162,14 @@ def main():
     if args.differences:
         patterns = read_differences(args.differences, args.machine, args.guest)
     with tempfile.TemporaryDirectory() as directory:
-        result, status, errors = run(args, make_disk(directory))
+        disk = make_disk(directory)
+        result, status, errors = run(args, disk)
+        with open(disk, "rb") as f:
+            contents = f.read()
     print("\n".join(result.lines))
     if errors:
         print(errors, file=sys.stderr)
-    wrong = judge(args, result, status, patterns)
+    wrong = judge(args, result, status, patterns, contents)
     for line in wrong:
         print("%s on %s: %s" % (args.guest, args.machine, line), file=sys.stderr)
     return 1 if wrong else 0

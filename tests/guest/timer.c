@@ -130,7 +130,8 @@ static void registers(const struct timer *t)
 	u64 a = now();
 	set_tval(t, 1000000);
 	u64 b = now();
-	check(cval(t) >= a + 1000000 && cval(t) <= b + 1000000, "%s: TVAL sets CVAL ahead", t->name);
+	check(cval(t) >= a + 1000000 && cval(t) <= b + 1000000, "%s: TVAL sets CVAL ahead",
+	      t->name);
 	a = now();
 	set_tval(t, 0xfffffffffffff000);
 	b = now();

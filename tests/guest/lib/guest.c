@@ -238,6 +238,12 @@ bool check_el0_done(const char *fmt, ...)
 	return ok;
 }
 
+void note_plan(unsigned status)
+{
+	note("expect-status %u", status);
+	print("1..%u\n", n_checks);
+}
+
 void bail(const char *why)
 {
 	print("Bail out! %s\n", why);

@@ -294,6 +294,9 @@ __attribute__((format(printf, 4, 5))) bool check_abort(u64 ec, u64 iss, u64 far,
 /* The last el0() run: it came to EL0_DONE. */
 __attribute__((format(printf, 1, 2))) bool check_el0_done(const char *fmt, ...);
 _Noreturn void bail(const char *why);
+/* For guests that end otherwise than by SYSTEM_OFF: the plan, and with which status hako must end.
+ */
+void note_plan(unsigned status);
 /* Comments: what a failed check saw, and the like. */
 #define note(fmt, ...) print("# " fmt "\n", ##__VA_ARGS__)
 
