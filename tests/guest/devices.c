@@ -468,6 +468,11 @@ static void disk_into_code(void)
 
 void guest_main(void)
 {
+	extern u64 boot_dtb;
+	/* booting.rst: aligned to 8 bytes, and at most 2 MiB; big-endian magic and size */
+	check(boot_dtb && boot_dtb % 8 == 0 && read32(boot_dtb) == 0xedfe0dd0,
+	      "x0 has a device tree");
+	check(__builtin_bswap32(read32(boot_dtb + 4)) <= BLOCK2M, "... of 2 MiB at most");
 	mmu_on();
 	gic_init();
 	this_cpu()->handler = on_irq;

@@ -130,6 +130,11 @@ static void illegal_return(void)
 	       "msr spsr_el1, x1\n\teret",
 	       "nop", "");
 	check_exc(EC_ILLEGAL, 0, "a legal return with SPSR.IL set");
+	const u64 args[4] = { 0 };
+	el0_at((u64)el0_nothing, 0, PSTATE_EL0T | PSTATE_IL, args);
+	check_exc(EC_ILLEGAL, 0, "to EL0 with SPSR.IL set");
+	check_eq(last()->f.spsr, PSTATE_IL, "... and nothing else in its SPSR");
+	check_eq(last()->f.vector, VEC_EL0 + VEC_SYNC, "... from EL0");
 	/* A legal one changes the stack pointer in use. */
 	TRY_IN("adr x1, 88f\n\tmsr elr_el1, x1\n\tmov x1, sp\n\tmsr sp_el0, x1\n\tmov x1, "
 	       "#0x3c4\n\t"
@@ -265,6 +270,18 @@ static void undefined(void)
 		{ 0xd500401f, "cfinv", 'i', 52, 1 },
 		{ 0xd500403f, "xaflag", 'i', 52, 2 },
 		{ 0xd500405f, "axflag", 'i', 52, 2 },
+		{ 0xd5087900, "at s1e1rp", 'M', 20, 2 },
+		{ 0xd50b7c20, "dc cvap", 'I', 0, 1 },
+		{ 0xd508811f, "tlbi vmalle1os", 'i', 56, 1 },
+		{ 0xd5088620, "tlbi rvae1", 'i', 56, 2 },
+		{ 0xd50b7380, "cfp rctx", 'I', 40, 1 },
+		{ 0xd500407f, "msr uao, #0", 'N', 4, 1 },
+		{ 0xd503405f, "msr dit, #0", 'p', 48, 1 },
+		{ 0xd503403f, "msr ssbs, #0", 'P', 4, 2 },
+		{ 0xd500419f, "msr pan, #1", 'M', 20, 1 },
+		{ 0xd53b2400, "mrs rndr", 'i', 60, 1 },
+		{ 0xd53b42a0, "mrs dit", 'p', 48, 1 },
+		{ 0x38bfc000, "ldaprb", 'I', 20, 1 },
 		{ 0x99000800, "stlur's neighbour", 0, 0, 0 },
 		{ 0xd9400000, "ldapur", 'I', 20, 2 },
 		{ 0xd5031020, "wfet's neighbour", 0, 0, 0 },
@@ -291,6 +308,25 @@ static void undefined(void)
 			check_exc(EC_UNKNOWN, 0, "undefined at EL%u: %s", el, words[i].name);
 		}
 	}
+}
+
+/* What has no other meaning in the space of hints is NOP (C4.1.92). */
+static void hints(void)
+{
+	unsigned bad = 0;
+
+	for (unsigned n = 0; n < 128; n++)
+		for (unsigned el = 0; el < 2; el++) {
+			if (n == 2 || n == 3) /* WFE, WFI */
+				continue;
+			run_word(0xd503201f | n << 5, el, 0, 0, 0);
+			if (el ? last()->n != 0
+			       : last()->f.esr != ((u64)EC_SVC << 26 | BIT(25) | SVC_DONE)) {
+				note("hint #%u at EL%u", n, el);
+				bad++;
+			}
+		}
+	check_eq(bad, 0, "all hints can be executed");
 }
 
 /* ---- traps ---- */
@@ -665,6 +701,7 @@ void guest_main(void)
 	illegal_return();
 	alignment();
 	undefined();
+	hints();
 	fp_traps();
 	counter_traps();
 	sctlr_traps();

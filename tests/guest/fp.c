@@ -224,6 +224,50 @@ static void contexts(void)
 	check(ok, "... and nothing was changed");
 }
 
+/* Accesses over the end of the last page that is there: all or nothing, and FAR. */
+static void over_the_end(void)
+{
+	const u64 va = 0x90000000, end = va + PAGE;
+
+	pt_map(flat_root, 1, va, SCRATCH, 3, PT_KRW);
+	DSB();
+	ISB();
+	fpen(3);
+	for (u64 i = 0; i < 64; i += 8)
+		write64(end - 64 + i, ~0ULL);
+	asm volatile(FP "movi v0.16b, #0\n\tmovi v1.16b, #0" ::: "memory");
+	TRY(FP "str q0, [%[a]]", [a] "r"(end - 8));
+	check_abort(EC_DABT, (FSC_TRANS + 3) | ISS_WNR, end, "str q over the end");
+	check_eq(read64(end - 8), ~0ULL, "... writes nothing");
+	TRY(FP "st1 {v0.4s}, [%[a]]", [a] "r"(end - 12));
+	check_abort(EC_DABT, (FSC_TRANS + 3) | ISS_WNR, end, "st1 over the end");
+	TRY(FP "ldr q0, [%[a]]", [a] "r"(end - 1));
+	check_abort(EC_DABT, FSC_TRANS + 3, end, "ldr q over the end");
+	TRY(FP "ldp q0, q1, [%[a]]", [a] "r"(end - 16));
+	check_abort(EC_DABT, FSC_TRANS + 3, end, "ldp q, its second register beyond");
+	u64 base = TRY(
+		FP "mov x0, %[a]\n\tld4 {v0.16b, v1.16b, v2.16b, v3.16b}, [x0], #64", [a] "r"(end -
+											      32));
+	check(last()->n == 1 && last()->f.far == end && base == end - 32,
+	      "ld4 over the end leaves its base");
+	u64 v;
+	asm volatile(FP "movi v0.16b, #5" ::: "memory");
+	TRY(FP "ldr d0, [%[a]]", [a] "r"(end - 4));
+	asm volatile(FP "fmov %0, d0" : "=r"(v)::"memory");
+	check_eq(v, 0x0505050505050505, "a load that faults leaves its register");
+	/* Alignment: of the element, not of the whole */
+	sctlr(SCTLR_PLAIN | SCTLR_M | SCTLR_A);
+	TRY(FP "ld1 {v0.4s}, [%[a]]", [a] "r"(va + 4));
+	check_none("SCTLR_EL1.A: ld1 of words at +4");
+	TRY(FP "ld1 {v0.2d}, [%[a]]", [a] "r"(va + 4));
+	check_abort(EC_DABT, FSC_ALIGN, va + 4, "SCTLR_EL1.A: ld1 of doublewords at +4");
+	TRY(FP "ldr q0, [%[a]]", [a] "r"(va + 8));
+	check_abort(EC_DABT, FSC_ALIGN, va + 8, "SCTLR_EL1.A: ldr q at +8");
+	TRY(FP "ldp d0, d1, [%[a]]", [a] "r"(va + 8));
+	check_none("SCTLR_EL1.A: ldp d at +8");
+	sctlr(SCTLR_PLAIN | SCTLR_M);
+}
+
 void guest_main(void)
 {
 	mmu_on();
@@ -231,4 +275,5 @@ void guest_main(void)
 	control();
 	lazy();
 	contexts();
+	over_the_end();
 }

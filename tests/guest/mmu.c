@@ -372,6 +372,14 @@ static void tags(void)
 			check_eq(last()->f.elr >> 56, 0, "TBI0: a branch drops the tag");
 			check_eq(last()->f.esr, (u64)EC_SVC << 26 | BIT(25) | 1,
 				 "TBI0: ... and goes on");
+			const u64 args[4] = { lo_tagged + 8 };
+			pt_map(flat_root, 1, 0x90000000, page(8), 3, PT_URW);
+			DSB();
+			ISB();
+			el0_at((u64)el0_jump | tag, 0, PSTATE_EL0T,
+			       (const u64[4]){ (u64)el0_load | tag, args[0] });
+			check(last()->f.elr >> 56 == 0 && last()->n == 1,
+			      "TBI0: eret and a branch at EL0 drop it too");
 		} else {
 			TRY_CALL((u64)el0_load | tag);
 			check_abort(EC_IABT, FSC_TRANS, (u64)el0_load | tag,

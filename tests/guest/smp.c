@@ -405,7 +405,7 @@ static void shootdown(void)
 	u64 *e = pt_entry(flat_root, 1, SHARED, 3);
 	DSB();
 	smp_run(1, reader, 0);
-	for (u64 round = 1; round <= 60; round++) {
+	for (u64 round = 1; round <= 30; round++) {
 		u64 page = SCRATCH + round * PAGE;
 
 		write64(page, round);
@@ -427,7 +427,7 @@ static void shootdown(void)
 	check(!failed, "after TLBI and DSB here, another CPU cannot read the old page");
 
 	unsigned late = 0;
-	for (unsigned round = 0; round < 40; round++) {
+	for (unsigned round = 0; round < 20; round++) {
 		flag[0].v = 0;
 		*e = SCRATCH | PT_KRW | PT_TABLE;
 		DSB();

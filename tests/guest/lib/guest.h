@@ -262,7 +262,7 @@ void expect_end(u64 pc);
 /* Memory that EL0 may read and write. */
 extern u8 el0_stack[4096], el0_data[4 * 4096];
 extern char el0_start[], el0_end[], el0_data_start[], el0_data_end[], image_start[], image_end[];
-/* Run at EL0 until the first exception, which is in last(); the value is x0 then. */
+/* Run at EL0 until the first exception, which is in last(); the value is x0 then, DAIF masked. */
 u64 el0(const void *code, u64 x0, u64 x1, u64 x2);
 /* The same with a stack pointer and a PSTATE. */
 u64 el0_at(u64 pc, u64 sp, u64 pstate, const u64 args[4]);

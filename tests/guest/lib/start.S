@@ -166,6 +166,8 @@ el0_enter:
 	mrs	x4, tpidr_el1
 	mov	x5, sp
 	str	x5, [x4, #CPU_EL0_SP]
+	/* An interrupt between here and ERET would take these registers. */
+	msr	daifset, #15
 	msr	elr_el1, x0
 	msr	sp_el0, x1
 	msr	spsr_el1, x2
