@@ -340,16 +340,23 @@ static void table_set(struct vd_queue *q, gpa_t table, const struct vd_buf *buf,
 	}
 }
 
-/* Write one descriptor of the packed ring; the flags of the first that is not published yet are
- * held back, since they show it and all that follow. */
+/* Write one descriptor of the packed ring, its flags last; those of the first that is not published
+ * yet are held back, since they show it and all that follow. The device may be looking at them. */
 static void packed_desc(struct vd_queue *q, const struct vd_buf *buf, uint16_t id, unsigned flags)
 {
+	uint8_t *p = vd_ptr(q->d, q->desc + 16ULL * (q->next % q->size), 16);
+	uint64_t addr = htole64(buf->gpa);
+	uint32_t len = htole32(buf->len);
+
+	id = htole16(id);
+	memcpy(p, &addr, 8);
+	memcpy(p + 8, &len, 4);
+	memcpy(p + 12, &id, 2);
 	flags |= vd_packed_avail(q, q->next);
-	if (q->next == q->published) {
+	if (q->next == q->published)
 		q->first_flags = (uint16_t)flags;
-		flags = load16(q, packed_flags_at(q, q->next));
-	}
-	vd_desc_set(q->d, q->desc, q->next % q->size, buf->gpa, buf->len, id, (uint16_t)flags);
+	else
+		store16(q, packed_flags_at(q, q->next), (uint16_t)flags);
 	q->next++;
 }
 
@@ -502,10 +509,10 @@ static bool packed_used(struct vd_queue *q, uint16_t *head, uint32_t *len)
 	p = vd_ptr(q->d, q->desc + 16ULL * (q->taken % q->size), 16);
 	memcpy(&l, p + 8, 4);
 	memcpy(&id, p + 12, 2);
-	memcpy(&flags, p + 14, 2);
+	flags = load16(q, packed_flags_at(q, q->taken));
 	*head = le16toh(id);
 	rig_assert(*head < q->size);
-	*len = le16toh(flags) & VD_WRITE ? le32toh(l) : 0; /* 2.8.6 */
+	*len = flags & VD_WRITE ? le32toh(l) : 0; /* 2.8.6 */
 	q->taken += q->count[*head] ? q->count[*head] : 1;
 	return true;
 }

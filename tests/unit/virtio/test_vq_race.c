@@ -24,7 +24,7 @@
 #include "virtio/vq.h"
 
 #define RAM 0x80000000ULL
-enum { RAM_SIZE = 4 << 20, SIZE = 8, HANDOVERS = 100000 };
+enum { RAM_SIZE = 4 << 20, SIZE = 8, HANDOVERS = 50000 };
 
 struct t {
 	struct gmem *mem;
