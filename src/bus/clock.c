@@ -55,8 +55,16 @@ uint64_t clock_now(const struct clock *clock)
 
 uint64_t clock_wall_seconds(const struct clock *clock)
 {
+	return clock_wall_ns(clock) / NS_PER_S;
+}
+
+uint64_t clock_wall_ns(const struct clock *clock)
+{
+	struct timespec ts;
+
 	(void)clock;
-	return (uint64_t)time(NULL);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
 /* The heap. slot is the index + 1. */

@@ -34,6 +34,8 @@ void clock_destroy(struct clock *clock);
 uint64_t clock_now(const struct clock *clock);
 /* Seconds since 1970, UTC, for a real-time clock device. */
 uint64_t clock_wall_seconds(const struct clock *clock);
+/* The same in nanoseconds. */
+uint64_t clock_wall_ns(const struct clock *clock);
 
 /*
  * Fire once at `deadline` (or at once if it is past). Arming an armed timer moves it. -ENOMEM.
