@@ -44,9 +44,10 @@ static void stop_running(void)
 		hako_vm_stop(vm);
 }
 
-/* ---- --disk FILE[,ro][,serial=TEXT][,format=raw][,cache=MODE][,aio=WAY] ---- */
+/* ---- --disk FILE[,ro][,serial=TEXT][,cache=MODE]... ---- */
 
-static const char *const disk_subs[] = { "ro", "serial", "format", "cache", "aio" };
+static const char *const disk_subs[] = { "ro",  "serial", "format", "cache",
+					 "aio", "iops",   "bps",    "burst" };
 
 /* By enum hako_cache and enum hako_aio. */
 static const char *const cache_names[] = { "writeback", "writethrough", "none", "unsafe" };
@@ -85,7 +86,7 @@ static int unknown_sub(const char *name)
 	if (near)
 		return say_usage("--disk has no '%s'; did you mean '%s'? (%s)", name, near, comma);
 	return say_usage("--disk has no '%s': after the file come ro, serial=TEXT, format=raw, "
-			 "cache=MODE and aio=WAY (%s)",
+			 "cache=MODE, aio=WAY, iops=N, bps=SIZE and burst=SECONDS (%s)",
 			 name, comma);
 }
 
@@ -109,6 +110,45 @@ static int choose(const char *sub, const char *value, const char *const *names, 
 	if (near)
 		return say_usage("--disk: %s cannot be '%s'; did you mean '%s'?", sub, value, near);
 	return say_usage("--disk: %s can be %s, not '%s'", sub, all, value ? value : "");
+}
+
+/* A whole number from 1 to `max`; 0 when it is none, which has been told. */
+static uint32_t whole_number(const char *sub, const char *value, uint32_t max)
+{
+	unsigned long v = 0;
+	char *end = NULL;
+
+	errno = 0;
+	if (value && *value >= '0' && *value <= '9')
+		v = strtoul(value, &end, 10);
+	if (!end || *end || errno || v < 1 || v > max) {
+		say_usage("--disk: %s is a whole number from 1 to %" PRIu32 ", not '%s'", sub, max,
+			  value ? value : "");
+		return 0;
+	}
+	return (uint32_t)v;
+}
+
+/* iops, bps or burst */
+static int set_limit(struct hako_disk *disk, const char *sub, const char *value)
+{
+	const char *why = "it needs a size, as in bps=50M";
+	uint32_t n;
+
+	if (strcmp(sub, "bps") == 0) {
+		if (value && parse_size(value, &disk->bps, &why) == 0) {
+			if (disk->bps)
+				return 0;
+			why = "nothing could be read or written";
+		}
+		return say_usage("--disk: bps cannot be '%s': %s", value ? value : "", why);
+	}
+	n = whole_number(sub, value, strcmp(sub, "iops") == 0 ? 1000000000 : 3600);
+	if (strcmp(sub, "iops") == 0)
+		disk->iops = n;
+	else
+		disk->burst_ms = n * 1000;
+	return n ? 0 : -1;
 }
 
 static int set_sub(struct hako_disk *disk, char *part)
@@ -143,6 +183,8 @@ static int set_sub(struct hako_disk *disk, char *part)
 		disk->cache = mode < 0 ? HAKO_CACHE_WRITEBACK : (enum hako_cache)mode;
 		return mode < 0 ? -1 : 0;
 	}
+	if (strcmp(part, "iops") == 0 || strcmp(part, "bps") == 0 || strcmp(part, "burst") == 0)
+		return set_limit(disk, part, value);
 	if (strcmp(part, "aio") == 0) {
 		int way = choose(part, value, aio_names, sizeof(aio_names) / sizeof(aio_names[0]));
 
@@ -245,8 +287,8 @@ static const struct opt run_opts[] = {
 	  .help = "disk from a raw image or block device; the first is\n"
 		  "/dev/vda, the next /dev/vdb. Options: ro (read-only),\n"
 		  "serial=TEXT, format=raw, cache=writeback|writethrough|\n"
-		  "none|unsafe, aio=auto|io_uring|threads. A comma in FILE is\n"
-		  "written ',,'",
+		  "none|unsafe, aio=auto|io_uring|threads, iops=N, bps=SIZE,\n"
+		  "burst=SECONDS. A comma in FILE is written ',,'",
 	  CALL(set_disk),
 	  .many = true },
 	{ .name = "mem",

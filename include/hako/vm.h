@@ -93,6 +93,10 @@ struct hako_disk {
 	const char *serial; /* at most HAKO_SERIAL_MAX bytes; NULL: a name of hako's */
 	enum hako_cache cache;
 	enum hako_aio aio;
+	/* Requests and bytes a second that the guest gets at most, 0: no limit; and after a pause,
+	 * at once as many as in burst_ms, 0: one second. Flushes do not count. */
+	uint64_t iops, bps;
+	uint32_t burst_ms;
 };
 
 /* The serial port. */

@@ -8,8 +8,8 @@
  *	                             +---------------> pool ---------------+
  *	                             +--> what the page cache has ---------+
  *
- * `queued` waits for blk_unplug() or, without a plug, for the end of the loop's turn. Everything
- * here runs on the loop's thread.
+ * `queued` waits for blk_unplug() or, without a plug, for the end of the loop's turn; what is more
+ * than the disk's rate allows then waits in `held`. Everything here runs on the loop's thread.
  */
 #include "block/blk.h"
 
@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "block/pool.h"
+#include "block/rate.h"
 #include "block/raw.h"
 #include "block/uring.h"
 #include "host/file.h"
@@ -36,12 +37,14 @@ struct blk {
 	struct loop *loop;
 	struct pool *pool;
 	struct uring *ring; /* NULL: the pool does it all */
+	struct rate *rate;  /* NULL: no limit */
 	enum blk_cache cache;
 
 	unsigned in_flight; /* submitted and not answered */
 	bool plugged, turn_posted;
 	struct loop_task turn;
 	struct reqs queued;
+	struct reqs held; /* by the limit on the rate, in order */
 	struct reqs done; /* over, to be answered */
 
 	/* Direct I/O: writes by the page cache have the disk for themselves; see may_change(). */
@@ -100,12 +103,37 @@ static void begin_waiting(struct blk *b)
 		begin_one(b, reqs_take(&b->waiting));
 }
 
+/*
+ * A read of what the page cache has is copied here at once, if it is by itself, or if there is no
+ * ring. Of several, the ring takes all by one system call. Measured on Linux 6.18, 4 KiB, CPU time
+ * of user and kernel for each: preadv2() 680 ns; a ring 905 ns for one, 800 ns each for two, 740 ns
+ * for four, 690 ns for 16 and more. For one, a ring takes 100 instructions more, too.
+ */
+static bool begin_here(struct blk *b, struct blk_req *req, bool single)
+{
+	if (req->op != BLK_READ || !b->raw.nowait || req->len > INLINE_MAX || (b->ring && !single))
+		return false;
+	raw_read_cached(&b->raw, req);
+	if (req->moved < req->len)
+		return false;
+	req->res = 0;
+	reqs_add(&b->done, req);
+	return true;
+}
+
+/* `single`: no other is begun with it. */
+static void begin_req(struct blk *b, struct blk_req *req, bool single)
+{
+	if (begin_here(b, req, single))
+		return;
+	if (b->raw.direct && is_change(req) && (b->waiting.first || !may_change(b, req)))
+		reqs_add(&b->waiting, req);
+	else
+		begin_one(b, req);
+}
+
 static void begin(struct blk *b)
 {
-	/*
-	 * One read by itself: to copy it from the page cache takes one system call, as the ring
-	 * does, and fewer instructions on both sides of it. Of several, the ring takes all by one.
-	 */
 	bool single = b->queued.first && !b->queued.first->next;
 	struct blk_req *req;
 
@@ -114,21 +142,12 @@ static void begin(struct blk *b)
 		    (b->cache == BLK_CACHE_UNSAFE && req->op == BLK_FLUSH)) {
 			req->res = req->op == BLK_FLUSH ? 0 : -EROFS;
 			reqs_add(&b->done, req);
-			continue;
+		} else if (b->rate && req->op != BLK_FLUSH &&
+			   (b->held.first || !rate_take(b->rate, req))) {
+			reqs_add(&b->held, req);
+		} else {
+			begin_req(b, req, single);
 		}
-		if (req->op == BLK_READ && b->raw.nowait && req->len <= INLINE_MAX &&
-		    (single || !b->ring)) {
-			raw_read_cached(&b->raw, req);
-			if (req->moved == req->len) {
-				req->res = 0;
-				reqs_add(&b->done, req);
-				continue;
-			}
-		}
-		if (b->raw.direct && is_change(req) && (b->waiting.first || !may_change(b, req)))
-			reqs_add(&b->waiting, req);
-		else
-			begin_one(b, req);
 	}
 }
 
@@ -195,6 +214,15 @@ static void turn(struct loop_task *task)
 static void ring_ready(void *arg)
 {
 	serve(arg);
+}
+
+static void rate_ready(void *arg)
+{
+	struct blk *b = arg;
+
+	while (b->held.first && rate_take(b->rate, b->held.first))
+		begin_req(b, reqs_take(&b->held), !b->held.first);
+	serve(b);
 }
 
 static void pool_finished(void *arg, struct reqs *batch)
@@ -278,6 +306,20 @@ static int open_ring(struct blk *b, const struct blk_config *config, struct err 
 	return 0;
 }
 
+static int open_rate(struct blk *b, const struct blk_config *config, struct err *err)
+{
+	const struct rate_config rate = {
+		.iops = config->iops,
+		.bps = config->bps,
+		.burst_ms = config->burst_ms,
+		.loop = config->loop,
+		.ready = rate_ready,
+		.arg = b,
+	};
+
+	return config->iops || config->bps ? rate_create(&b->rate, &rate, err) : 0;
+}
+
 int blk_open_raw(struct blk **blk, const struct blk_config *config, struct err *err)
 {
 	struct blk *b = calloc(1, sizeof(*b));
@@ -295,6 +337,7 @@ int blk_open_raw(struct blk **blk, const struct blk_config *config, struct err *
 	b->cache = config->cache;
 	b->turn.run = turn;
 	reqs_init(&b->queued);
+	reqs_init(&b->held);
 	reqs_init(&b->done);
 	reqs_init(&b->waiting);
 	code = raw_open(&b->raw, config, err);
@@ -303,12 +346,17 @@ int blk_open_raw(struct blk **blk, const struct blk_config *config, struct err *
 	code = open_ring(b, config, err);
 	if (code)
 		goto fail_raw;
-	code = pool_create(&b->pool, &pool, err);
+	code = open_rate(b, config, err);
 	if (code)
 		goto fail_ring;
+	code = pool_create(&b->pool, &pool, err);
+	if (code)
+		goto fail_rate;
 	*blk = b;
 	return 0;
 
+fail_rate:
+	rate_destroy(b->rate);
 fail_ring:
 	uring_destroy(b->ring);
 fail_raw:
@@ -325,6 +373,7 @@ void blk_close(struct blk *blk)
 	assert(!blk->in_flight);
 	pool_destroy(blk->pool);
 	uring_destroy(blk->ring);
+	rate_destroy(blk->rate);
 	raw_close(&blk->raw);
 	free(blk);
 }

@@ -68,6 +68,10 @@ struct blk_config {
 	bool readonly;
 	enum blk_cache cache;
 	enum blk_aio aio;
+	/* At most so many requests and bytes a second, 0: no limit; and after a pause, as many at
+	 * once as in burst_ms. Flushes do not count. */
+	uint64_t iops, bps;
+	uint64_t burst_ms;
 	struct loop *loop;
 	const char *name; /* for the log; may be NULL if `log` is */
 	struct log *log;  /* may be NULL */

@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -43,6 +44,7 @@ struct kind {
 
 struct t {
 	struct kind kind;
+	uint64_t iops, bps;
 	char path[256];
 	struct loop *loop;
 	struct blk *blk;
@@ -52,6 +54,7 @@ struct t {
 		struct blk_req req;
 		struct t *t;
 		int res;
+		unsigned order; /* of the answers, from 0 */
 	} slot[REQS_MAX];
 	unsigned n, answered, batches;
 	bool plug, submitting, last_more, idle;
@@ -88,6 +91,9 @@ static int open_disk(struct t *t, struct blk **blk, bool readonly, struct err *e
 		.readonly = readonly,
 		.aio = t->kind.aio,
 		.cache = t->kind.cache,
+		.iops = t->iops,
+		.bps = t->bps,
+		.burst_ms = 100,
 		.loop = t->loop,
 	};
 
@@ -114,6 +120,7 @@ static void done(struct blk_req *req, int res, bool more)
 	assert_false(t->submitting); /* never from inside blk_submit() */
 	assert_true(loop_is_current(t->loop));
 	container_of(req, struct slot, req)->res = res;
+	container_of(req, struct slot, req)->order = t->answered;
 	t->last_more = more;
 	t->batches += !more;
 	if (++t->answered == t->n)
@@ -697,6 +704,52 @@ static void test_reopen(void **state)
 	end(&t);
 }
 
+static double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* Requests and bytes a second: a burst at first, then in time. A flush waits for none of them. */
+static void test_rate(void **state)
+{
+	enum { N = 40, LEN = 8192 };
+	uint8_t *buf = malloc(N * LEN);
+	struct iovec iov[N];
+	struct t t;
+
+	for (unsigned bytes = 0; bytes < 2; bytes++) {
+		double start, took;
+
+		begin_file(&t, state, N * LEN);
+		t.iops = bytes ? 0 : 100;
+		t.bps = bytes ? 100 * LEN : 0;
+		assert_int_equal(open_disk(&t, &t.blk, false, NULL), 0);
+		for (unsigned i = 0; i < N; i++) {
+			iov[i] = (struct iovec){ buf + (size_t)i * LEN, LEN };
+			t.slot[i].req = (struct blk_req){ .op = i & 1 ? BLK_WRITE : BLK_READ,
+							  .off = i * LEN,
+							  .len = LEN,
+							  .iov = &iov[i],
+							  .iovcnt = 1 };
+		}
+		t.slot[N].req = (struct blk_req){ .op = BLK_FLUSH };
+		start = seconds();
+		run(&t, N + 1);
+		took = seconds() - start;
+		for (unsigned i = 0; i < N; i++)
+			assert_int_equal(t.slot[i].res, 0);
+		assert_int_equal(t.slot[N].res, 0);
+		assert_true(t.slot[N].order < N / 2);
+		/* 10 at once, and the first that is too many; the rest 10 ms apart. */
+		assert_true(took > (N - 12) / 100.0);
+		end(&t);
+	}
+	free(buf);
+}
+
 /* A host that lets nobody have an io_uring, as containers often do. */
 static void test_filtered(void **state)
 {
@@ -802,7 +855,7 @@ static bool possible(const struct kind *kind)
 
 int main(void)
 {
-	static struct CMUnitTest list[ARRAY_SIZE(kinds) * ARRAY_SIZE(tests) + 1];
+	static struct CMUnitTest list[ARRAY_SIZE(kinds) * ARRAY_SIZE(tests) + 3];
 	static char names[ARRAY_SIZE(list)][64];
 	size_t n = 0;
 
@@ -821,6 +874,13 @@ int main(void)
 			list[n++].initial_state = (void *)(uintptr_t)&kinds[k];
 		}
 	}
+	/* These take long, or are about how a disk is opened: not for each kind. */
+	list[n++] = (struct CMUnitTest){ .name = "threads: rate",
+					 .test_func = test_rate,
+					 .initial_state = (void *)(uintptr_t)&kinds[0] };
+	list[n++] = (struct CMUnitTest){ .name = "auto: rate",
+					 .test_func = test_rate,
+					 .initial_state = (void *)(uintptr_t)&kinds[8] };
 	list[n++] = (struct CMUnitTest){ .name = "filtered",
 					 .test_func = test_filtered,
 					 .initial_state = (void *)(uintptr_t)&kinds[0] };
