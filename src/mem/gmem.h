@@ -42,6 +42,7 @@ struct gmem_region {
 enum {
 	GMEM_PAGE_CODE = 1,   /* some vCPU holds decoded instructions of this page */
 	GMEM_PAGE_TAGGED = 2, /* some vCPU may store to it without looking (soft.h) */
+	GMEM_PAGE_FRESH = 4,  /* decoding it began since this was last cleared (soft.h) */
 };
 
 int gmem_create(struct gmem **mem, struct err *err);

@@ -40,6 +40,7 @@ enum { CODE_HASH_SLOTS = 4096 };
 struct code_page {
 	gpa_t gpa;
 	uint8_t *host;   /* the page's bytes */
+	bool live;       /* flagged GMEM_PAGE_CODE for us; else nothing is decoded */
 	struct op ops[]; /* code_cache.page_ops of them, and one behind the end */
 };
 

@@ -64,6 +64,13 @@ static void post(struct vcpu *v, const struct soft_request *req)
 	atomic_store(&v->attention, 1);
 }
 
+static void post_all(struct engine *e, const struct soft_request *req)
+{
+	for (unsigned i = 0; i < e->cfg.n_vcpus; i++)
+		if (e->vcpus[i])
+			post(e->vcpus[i], req);
+}
+
 void soft_do_requests(struct vcpu *v)
 {
 	soft_protect(v);
@@ -133,8 +140,55 @@ static void run_code_written(struct vcpu *v, const struct soft_request *req)
 	code_invalidate(&v->code, req->a, (size_t)req->b);
 }
 
+static void run_code_drop(struct vcpu *v, const struct soft_request *req)
+{
+	struct code_page *p = code_find(&v->code, req->a);
+	if (!p || !p->live)
+		return;
+	code_invalidate(&v->code, p->gpa, GMEM_PAGE_SIZE);
+	p->live = false;
+	v->engine->arch->unmap_code(v, p);
+}
+
+/*
+ * A code page becomes data again: soft.h. `v` is the vCPU whose thread this is, or NULL. False:
+ * somebody else is at it, perhaps with another page; nothing was done.
+ */
+static bool release(struct engine *e, struct vcpu *v, gpa_t page)
+{
+	const struct gmem_region *r = gmem_find(e->cfg.mem, page);
+	_Atomic uint8_t *flags = &r->flags[(page - r->base) >> GMEM_PAGE_SHIFT];
+	const struct soft_request drop = { .run = run_code_drop, .a = page };
+
+	if (atomic_exchange(&e->releasing, true))
+		return false;
+	atomic_fetch_and(flags, (uint8_t)~GMEM_PAGE_FRESH);
+	if (v) {
+		run_code_drop(v, &drop);
+		soft_broadcast(v, &drop);
+	} else {
+		post_all(e, &drop);
+	}
+	uint8_t f = atomic_load(flags);
+	while (!(f & GMEM_PAGE_FRESH) &&
+	       !atomic_compare_exchange_weak(flags, &f, (uint8_t)(f & ~GMEM_PAGE_CODE)))
+		;
+	atomic_store(&e->releasing, false);
+	return true;
+}
+
 void soft_code_written(struct vcpu *v, gpa_t gpa, size_t len)
 {
+	enum { OFTEN = 32 };
+	const gpa_t page = align_down(gpa, GMEM_PAGE_SIZE);
+	uint8_t *heat = &v->heat[(page >> GMEM_PAGE_SHIFT) % SOFT_HEAT_SLOTS];
+
+	if (++*heat >= OFTEN) {
+		const struct code_page *p = code_find(&v->code, page);
+		*heat = 0;
+		if (!(p && v->engine->arch->executes(v, p)) && release(v->engine, v, page))
+			return;
+	}
 	code_invalidate(&v->code, gpa, len);
 	soft_broadcast(v, &(struct soft_request){ .run = run_code_written, .a = gpa, .b = len });
 }
@@ -143,10 +197,9 @@ void soft_code_written(struct vcpu *v, gpa_t gpa, size_t len)
 static void dma_written(struct gmem_observer *obs, gpa_t gpa, size_t len)
 {
 	struct engine *e = container_of(obs, struct engine, observer);
-	for (unsigned i = 0; i < e->cfg.n_vcpus; i++)
-		if (e->vcpus[i])
-			post(e->vcpus[i],
-			     &(struct soft_request){ .run = run_code_written, .a = gpa, .b = len });
+
+	if (len < GMEM_PAGE_SIZE || !release(e, NULL, gpa))
+		post_all(e, &(struct soft_request){ .run = run_code_written, .a = gpa, .b = len });
 }
 
 bool soft_may_tag_writes(_Atomic uint8_t *flags)
@@ -208,16 +261,21 @@ void soft_protect(struct vcpu *v)
 struct code_page *soft_code_page(struct vcpu *v, gpa_t gpa, uint8_t *host, _Atomic uint8_t *flags)
 {
 	struct code_page *p = code_find(&v->code, gpa);
-	if (p)
+	if (p && p->live)
 		return p;
-	p = code_add(&v->code, gpa, host);
+	if (!p)
+		p = code_add(&v->code, gpa, host);
 	if (!p) {
 		v->engine->arch->forget(v);
 		p = code_add(&v->code, gpa, host);
 	}
-	/* The flag, then whoever may store to the page, then the bytes: see soft.h. */
-	uint8_t was = atomic_fetch_or(flags, GMEM_PAGE_CODE);
-	if ((was & GMEM_PAGE_CODE) || !(was & GMEM_PAGE_TAGGED))
+	p->live = true;
+	/*
+	 * The flag, then whoever may store to the page, then the bytes: see soft.h. Not only when
+	 * the flag is new: the vCPU that set it may not have asked the others yet.
+	 */
+	uint8_t was = atomic_fetch_or(flags, GMEM_PAGE_CODE | GMEM_PAGE_FRESH);
+	if (!(was & GMEM_PAGE_TAGGED))
 		return p;
 	v->engine->arch->protect(v);
 	for (unsigned i = 0; i < v->engine->cfg.n_vcpus; i++) {

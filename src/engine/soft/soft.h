@@ -20,6 +20,10 @@
  *    TLB invalidation. It does them before it executes anything after a context synchronisation
  *    event: ISB, exception entry and return look at `attention`; and the writer's DSB waits until
  *    each running vCPU has done them.
+ *  - A code page that is stored to again and again, or overwritten by DMA, becomes data again
+ *    (release() in soft.c): FRESH is cleared, every vCPU is asked to drop the page, and unless
+ *    decoding began meanwhile, which sets FRESH, the flag goes. Whoever had decoded it has the
+ *    request, and `attention` set, before anyone can gain a write tag.
  */
 #ifndef HAKO_ENGINE_SOFT_SOFT_H
 #define HAKO_ENGINE_SOFT_SOFT_H
@@ -34,7 +38,7 @@
 #include "engine/soft/code.h"
 #include "mem/gmem.h"
 
-enum { SOFT_MAX_VCPUS = 8, SOFT_MAX_REQUESTS = 64 };
+enum { SOFT_MAX_VCPUS = 8, SOFT_MAX_REQUESTS = 64, SOFT_HEAT_SLOTS = 64 };
 
 struct soft_arch;
 struct tlb;
@@ -50,6 +54,7 @@ struct engine {
 	const struct soft_arch *arch;
 	struct gmem_observer observer; /* of writes to code pages */
 	struct vcpu *vcpus[SOFT_MAX_VCPUS];
+	_Atomic bool releasing; /* somebody is in release(), soft.c */
 };
 
 enum vcpu_state { VCPU_STOPPED, VCPU_RUNNING, VCPU_ASLEEP };
@@ -82,6 +87,7 @@ struct vcpu {
 	bool owes_dsb;                 /* own thread: broadcast something since the last DSB */
 
 	struct code_cache code;
+	uint8_t heat[SOFT_HEAT_SLOTS]; /* stores to code pages since a release, by page number */
 };
 
 /* What the guest architecture supplies. */
@@ -100,6 +106,10 @@ struct soft_arch {
 	void (*forget)(struct vcpu *vcpu);
 	/* soft_protect_tlb() for each TLB. */
 	void (*protect)(struct vcpu *vcpu);
+	/* tlb_unmap_code() for each TLB. */
+	void (*unmap_code)(struct vcpu *vcpu, const struct code_page *page);
+	/* Is the instruction that is under way in this page? */
+	bool (*executes)(const struct vcpu *vcpu, const struct code_page *page);
 };
 
 extern const struct soft_arch soft_a64, soft_rv32, soft_rv64;

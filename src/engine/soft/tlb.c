@@ -73,3 +73,10 @@ void tlb_flush_local(struct tlb *t)
 			t->x[i] = no_xentry;
 	t->any_local = false;
 }
+
+void tlb_unmap_code(struct tlb *t, const struct code_page *page)
+{
+	for (unsigned i = 0; i < TLB_X_ENTRIES; i++)
+		if (t->x[i].page == page)
+			t->x[i] = no_xentry;
+}

@@ -77,5 +77,7 @@ void tlb_flush(struct tlb *t);
 void tlb_flush_range(struct tlb *t, uint64_t va, uint64_t pages);
 /* Forget the entries that are not global. */
 void tlb_flush_local(struct tlb *t);
+/* Forget where a page of decoded instructions is. */
+void tlb_unmap_code(struct tlb *t, const struct code_page *page);
 
 #endif

@@ -256,20 +256,40 @@ static const uint32_t writer[] = {
 	0xd5033b9f, /* dsb ish */
 	0x889ffeb8, /* stlr w24, [x21] */
 	0x92401705, /* and x5, x24, #0x3f */
+	0xb9004285, /* str w5, [x20, #64] */
 	0xf10004a5, /* subs x5, x5, #1 */
-	0x54ffffe5, /* b.pl writer+0x14 */
+	0x54ffffc5, /* b.pl writer+0x14 */
 	0xb9000284, /* str w4, [x20] */
 	0xd5033b9f, /* dsb ish */
 	0x889fff38, /* stlr w24, [x25] */
 	0x88dfff41, /* ldar w1, [x26] */
 	0x6b18003f, /* cmp w1, w24 */
-	0x54ffffc3, /* b.lo writer+0x28 */
+	0x54ffffc3, /* b.lo writer+0x2c */
 	0x91400694, /* add x20, x20, #1, lsl #12 */
 	0x11000718, /* add w24, w24, #1 */
 	0x6b16031f, /* cmp w24, w22 */
-	0x54fffe09, /* b.ls writer */
+	0x54fffde9, /* b.ls writer */
 	0xd4000002, /* hvc #0 */
 };
+
+#define MOV_W0_0 0x52800000
+#define MOV_W0_1 0x52800020
+#define RET      0xd65f03c0
+
+/* What mmu_on needs: RAM is where it is, as one block of normal memory. */
+static void map_ram(struct rig *r)
+{
+	const uint64_t block = RAM_BASE | 1 << 10 | 3 << 8 | 1;
+
+	assert_int_equal(gmem_write(r->mem, TABLE + 8, &block, 8), 0);
+}
+
+static void set_mmu(struct rig *r, unsigned cpu)
+{
+	set(r, cpu, 10, 0xff); /* write-back */
+	set(r, cpu, 11, 25 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23 | 2ULL << 32);
+	set(r, cpu, 12, TABLE);
+}
 
 struct cpu_run {
 	struct rig *rig;
@@ -286,9 +306,10 @@ static void *run_thread(void *arg)
 }
 
 /*
- * In each round the writer makes a function in a new page, lets the runner call it, patches it, and
- * says so after a DSB. Once the runner knows, and has passed an ISB, it must get the new answer,
- * however the two of them and the decoding of the page met.
+ * In each round the writer makes a function in a new page, lets the runner call it, stores beside
+ * it up to 64 times, so that the page may become data again, patches it, and says so after a DSB.
+ * Once the runner knows, and has passed an ISB, it must get the new answer, however the two of them
+ * and the decoding of the page met.
  */
 static void patches_arrive(void **state)
 {
@@ -302,19 +323,15 @@ static void patches_arrive(void **state)
 		pthread_t thread[2];
 
 		start(&r, 2);
-		/* block, normal memory, accessed: where it is */
-		const uint64_t block = RAM_BASE | 1 << 10 | 3 << 8 | 1;
-		assert_int_equal(gmem_write(r.mem, TABLE + 8, &block, 8), 0);
+		map_ram(&r);
 		for (unsigned i = 0; i < 2; i++) {
 			const gpa_t at = CODE + i * 0x1000;
 			load(&r, at, mmu_on, sizeof(mmu_on));
 			load(&r, at + sizeof(mmu_on), code[i], size[i]);
-			set(&r, i, 10, 0xff); /* write-back */
-			set(&r, i, 11, 25 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23 | 2ULL << 32);
-			set(&r, i, 12, TABLE);
-			set(&r, i, 2, 0x52800000); /* mov w0, #0 */
-			set(&r, i, 3, 0xd65f03c0); /* ret */
-			set(&r, i, 4, 0x52800020); /* mov w0, #1 */
+			set_mmu(&r, i);
+			set(&r, i, 2, MOV_W0_0);
+			set(&r, i, 3, RET);
+			set(&r, i, 4, MOV_W0_1);
 			set(&r, i, 20, PATCHED);
 			set(&r, i, 21, DATA);
 			set(&r, i, 22, ROUNDS);
@@ -331,6 +348,47 @@ static void patches_arrive(void **state)
 		assert_int_equal(get(&r, 0, 23), 0);
 		finish(&r);
 	}
+}
+
+/* ---- Code that becomes data ---- */
+
+static const uint32_t call_and_store[] = {
+	0xd63f0280, /* blr x20 */
+	0xd2800c85, /* mov x5, #100 */
+	0xb9004285, /* str w5, [x20, #64] */
+	0xf10004a5, /* subs x5, x5, #1 */
+	0x54ffffc1, /* b.ne 0x8 */
+	0xd4000002, /* hvc #0 */
+	0xb9000284, /* str w4, [x20] */
+	0xd63f0280, /* blr x20 */
+	0xd4000002, /* hvc #0 */
+};
+
+/* Many stores to a page take its flag away; what is decoded there later is new. */
+static void code_becomes_data(void **state)
+{
+	const uint32_t function[] = { MOV_W0_0, RET };
+	struct rig r;
+
+	(void)state;
+	start(&r, 1);
+	map_ram(&r);
+	load(&r, CODE, mmu_on, sizeof(mmu_on));
+	load(&r, CODE + sizeof(mmu_on), call_and_store, sizeof(call_and_store));
+	load(&r, PATCHED, function, sizeof(function));
+	set_mmu(&r, 0);
+	set(&r, 0, 0, 99);
+	set(&r, 0, 4, MOV_W0_1);
+	set(&r, 0, 20, PATCHED);
+	run(&r, 0, CODE);
+	assert_int_equal(get(&r, 0, 0), 0);
+	const struct gmem_region *ram = gmem_find(r.mem, RAM_BASE);
+	assert_int_equal(ram->flags[(PATCHED - RAM_BASE) / GMEM_PAGE_SIZE] & GMEM_PAGE_CODE, 0);
+	assert_int_equal(ram->flags[(CODE - RAM_BASE) / GMEM_PAGE_SIZE] & GMEM_PAGE_CODE,
+			 GMEM_PAGE_CODE);
+	run(&r, 0, get(&r, 0, VCPU_REG_PC));
+	assert_int_equal(get(&r, 0, 0), 1);
+	finish(&r);
 }
 
 /* ---- The soft TLB ---- */
@@ -352,11 +410,9 @@ static void range_at_the_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(slow_paths_leave_no_frames),
-		cmocka_unit_test(store_onto_itself),
-		cmocka_unit_test(kick_ends_the_tightest_loop),
-		cmocka_unit_test(patches_arrive),
-		cmocka_unit_test(range_at_the_end),
+		cmocka_unit_test(slow_paths_leave_no_frames),  cmocka_unit_test(store_onto_itself),
+		cmocka_unit_test(kick_ends_the_tightest_loop), cmocka_unit_test(patches_arrive),
+		cmocka_unit_test(code_becomes_data),           cmocka_unit_test(range_at_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

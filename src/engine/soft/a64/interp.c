@@ -1214,6 +1214,18 @@ static void protect(struct vcpu *v)
 		soft_protect_tlb(v, &c->ctx[i]);
 }
 
+static void unmap_code(struct vcpu *v, const struct code_page *page)
+{
+	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
+	for (unsigned i = 0; i < A64_N_CTXS; i++)
+		tlb_unmap_code(&c->ctx[i], page);
+}
+
+static bool executes(const struct vcpu *v, const struct code_page *page)
+{
+	return container_of(v, const struct a64_cpu, vcpu)->page == page->ops;
+}
+
 static void a64_reset(struct vcpu *v)
 {
 	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
@@ -1306,4 +1318,6 @@ const struct soft_arch soft_a64 = {
 	.stuck = a64_stuck,
 	.forget = forget,
 	.protect = protect,
+	.unmap_code = unmap_code,
+	.executes = executes,
 };

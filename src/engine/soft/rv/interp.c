@@ -395,6 +395,18 @@ static void protect(struct vcpu *v)
 		soft_protect_tlb(v, &c->ctx[i]);
 }
 
+static void unmap_code(struct vcpu *v, const struct code_page *page)
+{
+	struct rv_cpu *c = container_of(v, struct rv_cpu, vcpu);
+	for (unsigned i = 0; i < RV_N_CTXS; i++)
+		tlb_unmap_code(&c->ctx[i], page);
+}
+
+static bool executes(const struct vcpu *v, const struct code_page *page)
+{
+	return container_of(v, const struct rv_cpu, vcpu)->page == page->ops;
+}
+
 static void rv_reset(struct vcpu *v)
 {
 	struct rv_cpu *c = container_of(v, struct rv_cpu, vcpu);
@@ -517,6 +529,8 @@ const struct soft_arch soft_rv64 = {
 	.fence = fence,
 	.forget = forget,
 	.protect = protect,
+	.unmap_code = unmap_code,
+	.executes = executes,
 };
 
 const struct soft_arch soft_rv32 = {
@@ -530,4 +544,6 @@ const struct soft_arch soft_rv32 = {
 	.fence = fence,
 	.forget = forget,
 	.protect = protect,
+	.unmap_code = unmap_code,
+	.executes = executes,
 };
