@@ -234,7 +234,7 @@ static void request_done(struct blk_req *io, int res, bool more)
 			  strerror(-res));
 	q->in_flight--;
 	/* Of a read that failed we do not know what was written: claim nothing. */
-	if (res || !segment_next(r))
+	if (likely(res || r->next == r->n_segments || !segment_next(r)))
 		request_answer(r, res ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
 			       in && !res ? io->len : 0);
 	if (more || q->draining)

@@ -14,9 +14,6 @@
 
 #include "virtio/vq_ring.h"
 
-/* 2.7.5.2: no chain is longer than this. */
-#define CHAIN_BYTES_MAX (1ULL << 32)
-
 /* Life */
 
 int vq_create(struct vq **vq, struct gmem *mem, struct log *log, const char *name)
@@ -120,6 +117,7 @@ void vq_reset(struct vq *vq)
 	vq->in_flight = 0;
 	vq->first = vq->n_order = 0;
 	vq->desc = vq->avail = vq->used = NULL;
+	vq->ram_size = 0;
 }
 
 const struct vq_state *vq_state(const struct vq *vq)
@@ -152,31 +150,19 @@ int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const char *why)
 	return vq_broken(vq, c->slot, why);
 }
 
-const char *vq_chain_add(struct vq *vq, struct vq_chain *c, gpa_t gpa, uint32_t len, bool write)
+void *vq_map_elsewhere(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access access)
 {
-	unsigned n = (unsigned)c->n_out + c->n_in;
+	const struct gmem_region *region = gmem_find(vq->mem, gpa);
 	void *host;
 
-	/* 2.7.5.3.1: no chain is longer than the queue. This also ends loops. */
-	if (n == vq->s.size)
-		return "chain loops or is longer than the queue";
-	if (!write && c->n_in)
-		return "device-readable after device-writable (2.7.4.2)";
-	if (len > CHAIN_BYTES_MAX - c->out_len - c->in_len)
-		return "chain of more than 2^32 bytes (2.7.5.2)";
-	if (!len || gmem_map(vq->mem, gpa, len, write ? GMEM_WRITE : GMEM_READ, &host))
-		return "buffer is empty or not in RAM";
-
-	c->iov[n] = (struct iovec){ .iov_base = host, .iov_len = len };
-	vq->buf[(size_t)c->slot * VQ_ROW + n] = (struct vq_buf){ .gpa = gpa, .len = len };
-	if (write) {
-		c->n_in++;
-		c->in_len += len;
-	} else {
-		c->n_out++;
-		c->out_len += len;
+	if (gmem_map(vq->mem, gpa, len, access, &host))
+		return NULL;
+	if (region) {
+		vq->ram_base = region->base;
+		vq->ram_size = region->size;
+		vq->ram_host = region->host;
 	}
-	return NULL;
+	return host;
 }
 
 const char *vq_table_map(struct vq *vq, gpa_t gpa, uint32_t len, void **table)
@@ -185,9 +171,8 @@ const char *vq_table_map(struct vq *vq, gpa_t gpa, uint32_t len, void **table)
 		return "INDIRECT was not negotiated";
 	if (!len || len % DESC_SIZE)
 		return "the length of an indirect table is not a multiple of 16";
-	if (gmem_map(vq->mem, gpa, len, GMEM_READ, table))
-		return "indirect table is not in RAM";
-	return NULL;
+	*table = vq_map(vq, gpa, len, GMEM_READ);
+	return *table ? NULL : "indirect table is not in RAM";
 }
 
 void vq_chain_taken(struct vq *vq, const struct vq_chain *c)

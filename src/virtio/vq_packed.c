@@ -87,16 +87,18 @@ static int packed_setup(struct vq *vq)
 }
 
 /* 2.8.8: in an indirect table every entry is a buffer, and WRITE the only flag. */
-static const char *table_read(struct vq *vq, struct vq_chain *c, gpa_t gpa, uint32_t len)
+static const char *table_read(struct vq *vq, struct vq_chain *chain, gpa_t gpa, uint32_t len)
 {
+	struct vq_chain c = *chain;
 	const volatile struct wire_desc *w;
 	void *table;
 	const char *why = vq_table_map(vq, gpa, len, &table);
 
 	w = table;
 	for (uint32_t i = 0; !why && i < len / DESC_SIZE; i++)
-		why = vq_chain_add(vq, c, le64toh(w[i].addr), le32toh(w[i].len),
+		why = vq_chain_add(vq, &c, le64toh(w[i].addr), le32toh(w[i].len),
 				   le16toh(w[i].flags) & DESC_F_WRITE);
+	*chain = c;
 	return why;
 }
 

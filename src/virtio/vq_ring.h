@@ -89,6 +89,12 @@ struct vq {
 	/* IN_ORDER: slots in the order in which they were popped, from `first` on, `n_order` */
 	uint16_t order[VQ_SIZE_MAX], first, n_order;
 
+	/* The region of RAM where the last buffer was; it stays where it is while the queue is set
+	 * up. */
+	gpa_t ram_base;
+	uint64_t ram_size;
+	uint8_t *ram_host;
+
 	struct vq_part part[3];
 	unsigned n_parts;
 	struct gmem *mem;
@@ -147,8 +153,51 @@ static inline void vq_chain_begin(struct vq *vq, struct vq_chain *c, uint16_t sl
 {
 	*c = (struct vq_chain){ .slot = slot, .iov = &vq->iov[(size_t)slot * VQ_ROW] };
 }
-/* Append a buffer to it. NULL, or what is wrong with it. */
-const char *vq_chain_add(struct vq *vq, struct vq_chain *c, gpa_t gpa, uint32_t len, bool write);
+/* gmem_map() of a buffer that is not in the region known; NULL if it is not in RAM. */
+void *vq_map_elsewhere(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access access);
+
+/* gmem_map() of a buffer, `len` not 0; NULL if it is not in RAM. */
+static inline void *vq_map(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access access)
+{
+	/* An address below the base wraps, and is too large then. */
+	if (likely(len <= vq->ram_size && gpa - vq->ram_base <= vq->ram_size - len))
+		return vq->ram_host + (gpa - vq->ram_base);
+	return vq_map_elsewhere(vq, gpa, len, access);
+}
+
+/* 2.7.5.2: no chain is longer than this. */
+#define VQ_CHAIN_BYTES_MAX (1ULL << 32)
+
+/* Append a buffer to it. NULL, or what is wrong with it. (Inline, and on a copy of the chain that
+ * does not escape: this is where most of a request's instructions are.) */
+static inline __attribute__((always_inline)) const char *
+vq_chain_add(struct vq *vq, struct vq_chain *c, gpa_t gpa, uint32_t len, bool write)
+{
+	unsigned n = (unsigned)c->n_out + c->n_in;
+	void *host;
+
+	/* 2.7.5.3.1: no chain is longer than the queue. This also ends loops. */
+	if (unlikely(n == vq->s.size))
+		return "chain loops or is longer than the queue";
+	if (unlikely(!write && c->n_in))
+		return "device-readable after device-writable (2.7.4.2)";
+	if (unlikely(len > VQ_CHAIN_BYTES_MAX - c->out_len - c->in_len))
+		return "chain of more than 2^32 bytes (2.7.5.2)";
+	host = len ? vq_map(vq, gpa, len, write ? GMEM_WRITE : GMEM_READ) : NULL;
+	if (unlikely(!host))
+		return "buffer is empty or not in RAM";
+
+	c->iov[n] = (struct iovec){ .iov_base = host, .iov_len = len };
+	vq->buf[(size_t)c->slot * VQ_ROW + n] = (struct vq_buf){ .gpa = gpa, .len = len };
+	if (write) {
+		c->n_in++;
+		c->in_len += len;
+	} else {
+		c->n_out++;
+		c->out_len += len;
+	}
+	return NULL;
+}
 /* Map an indirect table. NULL, or what is wrong with it. */
 const char *vq_table_map(struct vq *vq, gpa_t gpa, uint32_t len, void **table);
 /* The chain is whole: it is in flight from now on. */

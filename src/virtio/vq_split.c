@@ -111,27 +111,27 @@ static inline struct desc desc_read(const void *table, size_t i)
  * Walk the chain whose first descriptor is its slot. Direct descriptors may come first and end in
  * one indirect table (2.7.5.3.2), whose WRITE flag is ignored. NULL, or what is wrong with it.
  */
-static const char *chain_read(struct vq *vq, struct vq_chain *c)
+static const char *chain_read(struct vq *vq, struct vq_chain *chain)
 {
+	struct vq_chain c = *chain;
 	const void *table = vq->desc;
-	size_t entries = vq->s.size, i = c->slot;
+	size_t entries = vq->s.size, i = c.slot;
 	bool in_table = false;
 	const char *why;
 	struct desc d;
 	void *host;
 
 	for (;;) {
+		why = "descriptor index beyond the table";
 		if (i >= entries)
-			return "descriptor index beyond the table";
+			break;
 		d = desc_read(table, i);
 		if (d.flags & DESC_F_INDIRECT) {
-			if (in_table)
-				return "INDIRECT inside an indirect table";
-			if (d.flags & DESC_F_NEXT)
-				return "INDIRECT together with NEXT";
-			why = vq_table_map(vq, d.addr, d.len, &host);
+			why = in_table                ? "INDIRECT inside an indirect table"
+			      : d.flags & DESC_F_NEXT ? "INDIRECT together with NEXT"
+						      : vq_table_map(vq, d.addr, d.len, &host);
 			if (why)
-				return why;
+				break;
 			/* It may be the ring's own table: told from it by the flag only. */
 			table = host;
 			in_table = true;
@@ -139,11 +139,13 @@ static const char *chain_read(struct vq *vq, struct vq_chain *c)
 			i = 0;
 			continue; /* at most once: a second one is nested */
 		}
-		why = vq_chain_add(vq, c, d.addr, d.len, d.flags & DESC_F_WRITE);
+		why = vq_chain_add(vq, &c, d.addr, d.len, d.flags & DESC_F_WRITE);
 		if (why || !(d.flags & DESC_F_NEXT))
-			return why;
+			break;
 		i = d.next;
 	}
+	*chain = c;
+	return why;
 }
 
 static int split_pop(struct vq *vq, struct vq_chain *chain)
