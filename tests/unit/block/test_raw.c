@@ -33,7 +33,7 @@
 #include "block/blk.h"
 #include "host/loop.h"
 
-enum { REQS_MAX = 128 };
+enum { REQS_MAX = 128, FLOOD = 1200 };
 
 /* The kind of disk that a test is run on: its initial state. */
 struct kind {
@@ -55,7 +55,7 @@ struct t {
 		struct t *t;
 		int res;
 		unsigned order; /* of the answers, from 0 */
-	} slot[REQS_MAX];
+	} slot[FLOOD];
 	unsigned n, answered, batches;
 	bool plug, submitting, last_more, idle;
 };
@@ -664,6 +664,44 @@ static void test_cold(void **state)
 	free(buf);
 }
 
+/* More at once than a ring holds (256 to be begun, 512 under way). */
+static void test_flood(void **state)
+{
+	static struct iovec iov[FLOOD];
+	uint8_t *buf = aligned_alloc(4096, FLOOD * 512), *back = malloc(FLOOD * 512);
+	struct t t;
+
+	begin(&t, state, FLOOD * 512);
+	for (unsigned round = 0; round < 8; round++) {
+		bool write = round & 1;
+
+		for (size_t i = 0; write && i < FLOOD * 512; i++)
+			buf[i] = (uint8_t)(pattern(i) ^ round);
+		for (unsigned i = 0; i < FLOOD; i++) {
+			iov[i] = (struct iovec){ buf + (size_t)i * 512, 512 };
+			t.slot[i].req = (struct blk_req){ .op = write ? BLK_WRITE : BLK_READ,
+							  .off = i * 512,
+							  .len = 512,
+							  .iov = &iov[i],
+							  .iovcnt = 1 };
+		}
+		run(&t, FLOOD);
+		for (unsigned i = 0; i < FLOOD; i++)
+			assert_int_equal(t.slot[i].res, 0);
+		if (write)
+			memcpy(back, buf, FLOOD * 512);
+		else if (round)
+			assert_memory_equal(buf, back, FLOOD * 512);
+		else
+			check_pattern(buf, 0, FLOOD * 512);
+		if (!write)
+			memset(buf, 0xee, FLOOD * 512);
+	}
+	end(&t);
+	free(back);
+	free(buf);
+}
+
 /* Somebody gives the image another length, and the disk is told to look. */
 static void test_resize(void **state)
 {
@@ -826,6 +864,7 @@ static const struct {
 	{ "discard", test_discard },
 	{ "neighbours", test_neighbours },
 	{ "cold", test_cold },
+	{ "flood", test_flood },
 	{ "resize", test_resize },
 	{ "reopen", test_reopen },
 };
