@@ -121,8 +121,31 @@ MMIO['legacy-by-hand'] = (bytes([LEGACY]) + PLAIN + reg(0x70, 0) + reg(0x28, 409
                           bytes([NOTIFY, 0]) + settle)
 
 
+def words(*w):
+    """Register seed, then instructions."""
+    return bytes(range(8)) + b''.join(x.to_bytes(4, 'little') for x in w)
+
+
+A64 = {
+    'integer': words(0x8b020020, 0xcb020020, 0x9ac20820, 0x9b020c20, 0xd3410420, 0xf2400420,
+                     0xdac01020, 0x5ac04020, 0xba0213e1, 0xba000422),
+    'branches': words(0x54000040, 0xb4000041, 0x36000042, 0xd61f0020, 0xd63f0020, 0xd65f03c0,
+                      0x14000000, 0x97ffffff, 0xd69f03e0, 0xd4000001, 0xd4200000),
+    'memory': words(0xf9400020, 0xf9000020, 0xa9400420, 0xa9bf0420, 0x38606820, 0x78617c20,
+                    0xf8400c20, 0xf8408421, 0xb8404820, 0xf8000420),
+    'atomics': words(0xc85f7c20, 0xc8037c20, 0xc87f0420, 0xc8230c20, 0xf8220020, 0xc8a27c20,
+                     0x48207c22, 0x88dffc20, 0x889ffc20, 0xd5033f5f),
+    'simd': words(0x4ee28420, 0x4c402020, 0x4c9f2020, 0x0d602020, 0x3dc00020, 0xad400420,
+                  0x1e622820, 0x1f420c20, 0x4e284820, 0x5e280820, 0x6e22dc20),
+    'system': words(0xd5381000, 0xd5181000, 0xd5182000, 0xd5182020, 0xd5182040, 0xd518c000,
+                    0xd50b7420, 0xd508871f, 0xd508831f, 0xd5033fdf, 0xd503207f, 0xd503205f,
+                    0xd50343df, 0xd50342ff, 0xd5184000, 0xd5184020, 0xd51b4200, 0xd5087800),
+    'debug': words(0xd5100240, 0xd5100084, 0xd51000a4, 0xd51000c4, 0xd51000e4, 0xd5101080),
+}
+
+
 def main():
-    for target, seeds in (('fuzz_vq', VQ), ('fuzz_mmio', MMIO)):
+    for target, seeds in (('fuzz_vq', VQ), ('fuzz_mmio', MMIO), ('fuzz_a64', A64)):
         out = Path(sys.argv[1]) / target
         out.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():
