@@ -247,6 +247,19 @@ static int set_mem(void *target, const char *text)
 	return 0;
 }
 
+static int set_virtio_mmio(void *target, const char *text)
+{
+	struct run *run = target;
+
+	if (strcmp(text, "modern") == 0)
+		run->config.virtio_mmio = HAKO_VIRTIO_MMIO_MODERN;
+	else if (strcmp(text, "legacy") == 0)
+		run->config.virtio_mmio = HAKO_VIRTIO_MMIO_LEGACY;
+	else
+		return say_usage("--virtio-mmio is modern or legacy, not '%s'", text);
+	return 0;
+}
+
 /* ---- The options ---- */
 
 #define AT(field)  .off = offsetof(struct run, field)
@@ -258,7 +271,8 @@ static const struct opt run_opts[] = {
 	  .name = "kernel",
 	  .letter = 'k',
 	  .arg = "FILE",
-	  .help = "arm64 Linux Image, gzip'd or not; needed",
+	  .help = "Linux Image for arm64 or RISC-V, gzip'd or not, or an ELF\n"
+		  "file for RISC-V; needed",
 	  .kind = OPT_STRING,
 	  VM(kernel) },
 	{ .name = "initrd",
@@ -267,6 +281,13 @@ static const struct opt run_opts[] = {
 	  .help = "initial RAM disk",
 	  .kind = OPT_STRING,
 	  VM(initrd) },
+	{ .name = "firmware",
+	  .arg = "FILE",
+	  .help = "RISC-V: start FILE (raw or ELF, such as OpenSBI) in M-mode and\n"
+		  "let it start the kernel; 'none' starts the kernel in M-mode.\n"
+		  "Default: hako is the firmware",
+	  .kind = OPT_STRING,
+	  VM(firmware) },
 	{ .name = "append",
 	  .letter = 'a',
 	  .arg = "TEXT",
@@ -276,8 +297,9 @@ static const struct opt run_opts[] = {
 	{ .name = "cmdline",
 	  .arg = "TEXT",
 	  .help = "use TEXT in place of the default command line, which is\n"
-		  "console=ttyAMA0, with a disk also root=/dev/vda rw (ro for\n"
-		  "a read-only one), with --no-reboot also panic=-1",
+		  "console=ttyAMA0 (RISC-V: ttyS0), with a disk also\n"
+		  "root=/dev/vda rw (ro for a read-only one), with --no-reboot\n"
+		  "also panic=-1",
 	  .kind = OPT_STRING,
 	  VM(cmdline) },
 	{ .group = "Machine",
@@ -304,9 +326,15 @@ static const struct opt run_opts[] = {
 	  VM(cpus) },
 	{ .name = "machine",
 	  .arg = "NAME",
-	  .help = "kind of machine; default and only one: arm64",
+	  .help = "kind of machine: arm64, riscv64 or riscv32; default: what the\n"
+		  "kernel is for",
 	  .kind = OPT_STRING,
 	  VM(machine) },
+	{ .name = "virtio-mmio",
+	  .arg = "VERSION",
+	  .help = "modern or legacy registers of virtio devices; default: modern,\n"
+		  "but legacy for a 32-bit ELF kernel",
+	  CALL(set_virtio_mmio) },
 	{ .name = "engine",
 	  .arg = "NAME",
 	  .help = "what runs the CPUs ('hako doctor' lists them);\n"

@@ -115,22 +115,39 @@ struct hako_console {
 	void *arg;
 };
 
+/* The version of virtio-mmio's registers that drivers find. */
+enum hako_virtio_mmio {
+	HAKO_VIRTIO_MMIO_AUTO, /* modern, but for a 32-bit ELF kernel, which expects QEMU's default
+				*/
+	HAKO_VIRTIO_MMIO_MODERN, /* version 2, virtio 1.0 and later */
+	HAKO_VIRTIO_MMIO_LEGACY, /* version 1 */
+};
+
 /*
  * What hako_vm_create() builds. hako_vm_config_init() sets every default; change what differs.
  * Everything pointed to is read during hako_vm_create() and may go afterwards.
  */
 struct hako_vm_config {
-	const char *machine; /* NULL: "arm64" */
+	const char *machine; /* as hako_machines(), or "riscv"; NULL: what the kernel is for */
 	const char *engine;  /* NULL: the fastest that works on this host (hako/doctor.h) */
 	uint64_t mem;        /* guest memory, bytes: a multiple of HAKO_MEM_UNIT */
 	unsigned cpus;       /* 1 to HAKO_CPUS_MAX */
 
-	/* Kernel: a file, or bytes when kernel is NULL (an Image or a gzip'd Image). */
+	/*
+	 * Kernel: a file, or bytes when kernel is NULL. An Image, gzip'd or not, or for RISC-V an
+	 * ELF file, loaded by physical addresses.
+	 */
 	const char *kernel;
 	const void *kernel_data;
 	size_t kernel_size;
 	uint64_t entry;     /* first instruction, guest physical; 0: the image's own start */
 	const char *initrd; /* file, NULL: none */
+	/*
+	 * RISC-V: a file that starts in M-mode and starts the kernel, such as OpenSBI. NULL: hako
+	 * is the firmware, and the kernel starts in S-mode. "none": the kernel itself starts in
+	 * M-mode.
+	 */
+	const char *firmware;
 
 	/* Command line: the base (NULL: a default that suits the disks), then `append`. */
 	const char *cmdline;
@@ -141,7 +158,8 @@ struct hako_vm_config {
 	const char *dump_dtb; /* write the tree that the guest gets to this file; NULL: do not */
 
 	const struct hako_disk *disks;
-	size_t n_disks; /* at most HAKO_DISKS_MAX */
+	size_t n_disks; /* at most HAKO_DISKS_MAX; RISC-V: 8 */
+	enum hako_virtio_mmio virtio_mmio;
 
 	struct hako_console console;
 

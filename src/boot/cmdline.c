@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 
-int cmdline_arm64(char **out, const struct cmdline_config *c, struct err *err)
+int cmdline_make(char **out, const struct cmdline_config *c, struct err *err)
 {
 	const char *append = c->append && *c->append ? c->append : NULL;
 	char base[96];
@@ -22,10 +22,10 @@ int cmdline_arm64(char **out, const struct cmdline_config *c, struct err *err)
 	*out = NULL;
 	if (!c->base) {
 		/*
-		 * The PL011 is the console. After a panic Linux would spin for ever; when a reset
+		 * After a panic Linux would spin for ever; when a reset
 		 * ends the run, let it reset at once (kernel-parameters.txt, "panic=").
 		 */
-		snprintf(base, sizeof(base), "console=ttyAMA0%s%s%s",
+		snprintf(base, sizeof(base), "console=%s%s%s%s", c->console,
 			 c->disk ? " root=/dev/vda" : "",
 			 !c->disk           ? ""
 			 : c->disk_readonly ? " ro"
@@ -37,13 +37,13 @@ int cmdline_arm64(char **out, const struct cmdline_config *c, struct err *err)
 	if (n < 0)
 		return err_set(err, -ENOMEM, "cannot make the command line: out of memory");
 	len = (size_t)n;
-	if (len >= CMDLINE_SIZE_ARM64) {
+	if (len >= c->size) {
 		free(line);
 		return err_set(
 			err, -E2BIG,
 			"the kernel command line has %zu characters, and the kernel takes at "
-			"most %d; shorten it",
-			len, CMDLINE_SIZE_ARM64 - 1);
+			"most %zu; shorten it",
+			len, c->size - 1);
 	}
 	*out = line;
 	return 0;

@@ -6,6 +6,7 @@
 #define HAKO_BOOT_CMDLINE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct err;
 
@@ -14,16 +15,19 @@ struct cmdline_config {
 	const char *append; /* added after a space, or NULL */
 
 	/* What the default depends on. */
-	bool disk;          /* there is a disk: it is the root */
-	bool disk_readonly; /* and the root is mounted read-only */
-	bool no_reboot;     /* a panic shall end the run, not hang it */
+	const char *console; /* the name of the serial port's device, "ttyS0" */
+	bool disk;           /* there is a disk: it is the root */
+	bool disk_readonly;  /* and the root is mounted read-only */
+	bool no_reboot;      /* a panic shall end the run, not hang it */
+
+	size_t size; /* what the kernel takes, CMDLINE_SIZE_* */
 };
 
-/* What Linux takes on arm64, the final NUL included (arch/arm64/include/uapi/asm/setup.h). */
-enum { CMDLINE_SIZE_ARM64 = 2048 };
+/* What Linux takes, the final NUL included (COMMAND_LINE_SIZE in arch/.../uapi/asm/setup.h). */
+enum { CMDLINE_SIZE_ARM64 = 2048, CMDLINE_SIZE_RISCV = 1024 };
 
 /* *out is the caller's to free. -E2BIG with both lengths when it is longer than the kernel takes.
  */
-int cmdline_arm64(char **out, const struct cmdline_config *config, struct err *err);
+int cmdline_make(char **out, const struct cmdline_config *config, struct err *err);
 
 #endif

@@ -86,7 +86,7 @@ static void prop_string(struct writer *w, const char *name, const char *val)
 
 static void prop_cells(struct writer *w, const char *name, const uint32_t *cells, size_t n)
 {
-	fdt32_t be[16];
+	fdt32_t be[32];
 
 	for (size_t i = 0; i < n; i++)
 		be[i] = cpu_to_fdt32(cells[i]);
@@ -206,7 +206,7 @@ static void write_device(struct writer *w, const char *name, const struct dtb_de
 
 	begin_at(w, name, d->base);
 	prop_reg(w, reg, 1);
-	prop_u32s(w, "interrupts", GIC_SPI, d->spi, IRQ_LEVEL_HIGH);
+	prop_u32s(w, "interrupts", GIC_SPI, d->irq, IRQ_LEVEL_HIGH);
 }
 
 static void write_apb(struct writer *w, const struct dtb_arm64_config *c)
@@ -239,7 +239,7 @@ static void write_virtio(struct writer *w, const struct dtb_arm64_config *c)
 		struct dtb_device slot = c->virtio;
 
 		slot.base += i * slot.size;
-		slot.spi += i;
+		slot.irq += i;
 		write_device(w, "virtio_mmio", &slot);
 		prop_string(w, "compatible", "virtio,mmio");
 		prop_empty(w, "dma-coherent");
@@ -248,9 +248,9 @@ static void write_virtio(struct writer *w, const struct dtb_arm64_config *c)
 }
 
 /* All of it, once; libfdt's error code. */
-static int write_tree(void *blob, size_t cap, const struct dtb_arm64_config *c,
-		      const struct seeds *seeds)
+static int write_arm64(void *blob, size_t cap, const void *config, const struct seeds *seeds)
 {
+	const struct dtb_arm64_config *c = config;
 	const uint64_t ram[] = { c->ram_base, c->ram_size };
 	struct writer w = { .blob = blob };
 	char uart[64];
@@ -289,7 +289,198 @@ static int write_tree(void *blob, size_t cap, const struct dtb_arm64_config *c,
 	return w.code ? w.code : fdt_finish(blob);
 }
 
-int dtb_arm64(const struct dtb_arm64_config *c, void **blob, size_t *size, struct err *err)
+/* ---- The RISC-V machine: the nodes of QEMU's, by which kernels find things ---- */
+
+/* Interrupts of a hart (the numbers of mip's bits), as the controllers below it name them. */
+enum { HART_SSI = 1, HART_MSI = 3, HART_MTI = 7, HART_SEI = 9, HART_MEI = 11 };
+
+/* What the harts call their interrupt controllers, and others the rest. */
+enum { PHANDLE_PLIC = 1, PHANDLE_TEST = 2, PHANDLE_HART = 0x10 };
+
+/* The registers of sifive_test, and what is written to them (QEMU, include/hw/misc/sifive_test.h)
+ */
+enum { TEST_PASS = 0x5555, TEST_RESET = 0x7777 };
+
+/* The UART's clock, from which 115200 baud divides down (1.8432 MHz, doubled). */
+enum { UART_CLOCK_HZ = 3686400 };
+
+/* riscv/extensions.yaml; what src/engine/soft/rv has. */
+#define EXTENSIONS(sep, single)                                                               \
+	single "zicbom" sep "zicboz" sep "zicntr" sep "zicond" sep "zicsr" sep "zifencei" sep \
+	       "zba" sep "zbb" sep "zbs" sep "sstc" sep "svadu"
+
+static void write_hart(struct writer *w, const struct dtb_riscv_config *c, unsigned i)
+{
+	static const char isa64[] = "rv64imafdc_" EXTENSIONS("_", "") "_svinval_svpbmt";
+	static const char isa32[] = "rv32imafdc_" EXTENSIONS("_", "") "_svinval";
+	static const char list64[] = EXTENSIONS("\0", "i\0m\0a\0f\0d\0c\0") "\0svinval\0svpbmt";
+	static const char list32[] = EXTENSIONS("\0", "i\0m\0a\0f\0d\0c\0") "\0svinval";
+
+	begin_at(w, "cpu", i);
+	prop_string(w, "device_type", "cpu");
+	prop_u32s(w, "reg", i);
+	prop_string(w, "status", "okay");
+	prop_string(w, "compatible", "riscv");
+	prop_string(w, "riscv,isa", c->rv64 ? isa64 : isa32);
+	prop_string(w, "riscv,isa-base", c->rv64 ? "rv64i" : "rv32i");
+	if (c->rv64)
+		prop_strings(w, "riscv,isa-extensions", list64);
+	else
+		prop_strings(w, "riscv,isa-extensions", list32);
+	prop_u32s(w, "riscv,cbom-block-size", 64);
+	prop_u32s(w, "riscv,cboz-block-size", 64);
+	prop_string(w, "mmu-type", c->rv64 ? "riscv,sv48" : "riscv,sv32");
+	begin(w, "interrupt-controller");
+	prop_u32s(w, "#interrupt-cells", 1);
+	prop_empty(w, "interrupt-controller");
+	prop_string(w, "compatible", "riscv,cpu-intc");
+	prop_u32s(w, "phandle", PHANDLE_HART + i);
+	end(w);
+	end(w);
+}
+
+static void write_harts(struct writer *w, const struct dtb_riscv_config *c)
+{
+	begin(w, "cpus");
+	prop_u32s(w, "#address-cells", 1);
+	prop_u32s(w, "#size-cells", 0);
+	prop_u32s(w, "timebase-frequency", c->timebase);
+	for (unsigned i = 0; i < c->n_cpus; i++)
+		write_hart(w, c, i);
+	end(w);
+}
+
+/* `interrupts-extended`: two interrupts of each hart. */
+static void prop_harts(struct writer *w, const struct dtb_riscv_config *c, unsigned a, unsigned b)
+{
+	uint32_t cells[32];
+	size_t n = 0;
+
+	for (unsigned i = 0; i < c->n_cpus && n + 4 <= ARRAY_SIZE(cells); i++) {
+		cells[n++] = PHANDLE_HART + i;
+		cells[n++] = a;
+		cells[n++] = PHANDLE_HART + i;
+		cells[n++] = b;
+	}
+	prop_cells(w, "interrupts-extended", cells, n);
+}
+
+/* A node with registers, left open. */
+static void begin_device(struct writer *w, const char *name, const struct dtb_device *d)
+{
+	const uint64_t reg[] = { d->base, d->size };
+
+	begin_at(w, name, d->base);
+	prop_reg(w, reg, 1);
+	if (d->irq) {
+		prop_u32s(w, "interrupts", d->irq);
+		prop_u32s(w, "interrupt-parent", PHANDLE_PLIC);
+	}
+}
+
+static void write_soc(struct writer *w, const struct dtb_riscv_config *c)
+{
+	begin(w, "soc");
+	prop_u32s(w, "#address-cells", 2);
+	prop_u32s(w, "#size-cells", 2);
+	prop_string(w, "compatible", "simple-bus");
+	prop_empty(w, "ranges");
+
+	begin_device(w, "test", &c->test);
+	prop_strings(w, "compatible", "sifive,test1\0sifive,test0\0syscon");
+	prop_u32s(w, "phandle", PHANDLE_TEST);
+	end(w);
+
+	begin_device(w, "rtc", &c->rtc);
+	prop_string(w, "compatible", "google,goldfish-rtc");
+	end(w);
+
+	begin_device(w, "serial", &c->uart);
+	prop_string(w, "compatible", "ns16550a");
+	prop_u32s(w, "clock-frequency", UART_CLOCK_HZ);
+	end(w);
+
+	/* Linux names disks in the order of the nodes, so they ascend. */
+	for (unsigned i = 0; i < c->n_virtio; i++) {
+		struct dtb_device slot = c->virtio;
+
+		slot.base += i * slot.size;
+		slot.irq += i;
+		begin_device(w, "virtio_mmio", &slot);
+		prop_string(w, "compatible", "virtio,mmio");
+		end(w);
+	}
+
+	begin_device(w, "plic", &c->plic);
+	prop_strings(w, "compatible", "sifive,plic-1.0.0\0riscv,plic0");
+	prop_empty(w, "interrupt-controller");
+	prop_u32s(w, "#interrupt-cells", 1);
+	prop_u32s(w, "#address-cells", 0);
+	prop_harts(w, c, HART_MEI, HART_SEI);
+	prop_u32s(w, "riscv,ndev", c->plic_sources);
+	prop_u32s(w, "phandle", PHANDLE_PLIC);
+	end(w);
+
+	begin_device(w, "clint", &c->clint);
+	prop_strings(w, "compatible", "sifive,clint0\0riscv,clint0");
+	prop_harts(w, c, HART_MSI, HART_MTI);
+	end(w);
+	end(w);
+}
+
+/* For kernels that end the machine by themselves: a value written to the test device. */
+static void write_syscon(struct writer *w, const char *name, unsigned value)
+{
+	char compatible[32];
+
+	snprintf(compatible, sizeof(compatible), "syscon-%s", name);
+	begin(w, name);
+	prop_string(w, "compatible", compatible);
+	prop_u32s(w, "regmap", PHANDLE_TEST);
+	prop_u32s(w, "offset", 0);
+	prop_u32s(w, "value", value);
+	end(w);
+}
+
+static int write_riscv(void *blob, size_t cap, const void *config, const struct seeds *seeds)
+{
+	const struct dtb_riscv_config *c = config;
+	const uint64_t ram[] = { c->ram_base, c->ram_size };
+	struct writer w = { .blob = blob };
+	char uart[64];
+
+	snprintf(uart, sizeof(uart), "/soc/serial@%llx", (unsigned long long)c->uart.base);
+	w.code = fdt_create(blob, (int)cap);
+	if (!w.code)
+		w.code = fdt_finish_reservemap(blob);
+
+	begin(&w, "");
+	prop_string(&w, "compatible", "riscv-virtio");
+	prop_string(&w, "model", c->rv64 ? "hako riscv64" : "hako riscv32");
+	prop_u32s(&w, "#address-cells", 2);
+	prop_u32s(&w, "#size-cells", 2);
+	write_chosen(&w, &c->chosen, seeds, uart);
+	begin(&w, "aliases");
+	prop_string(&w, "serial0", uart);
+	end(&w);
+	write_harts(&w, c);
+	begin_at(&w, "memory", c->ram_base);
+	prop_string(&w, "device_type", "memory");
+	prop_reg(&w, ram, 1);
+	end(&w);
+	write_syscon(&w, "poweroff", TEST_PASS);
+	write_syscon(&w, "reboot", TEST_RESET);
+	write_soc(&w, c);
+	end(&w);
+
+	return w.code ? w.code : fdt_finish(blob);
+}
+
+/* ---- Building ---- */
+
+static int build(int (*write)(void *blob, size_t cap, const void *config,
+			      const struct seeds *seeds),
+		 const void *config, void **blob, size_t *size, struct err *err)
 {
 	struct seeds seeds;
 	void *tree = NULL;
@@ -304,7 +495,7 @@ int dtb_arm64(const struct dtb_arm64_config *c, void **blob, size_t *size, struc
 		tree = calloc(1, cap);
 		if (!tree)
 			return err_set(err, -ENOMEM, "cannot build the device tree: out of memory");
-		r = write_tree(tree, cap, c, &seeds);
+		r = write(tree, cap, config, &seeds);
 		if (r != -FDT_ERR_NOSPACE)
 			break;
 	}
@@ -315,6 +506,16 @@ int dtb_arm64(const struct dtb_arm64_config *c, void **blob, size_t *size, struc
 	*blob = tree;
 	*size = fdt_totalsize(tree);
 	return 0;
+}
+
+int dtb_arm64(const struct dtb_arm64_config *c, void **blob, size_t *size, struct err *err)
+{
+	return build(write_arm64, c, blob, size, err);
+}
+
+int dtb_riscv(const struct dtb_riscv_config *c, void **blob, size_t *size, struct err *err)
+{
+	return build(write_riscv, c, blob, size, err);
 }
 
 /* ---- Somebody else's tree ---- */

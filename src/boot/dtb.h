@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The device tree that tells an arm64 guest what its machine is made of: built, or read from a
- * file.
+ * The device tree that tells a guest what its machine is made of: built, or read from a file.
  *
  * Bindings: Devicetree Specification 0.4, and Documentation/devicetree/bindings of Linux, by the
  * name of each `compatible`.
@@ -27,11 +26,14 @@ struct dtb_chosen {
 	bool kaslr_seed; /* a random place in virtual memory. Makes Linux isolate its page tables */
 };
 
-/* A device with registers and one SPI, by its number (0 is interrupt 32 of the GIC). */
+/*
+ * A device with registers and one interrupt: the number of an SPI (0 is interrupt 32 of the GIC),
+ * or of a source of the PLIC.
+ */
 struct dtb_device {
 	gpa_t base;
 	uint64_t size;
-	unsigned spi;
+	unsigned irq;
 };
 
 /* The machine's memory map; the addresses are the machine's to choose. */
@@ -52,6 +54,21 @@ struct dtb_arm64_config {
 };
 
 int dtb_arm64(const struct dtb_arm64_config *config, void **blob, size_t *size, struct err *err);
+
+struct dtb_riscv_config {
+	gpa_t ram_base;
+	uint64_t ram_size;
+	unsigned n_cpus;
+	bool rv64;
+	unsigned timebase; /* Hz */
+	struct dtb_device clint, plic, uart, rtc, test;
+	unsigned plic_sources;    /* the highest number of one */
+	struct dtb_device virtio; /* as above */
+	unsigned n_virtio;
+	struct dtb_chosen chosen;
+};
+
+int dtb_riscv(const struct dtb_riscv_config *config, void **blob, size_t *size, struct err *err);
 
 /*
  * Read and check a compiled device tree: at most DTB_SIZE_MAX bytes, every node and string in

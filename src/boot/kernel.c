@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Recognising and loading arm64 kernels.
+ * Recognising and loading kernels.
  */
 #include "boot/kernel.h"
 
@@ -15,9 +15,10 @@
 #include "base/bits.h"
 #include "base/endian.h"
 #include "base/err.h"
+#include "boot/elf_file.h"
 #include "host/file.h"
 
-/* The head of an Image; booting.rst, section 4. */
+/* The head of an Image; booting.rst, section 4. RISC-V has the same, but for magic and flags. */
 struct image_header {
 	le32_t code0, code1;
 	le64_t text_offset;
@@ -68,22 +69,30 @@ static int read_failed(const struct kernel *k, int code, struct err *err)
 				    : strerror(-code));
 }
 
-/* ---- What is not an arm64 Image, by name ---- */
+int kernel_read(const struct kernel *k, void *dst, size_t len, uint64_t off, struct err *err)
+{
+	int r = source_read(k, dst, len, off);
+
+	return r < 0 ? read_failed(k, r, err) : 0;
+}
+
+/* ---- What is not a kernel for the machine, by name ---- */
 
 struct format {
 	uint16_t off;
 	uint8_t len;
 	const char *magic;
 	const char *what; /* "it is ..." */
-	const char *todo;
+	const char *todo; /* NULL: see wrong_cpu() */
 };
 
 #define M(off, magic)        off, sizeof(magic) - 1, magic
 #define UNPACK(tool, suffix) "unpack it first (" tool " -d < FILE > Image" suffix ")"
-#define WRONG_CPU            "give an Image built for arm64"
+#define WRONG_CPU            NULL
 
 /* Looked up in order: the first that fits names the file. */
 static const struct format formats[] = {
+	{ M(0x38, "ARM\x64"), "an arm64 kernel", WRONG_CPU },
 	{ M(0x30, "RISCV\0\0\0"), "a RISC-V kernel", WRONG_CPU },
 	/* arch/arm/boot/compressed/head.S: 0x016f2818 behind eight instructions and a branch */
 	{ M(0x24, "\x18\x28\x6f\x01"), "a 32-bit arm kernel (zImage)", WRONG_CPU },
@@ -140,8 +149,18 @@ static uint32_t head32(const uint8_t *head, size_t off)
 	return (uint32_t)head16(head, off, false) | (uint32_t)head16(head, off + 2, false) << 16;
 }
 
+static const char *wrong_cpu(const struct kernel *k)
+{
+	return k->wanted == KERNEL_ARM64  ? "give an Image built for arm64"
+	       : k->wanted & KERNEL_ARM64 ? "give an Image built for arm64 or RISC-V"
+	       : k->wanted == KERNEL_RV32 ? "give an Image or ELF file built for 32-bit RISC-V"
+					  : "give an Image or ELF file built for RISC-V";
+}
+
 static int refuse(const struct kernel *k, const char *what, const char *todo, struct err *err)
 {
+	if (!todo)
+		todo = wrong_cpu(k);
 	return err_set(err, -ENOEXEC, "cannot boot the kernel '%s': it is %s%s; %s", k->path,
 		       k->gzip ? "gzip'd, and inside " : "", what, todo);
 }
@@ -157,8 +176,10 @@ static int refuse_elf(const struct kernel *k, const uint8_t *head, size_t n, str
 	machine = head16(head, offsetof(Elf64_Ehdr, e_machine), head[EI_DATA] == ELFDATA2MSB);
 	if (machine == EM_AARCH64)
 		return refuse(k, "an ELF file for arm64 (a vmlinux)",
-			      "give the Image made from it (arch/arm64/boot/Image, or objcopy -O "
-			      "binary vmlinux Image)",
+			      k->wanted & KERNEL_ARM64
+				      ? "give the Image made from it (arch/arm64/boot/Image, or "
+					"objcopy -O binary vmlinux Image)"
+				      : NULL,
 			      err);
 	snprintf(what, sizeof(what), "an ELF file for machine %u", machine);
 	for (size_t i = 0; i < ARRAY_SIZE(elf_machines); i++)
@@ -217,7 +238,7 @@ static bool is_zero(const uint8_t *p, size_t n)
 	return true;
 }
 
-/* `head` holds the first n bytes and is no arm64 Image: say what it is. */
+/* `head` holds the first n bytes and is no kernel for the machine: say what it is. */
 static int refuse_by_name(const struct kernel *k, const uint8_t *head, size_t n, struct err *err)
 {
 	if (has(head, n, 0, ELFMAG, SELFMAG))
@@ -243,8 +264,12 @@ static int refuse_by_name(const struct kernel *k, const uint8_t *head, size_t n,
 	if (is_zero(head, n))
 		return refuse(k, "all zeros, as far as looked at",
 			      "check that it was copied completely", err);
-	return refuse(k, "in no format that hako knows",
-		      "give an arm64 Image, gzip'd or not (arch/arm64/boot/Image)", err);
+	return refuse(
+		k, "in no format that hako knows",
+		k->wanted & KERNEL_ARM64
+			? "give an arm64 Image, gzip'd or not (arch/arm64/boot/Image)"
+			: "give an Image, gzip'd or not (arch/riscv/boot/Image), or an ELF file",
+		err);
 }
 
 /* ---- gzip ---- */
@@ -363,25 +388,55 @@ static uint64_t pe_file_size(const uint8_t *head, size_t n)
 	return end;
 }
 
+static bool is_riscv_elf(const uint8_t *head, size_t n)
+{
+	return n >= sizeof(Elf32_Ehdr) && has(head, n, 0, ELFMAG, SELFMAG) &&
+	       head[EI_DATA] == ELFDATA2LSB &&
+	       head16(head, offsetof(Elf32_Ehdr, e_machine), false) == EM_RISCV;
+}
+
+/*
+ * An Image for RISC-V does not say for how many bits. What it says is its place, and that is 2 MiB
+ * for 64 bits and 4 MiB for 32 (Linux, arch/riscv/kernel/head.S).
+ */
+static enum kernel_arch riscv_width(const struct kernel *k, uint64_t text_offset)
+{
+	if ((k->wanted & KERNEL_RISCV) != KERNEL_RISCV)
+		return k->wanted & KERNEL_RV32 ? KERNEL_RV32 : KERNEL_RV64;
+	return text_offset == 4 << 20 ? KERNEL_RV32 : KERNEL_RV64;
+}
+
 /* `head` holds the first n bytes of the Image itself. */
 static int read_header(struct kernel *k, const uint8_t *head, size_t n, struct err *err)
 {
 	static const uint32_t page_sizes[] = { 0, 4096, 16384, 65536 };
+	size_t magic = offsetof(struct image_header, magic);
 	struct image_header h;
 	uint64_t flags, need, unpacked;
 	int r;
 
-	if (n < sizeof(h) || !has(head, n, offsetof(struct image_header, magic), "ARM\x64", 4))
+	if (!k->gzip && (k->wanted & KERNEL_RISCV) && is_riscv_elf(head, n))
+		return elf_file_open(k, err);
+	if ((k->wanted & KERNEL_ARM64) && has(head, n, magic, "ARM\x64", 4))
+		k->arch = KERNEL_ARM64;
+	else if ((k->wanted & KERNEL_RISCV) && has(head, n, magic, "RSC\x05", 4))
+		k->arch = KERNEL_RISCV;
+	if (!k->arch || n < sizeof(h))
 		return refuse_by_name(k, head, n, err);
 	memcpy(&h, head, sizeof(h));
 
 	flags = le64_get(h.flags);
 	k->text_offset = le64_get(h.text_offset);
 	k->image_size = le64_get(h.image_size);
+	if (k->arch == KERNEL_RISCV)
+		k->arch = riscv_width(k, k->text_offset);
 	if (flags & FLAG_BIG_ENDIAN)
-		return refuse(k, "a big-endian arm64 kernel",
+		return refuse(k,
+			      k->arch == KERNEL_ARM64 ? "a big-endian arm64 kernel"
+						      : "a big-endian RISC-V kernel",
 			      "give one built with CONFIG_CPU_LITTLE_ENDIAN", err);
-	k->page_size = page_sizes[bits(flags, FLAG_PAGE_SIZE_HI, FLAG_PAGE_SIZE_LO)];
+	if (k->arch == KERNEL_ARM64)
+		k->page_size = page_sizes[bits(flags, FLAG_PAGE_SIZE_HI, FLAG_PAGE_SIZE_LO)];
 
 	need = pe_file_size(head, n);
 	if (!k->gzip && k->len < need)
@@ -390,7 +445,7 @@ static int read_header(struct kernel *k, const uint8_t *head, size_t n, struct e
 			       "%llu; copy or download it again",
 			       k->path, (unsigned long long)k->len, (unsigned long long)need);
 
-	if (k->image_size == 0) {
+	if (k->image_size == 0 && k->arch == KERNEL_ARM64) {
 		k->text_offset = OLD_TEXT_OFFSET;
 		k->bss_slack = OLD_BSS_SLACK;
 		k->image_size = k->len;
@@ -402,7 +457,8 @@ static int read_header(struct kernel *k, const uint8_t *head, size_t n, struct e
 		}
 	}
 	if (k->image_size < sizeof(h) || k->image_size > IMAGE_SIZE_MAX ||
-	    k->text_offset > IMAGE_SIZE_MAX)
+	    k->text_offset > IMAGE_SIZE_MAX ||
+	    (k->arch != KERNEL_ARM64 && k->text_offset % GMEM_PAGE_SIZE))
 		return err_set(err, -EINVAL,
 			       "the kernel '%s' is damaged: its header asks for %llu bytes at "
 			       "offset %#llx; copy or download it again",
@@ -430,7 +486,7 @@ static int open_zboot(struct kernel *k, const uint8_t *head, size_t n, struct er
 	if (strcmp(packing, "gzip") != 0) {
 		snprintf(what, sizeof(what), "an EFI zboot image compressed with %s", packing);
 		return refuse(k, what,
-			      "give the Image that is inside (arch/arm64/boot/Image of the build), "
+			      "give the Image that is inside (arch/*/boot/Image of the build), "
 			      "or a gzip'd one",
 			      err);
 	}
@@ -482,14 +538,19 @@ out:
 
 /* ---- Interface ---- */
 
-int kernel_open_arm64(struct kernel *k, const char *path, struct err *err)
+static int open_file(struct kernel *k, const char *path, unsigned wanted, struct err *err)
 {
-	int r;
-
 	memset(k, 0, sizeof(*k));
 	k->path = path;
+	k->wanted = wanted;
 	k->fd = -1;
-	r = file_open(path, false, &k->fd, &k->len, err);
+	return file_open(path, false, &k->fd, &k->len, err);
+}
+
+int kernel_open(struct kernel *k, const char *path, unsigned wanted, struct err *err)
+{
+	int r = open_file(k, path, wanted, err);
+
 	if (r < 0)
 		return r;
 	r = recognise(k, err);
@@ -498,12 +559,14 @@ int kernel_open_arm64(struct kernel *k, const char *path, struct err *err)
 	return r;
 }
 
-int kernel_from_bytes_arm64(struct kernel *k, const void *data, size_t len, struct err *err)
+int kernel_from_bytes(struct kernel *k, const void *data, size_t len, unsigned wanted,
+		      struct err *err)
 {
 	int r;
 
 	memset(k, 0, sizeof(*k));
 	k->path = "from memory";
+	k->wanted = wanted;
 	k->fd = -1;
 	k->len = len;
 	if (len) {
@@ -516,6 +579,47 @@ int kernel_from_bytes_arm64(struct kernel *k, const void *data, size_t len, stru
 		memcpy(k->data, data, len);
 	}
 	r = recognise(k, err);
+	if (r < 0)
+		kernel_close(k);
+	return r;
+}
+
+/* Bytes without a header can be anything; what is surely something else is told. */
+static int recognise_firmware(struct kernel *k, struct err *err)
+{
+	uint8_t head[64] = { 0 };
+	size_t n = k->len < sizeof(head) ? (size_t)k->len : sizeof(head);
+	int r;
+
+	if (k->len == 0)
+		return err_set(err, -EINVAL, "the firmware '%s' is empty; check the file", k->path);
+	if (k->len > IMAGE_SIZE_MAX)
+		return err_set(err, -EFBIG, "the firmware '%s' is too large: it has %llu MiB",
+			       k->path, (unsigned long long)k->len >> 20);
+	r = kernel_read(k, head, n, 0, err);
+	if (r < 0)
+		return r;
+	if (is_riscv_elf(head, n))
+		return elf_file_open(k, err);
+	if (has(head, n, 0, ELFMAG, SELFMAG) || has(head, n, 0, "\x1f\x8b", 2) ||
+	    has(head, n, 0x38, "RSC\x05", 4))
+		return err_set(err, -ENOEXEC, "cannot start the firmware '%s': it is %s", k->path,
+			       head[0] == 0x1f ? "gzip'd; unpack it first (gzip -d)"
+			       : head[0] == ELFMAG[0]
+				       ? "an ELF file for another CPU; give one for RISC-V"
+				       : "a kernel; give it as the kernel");
+	k->image_size = k->len;
+	return 0;
+}
+
+int kernel_open_firmware(struct kernel *k, const char *path, enum kernel_arch arch, struct err *err)
+{
+	int r = open_file(k, path, arch, err);
+
+	if (r < 0)
+		return r;
+	k->arch = arch;
+	r = recognise_firmware(k, err);
 	if (r < 0)
 		kernel_close(k);
 	return r;
@@ -536,6 +640,8 @@ int kernel_load(const struct kernel *k, struct gmem *mem, gpa_t gpa, struct err 
 	void *dst;
 	int r;
 
+	if (k->n_segments)
+		return elf_file_load(k, mem, err);
 	r = gmem_map(mem, gpa, k->image_size, GMEM_WRITE, &dst);
 	if (r < 0)
 		return err_set(err, r,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel images: what a file is, and where it wants to be in memory.
+ * Kernel images: what a file is, which machine it is for, and where it wants to be in memory.
  *
- * An arm64 Image has a 64-byte header (Linux, Documentation/arch/arm64/booting.rst): text_offset,
- * image_size, flags, magic "ARM\x64". It may be gzip'd, or wrapped as a gzip'd EFI program (zboot).
- * Anything else is refused with its name and, where there is one, the way to an Image.
+ * An Image has a 64-byte header (Linux, Documentation/arch/arm64/booting.rst and
+ * arch/riscv/boot-image-header.rst): text_offset, image_size, flags, magic "ARM\x64" or "RSC\x05".
+ * It may be gzip'd, or wrapped as a gzip'd EFI program (zboot). RISC-V kernels may be ELF files
+ * too. Anything else is refused with its name and, where there is one, the way to an Image.
  *
  * A kernel is not read into memory of hako's own: kernel_load() reads or unpacks it straight into
  * the guest's. Kernel files are untrusted: nothing of a header is believed beyond what is checked.
@@ -22,28 +23,74 @@
 
 struct err;
 
+/* What a kernel is for; also as a set of those that would do. */
+enum kernel_arch {
+	KERNEL_ARM64 = 1,
+	KERNEL_RV64 = 2,
+	KERNEL_RV32 = 4,
+	KERNEL_RISCV = KERNEL_RV64 | KERNEL_RV32,
+	KERNEL_ANY = KERNEL_ARM64 | KERNEL_RISCV,
+};
+
+/* A part of an ELF file that is loaded, at a place of its own. */
+struct kernel_segment {
+	gpa_t addr;
+	uint64_t size;      /* bytes in memory, not 0 */
+	uint64_t off, copy; /* how many of them come from the file, and from where in it */
+};
+enum { KERNEL_SEGMENTS_MAX = 16 };
+
 struct kernel {
-	const char *path;     /* for messages; the caller's, or "the kernel" for bytes */
-	int fd;               /* the file, or -1 */
-	uint8_t *data;        /* or the bytes, a copy */
+	const char *path; /* for messages; the caller's, or "the kernel" for bytes */
+	int fd;           /* the file, or -1 */
+	uint8_t *data;    /* or the bytes, a copy */
+	unsigned wanted;  /* set of enum kernel_arch */
+	enum kernel_arch arch;
 	bool gzip;            /* what follows is packed */
 	uint64_t off, len;    /* where the Image, or the packed stream, is in file or bytes */
 	uint64_t text_offset; /* from a 2 MiB-aligned base */
 	uint64_t image_size;  /* bytes in memory, bss included; nothing beyond them is written */
 	uint64_t bss_slack;   /* to be left free behind image_size, for images that do not say */
 	uint32_t page_size;   /* 4096, 16384, 65536 as the header announces it, 0: it does not */
+
+	/* An ELF file: sorted by address, apart from each other; the fields above from text_offset
+	 * on mean nothing. 0: another format. */
+	unsigned n_segments;
+	struct kernel_segment segments[KERNEL_SEGMENTS_MAX];
+	gpa_t entry;
 };
 
 /*
- * Open, recognise, check; nothing is loaded yet. -EINVAL or -ENOEXEC with a sentence for what is
- * not an arm64 kernel. On failure there is nothing to close.
+ * Open, recognise, check; nothing is loaded yet. `wanted` is the set of enum kernel_arch that the
+ * machine can be. -EINVAL or -ENOEXEC with a sentence for what is none of them. On failure there is
+ * nothing to close.
  */
-int kernel_open_arm64(struct kernel *k, const char *path, struct err *err);
+int kernel_open(struct kernel *k, const char *path, unsigned wanted, struct err *err);
 /* The same from bytes in memory, which are copied. */
-int kernel_from_bytes_arm64(struct kernel *k, const void *data, size_t len, struct err *err);
+int kernel_from_bytes(struct kernel *k, const void *data, size_t len, unsigned wanted,
+		      struct err *err);
+/* Firmware of a RISC-V machine: an ELF file, or else bytes that go where the machine starts. */
+int kernel_open_firmware(struct kernel *k, const char *path, enum kernel_arch arch,
+			 struct err *err);
 void kernel_close(struct kernel *k);
 
-/* Copy to gpa. The layout has seen to it that image_size bytes from there are RAM. */
+/*
+ * Copy to gpa; an ELF file goes where it says. The layout has seen to it that image_size bytes from
+ * there, or the segments, are RAM.
+ */
 int kernel_load(const struct kernel *k, struct gmem *mem, gpa_t gpa, struct err *err);
+
+/* The first and the last address plus one of an ELF file's segments. */
+static inline gpa_t kernel_elf_start(const struct kernel *k)
+{
+	return k->segments[0].addr;
+}
+static inline gpa_t kernel_elf_end(const struct kernel *k)
+{
+	return k->segments[k->n_segments - 1].addr + k->segments[k->n_segments - 1].size;
+}
+
+/* Exactly `len` bytes at `off` of the file, which holds them; with a sentence. For the room. */
+int kernel_read(const struct kernel *k, void *dst, size_t len, uint64_t off, struct err *err);
 
 #endif

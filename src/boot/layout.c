@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Places for kernel, initrd and device tree on arm64; booting.rst sections 2 to 4.
+ * Places for kernel, initrd and device tree. arm64: booting.rst sections 2 to 4.
  */
 #include "boot/layout.h"
 
@@ -39,17 +39,43 @@ static int too_small(const struct layout_config *c, uint64_t kernel_end, struct 
 {
 	uint64_t need = align_up(kernel_end, BLOCK) + align_up(c->dtb_size, BLOCK) +
 			align_up(c->initrd_size, BLOCK);
+	uint64_t kernel_size = c->kernel->image_size;
 
+	if (c->kernel->n_segments)
+		kernel_size = kernel_elf_end(c->kernel) - kernel_elf_start(c->kernel);
 	if (c->initrd_size)
 		return err_set(err, -ENOMEM,
 			       "kernel (%llu MiB) and initrd (%llu MiB) do not fit into %llu MiB "
 			       "of memory; give the machine at least %llu MiB",
-			       MIB(c->kernel->image_size), MIB(c->initrd_size), MIB(c->ram_size),
-			       MIB(need));
+			       MIB(kernel_size), MIB(c->initrd_size), MIB(c->ram_size), MIB(need));
 	return err_set(err, -ENOMEM,
 		       "the kernel (%llu MiB) does not fit into %llu MiB of memory; give the "
 		       "machine at least %llu MiB",
-		       MIB(c->kernel->image_size), MIB(c->ram_size), MIB(need));
+		       MIB(kernel_size), MIB(c->ram_size), MIB(need));
+}
+
+/* The user's choice of a place for the tree. */
+static int check_dtb_addr(const struct layout_config *c, uint64_t kernel_end, struct err *err)
+{
+	if (c->dtb_addr < c->ram_base ||
+	    !range_ok(c->dtb_addr - c->ram_base, c->dtb_size, c->ram_size))
+		return err_set(err, -EINVAL,
+			       "the device tree cannot be at %#llx: memory is from %#llx to "
+			       "%#llx",
+			       (unsigned long long)c->dtb_addr, (unsigned long long)c->ram_base,
+			       (unsigned long long)(c->ram_base + c->ram_size - 1));
+	if (c->dtb_addr % 8 || c->dtb_addr / BLOCK != (c->dtb_addr + c->dtb_size - 1) / BLOCK)
+		return err_set(err, -EINVAL,
+			       "the device tree cannot be at %#llx: it must begin at a "
+			       "multiple of 8 and lie within one block of 2 MiB",
+			       (unsigned long long)c->dtb_addr);
+	if (c->dtb_addr - c->ram_base < kernel_end)
+		return err_set(err, -EINVAL,
+			       "the device tree cannot be at %#llx: the kernel is there, up "
+			       "to %#llx",
+			       (unsigned long long)c->dtb_addr,
+			       (unsigned long long)(c->ram_base + kernel_end - 1));
+	return 0;
 }
 
 int layout_arm64(struct layout *l, const struct layout_config *c, struct err *err)
@@ -64,28 +90,11 @@ int layout_arm64(struct layout *l, const struct layout_config *c, struct err *er
 		return too_small(c, kernel_end, err);
 
 	if (c->dtb_addr) {
-		if (c->dtb_addr < c->ram_base ||
-		    !range_ok(c->dtb_addr - c->ram_base, c->dtb_size, c->ram_size))
-			return err_set(
-				err, -EINVAL,
-				"the device tree cannot be at %#llx: memory is from %#llx to "
-				"%#llx",
-				(unsigned long long)c->dtb_addr, (unsigned long long)c->ram_base,
-				(unsigned long long)(c->ram_base + c->ram_size - 1));
-		if (c->dtb_addr % 8 ||
-		    c->dtb_addr / BLOCK != (c->dtb_addr + c->dtb_size - 1) / BLOCK)
-			return err_set(err, -EINVAL,
-				       "the device tree cannot be at %#llx: it must begin at a "
-				       "multiple of 8 and lie within one block of 2 MiB",
-				       (unsigned long long)c->dtb_addr);
+		int r = check_dtb_addr(c, kernel_end, err);
+
+		if (r)
+			return r;
 		tree.start = c->dtb_addr - c->ram_base;
-		if (tree.start < kernel_end)
-			return err_set(
-				err, -EINVAL,
-				"the device tree cannot be at %#llx: the kernel is there, up "
-				"to %#llx",
-				(unsigned long long)c->dtb_addr,
-				(unsigned long long)(c->ram_base + kernel_end - 1));
 	} else {
 		tree.start = align_up(kernel_end, BLOCK);
 		if (!range_ok(tree.start, c->dtb_size, c->ram_size))
@@ -112,6 +121,122 @@ int layout_arm64(struct layout *l, const struct layout_config *c, struct err *er
 	}
 
 	l->kernel = c->ram_base + k->text_offset;
+	l->dtb = c->ram_base + tree.start;
+	l->initrd = initrd ? c->ram_base + initrd : 0;
+	return 0;
+}
+
+/* ---- RISC-V ---- */
+
+/* All of what an ELF file loads lies in RAM? */
+static int check_segments(const struct layout_config *c, const struct kernel *k, struct err *err)
+{
+	for (unsigned i = 0; i < k->n_segments; i++) {
+		const struct kernel_segment *s = &k->segments[i];
+
+		if (s->addr >= c->ram_base && range_ok(s->addr - c->ram_base, s->size, c->ram_size))
+			continue;
+		return err_set(err, -EINVAL,
+			       "cannot boot '%s': its segment from %#llx to %#llx is outside the "
+			       "memory, which is from %#llx to %#llx; link it to addresses in it, "
+			       "or give the machine more",
+			       k->path, (unsigned long long)s->addr,
+			       (unsigned long long)(s->addr + s->size - 1),
+			       (unsigned long long)c->ram_base,
+			       (unsigned long long)(c->ram_base + c->ram_size - 1));
+	}
+	return 0;
+}
+
+/* Place one of kernel or firmware: its first offset in RAM when it has the choice, and its end. */
+static int place_code(const struct layout_config *c, const struct kernel *k, uint64_t from,
+		      struct range *at, struct err *err)
+{
+	if (k->n_segments) {
+		int r = check_segments(c, k, err);
+
+		if (r)
+			return r;
+		at->start = kernel_elf_start(k) - c->ram_base;
+		at->end = kernel_elf_end(k) - c->ram_base;
+		return 0;
+	}
+	at->start = k->text_offset > from ? k->text_offset : from;
+	at->end = at->start + k->image_size;
+	return 0;
+}
+
+/* The highest `align`ed place for `size` bytes below `limit` that stays clear of `taken`. */
+static uint64_t place_high(uint64_t size, uint64_t align, const struct range *taken, uint64_t limit)
+{
+	uint64_t at = size > limit ? UINT64_MAX : align_down(limit - size, align);
+
+	if (at != UINT64_MAX && at < taken->end && at + size > taken->start)
+		at = size > taken->start ? UINT64_MAX : align_down(taken->start - size, align);
+	return at;
+}
+
+int layout_riscv(struct layout *l, const struct layout_config *c, struct err *err)
+{
+	const struct kernel *k = c->kernel, *fw = c->firmware;
+	bool rv32 = k->arch == KERNEL_RV32;
+	/* A 32-bit Linux reaches the first GiB without further ado. */
+	uint64_t limit = rv32 && c->ram_size > 1ULL << 30 ? 1ULL << 30 : c->ram_size;
+	/* Linux maps itself in blocks of 2 MiB, or 4 MiB on 32 bits (boot.rst, "Kernel location").
+	 */
+	uint64_t block = rv32 ? 2 * BLOCK : BLOCK;
+	struct range firmware = { 0 }, kernel = { 0 }, tree;
+	uint64_t initrd = 0, page;
+	int r = 0;
+
+	if (c->initrd_size > INT64_MAX || c->ram_size > INT64_MAX)
+		return too_small(c, 0, err);
+	if (fw)
+		r = place_code(c, fw, 0, &firmware, err);
+	if (!r && firmware.end > c->ram_size)
+		r = err_set(err, -ENOMEM, "the firmware '%s' does not fit into %llu MiB of memory",
+			    fw->path, MIB(c->ram_size));
+	if (!r)
+		r = place_code(c, k, align_up(firmware.end, block), &kernel, err);
+	if (r)
+		return r;
+	if (kernel.start < firmware.end && firmware.start < kernel.end)
+		return err_set(err, -EINVAL,
+			       "the kernel '%s' begins at %#llx, where the firmware '%s' is, up to "
+			       "%#llx; link it to a higher address",
+			       k->path, (unsigned long long)(c->ram_base + kernel.start), fw->path,
+			       (unsigned long long)(c->ram_base + firmware.end - 1));
+	if (kernel.end > c->ram_size)
+		return too_small(c, kernel.end, err);
+
+	if (c->dtb_addr) {
+		r = check_dtb_addr(c, kernel.end, err);
+		if (r)
+			return r;
+		tree.start = c->dtb_addr - c->ram_base;
+	} else {
+		const struct range nothing = { 0 };
+		tree.start = place_high(c->dtb_size, BLOCK, &nothing, limit);
+	}
+	tree.end = tree.start + c->dtb_size;
+	if (tree.start == UINT64_MAX || tree.start < kernel.end)
+		return too_small(c, kernel.end, err);
+	page = place_high(GMEM_PAGE_SIZE, GMEM_PAGE_SIZE, &tree, limit);
+	if (page == UINT64_MAX || page < kernel.end)
+		return too_small(c, kernel.end, err);
+	if (c->initrd_size) {
+		const struct range above = {
+			tree.start < page ? tree.start : page,
+			tree.start < page ? page + GMEM_PAGE_SIZE : tree.end,
+		};
+		initrd = place_high(c->initrd_size, GMEM_PAGE_SIZE, &above, limit);
+		if (initrd == UINT64_MAX || initrd < kernel.end)
+			return too_small(c, kernel.end, err);
+	}
+
+	l->kernel = k->n_segments ? k->entry : c->ram_base + kernel.start;
+	l->firmware = fw ? fw->n_segments ? fw->entry : c->ram_base + firmware.start : 0;
+	l->firmware_page = c->ram_base + page;
 	l->dtb = c->ram_base + tree.start;
 	l->initrd = initrd ? c->ram_base + initrd : 0;
 	return 0;

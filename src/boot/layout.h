@@ -3,9 +3,11 @@
  * Where kernel, initrd and device tree go in RAM, so that they never overlap, whatever their sizes.
  *
  *	RAM start                                                       RAM end
- *	| kernel, with its bss | device tree, own 2 MiB block | initrd | free |
+ *	| kernel, with its bss | device tree, own 2 MiB block | initrd | free |       arm64
+ *	| firmware | kernel | free | initrd | page for firmware | device tree |       RISC-V
  *
- * The rules are those of Linux, Documentation/arch/arm64/booting.rst.
+ * The rules are those of Linux, Documentation/arch/arm64/booting.rst and arch/riscv/boot.rst. On
+ * RISC-V hako does as QEMU: kernels of one's own making take the memory behind them as free.
  */
 #ifndef HAKO_BOOT_LAYOUT_H
 #define HAKO_BOOT_LAYOUT_H
@@ -23,13 +25,17 @@ struct layout_config {
 	gpa_t ram_base; /* a multiple of 2 MiB */
 	uint64_t ram_size;
 	const struct kernel *kernel;
-	uint64_t initrd_size; /* bytes, 0: none */
-	uint64_t dtb_size;    /* bytes to reserve, up to DTB_SIZE_MAX */
-	gpa_t dtb_addr;       /* where the tree must go, 0: anywhere */
+	uint64_t initrd_size;          /* bytes, 0: none */
+	uint64_t dtb_size;             /* bytes to reserve, up to DTB_SIZE_MAX */
+	gpa_t dtb_addr;                /* where the tree must go, 0: anywhere */
+	const struct kernel *firmware; /* RISC-V; NULL: none */
 };
 
 struct layout {
 	gpa_t kernel, initrd, dtb; /* initrd is 0 when there is none */
+	/* RISC-V: where the firmware goes (with an ELF file, where it starts), and a page for what
+	 * it is told. */
+	gpa_t firmware, firmware_page;
 };
 
 /*
@@ -38,5 +44,7 @@ struct layout {
  * they do not fit.
  */
 int layout_arm64(struct layout *l, const struct layout_config *config, struct err *err);
+/* The same; -EINVAL too for an ELF file that does not lie in RAM, or in the firmware's way. */
+int layout_riscv(struct layout *l, const struct layout_config *config, struct err *err);
 
 #endif

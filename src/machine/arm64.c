@@ -97,6 +97,7 @@ static int create_virtio(struct hako_vm *vm, struct err *err)
 			.bus = vm->mmio,
 			.mem = vm->mem,
 			.log = &vm->log,
+			.legacy = vm->virtio_legacy,
 		};
 
 		snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);

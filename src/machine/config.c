@@ -13,6 +13,7 @@
 
 #include "base/bits.h"
 #include "boot/cmdline.h"
+#include "boot/kernel.h"
 #include "hako/doctor.h"
 #include "machine/public.h"
 
@@ -50,16 +51,37 @@ static int check_mem(uint64_t mem, struct err *err)
 	return 0;
 }
 
+/* The names that a user may give, and what they stand for. */
+static const struct {
+	const char *name;
+	unsigned arch;
+} machines[] = {
+	{ "arm64", KERNEL_ARM64 },
+	{ "riscv64", KERNEL_RV64 },
+	{ "riscv32", KERNEL_RV32 },
+	{ "riscv", KERNEL_RISCV },
+};
+
+unsigned config_arch(const struct hako_vm_config *config)
+{
+	for (size_t i = 0; config->machine && i < ARRAY_SIZE(machines); i++)
+		if (strcmp(config->machine, machines[i].name) == 0)
+			return machines[i].arch;
+	return KERNEL_ANY;
+}
+
 static int check_machine(const char *name, struct err *err)
 {
-	const char *const *machines = hako_machines();
+	char names[80] = "";
+	size_t len = 0;
 
-	if (!name)
-		return 0;
-	for (size_t i = 0; machines[i]; i++)
-		if (strcmp(name, machines[i]) == 0)
+	for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
+		if (!name || strcmp(name, machines[i].name) == 0)
 			return 0;
-	return err_set(err, -EINVAL, "there is no machine '%s'; there is: %s", name, machines[0]);
+		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? ", " : "",
+					machines[i].name);
+	}
+	return err_set(err, -EINVAL, "there is no machine '%s'; there are: %s", name, names);
 }
 
 static int check_engine(const char *name, struct err *err)
@@ -107,17 +129,21 @@ static int check_disks(const struct hako_vm_config *config, struct err *err)
 	return 0;
 }
 
-int config_cmdline(const struct hako_vm_config *config, char **out, struct err *err)
+int config_cmdline(const struct hako_vm_config *config, unsigned arch, char **out, struct err *err)
 {
+	bool arm64 = arch & KERNEL_ARM64;
 	const struct cmdline_config cmdline = {
 		.base = config->cmdline,
 		.append = config->append,
 		.disk = config->n_disks > 0,
 		.disk_readonly = config->n_disks > 0 && config->disks[0].readonly,
 		.no_reboot = config->no_reboot,
+		/* The PL011, or the 16550. */
+		.console = arm64 ? "ttyAMA0" : "ttyS0",
+		.size = arm64 ? CMDLINE_SIZE_ARM64 : CMDLINE_SIZE_RISCV,
 	};
 
-	return cmdline_arm64(out, &cmdline, err);
+	return cmdline_make(out, &cmdline, err);
 }
 
 int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *public_err)
@@ -130,7 +156,8 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *p
 		return err_set(err, -EINVAL, "a machine cannot have %u CPUs; it can have 1 to %d",
 			       config->cpus, HAKO_CPUS_MAX);
 	if (!config->kernel && !config->kernel_data)
-		return err_set(err, -EINVAL, "there is no kernel to boot; name one");
+		return err_set(err, -EINVAL, "there is no kernel to boot%s; name one",
+			       config->firmware ? " behind the firmware" : "");
 	if (config->entry % 4)
 		return err_set(err, -EINVAL,
 			       "no instruction can be at %#llx; it must be a multiple of 4",
@@ -143,7 +170,7 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *p
 	if (!r)
 		r = check_disks(config, err);
 	if (!r) {
-		r = config_cmdline(config, &cmdline, err);
+		r = config_cmdline(config, config_arch(config), &cmdline, err);
 		free(cmdline);
 	}
 	return r;

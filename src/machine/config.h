@@ -8,7 +8,10 @@
 struct err;
 struct hako_vm_config;
 
-/* The kernel command line; *out is the caller's to free. */
-int config_cmdline(const struct hako_vm_config *config, char **out, struct err *err);
+/* What the machine's kernel may be for: a set of enum kernel_arch. The name has been checked. */
+unsigned config_arch(const struct hako_vm_config *config);
+
+/* The command line of a kernel for one of `arch`; *out is the caller's to free. */
+int config_cmdline(const struct hako_vm_config *config, unsigned arch, char **out, struct err *err);
 
 #endif

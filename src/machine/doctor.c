@@ -58,7 +58,7 @@ size_t hako_engines(struct hako_engine *engines, size_t max)
 
 const char *const *hako_machines(void)
 {
-	static const char *const machines[] = { "arm64", NULL };
+	static const char *const machines[] = { "arm64", "riscv64", "riscv32", NULL };
 
 	return machines;
 }

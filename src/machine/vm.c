@@ -274,6 +274,33 @@ static void console_key(void *arg, char key)
 	c->key(c->arg, key);
 }
 
+/* The machine that the kernel is for. */
+static int choose_board(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
+{
+	bool arm64 = vm->kernel.arch == KERNEL_ARM64;
+	int res = config_cmdline(config, vm->kernel.arch, &vm->cmdline, err);
+
+	vm->board_ops = arm64 ? &board_arm64 : &board_riscv;
+	/* What QEMU has unless told otherwise, and drivers of one's own are written for. */
+	vm->virtio_legacy = config->virtio_mmio == HAKO_VIRTIO_MMIO_LEGACY ||
+			    (config->virtio_mmio == HAKO_VIRTIO_MMIO_AUTO &&
+			     vm->kernel.arch == KERNEL_RV32 && vm->kernel.n_segments);
+	if (res || !config->firmware)
+		return res;
+	if (arm64)
+		return err_set(err, -EINVAL,
+			       "the machine arm64 starts no firmware such as '%s': hako is its "
+			       "firmware",
+			       config->firmware);
+	if (strcmp(config->firmware, "none") == 0) {
+		vm->no_firmware = true;
+		return 0;
+	}
+	res = kernel_open_firmware(&vm->firmware, config->firmware, vm->kernel.arch, err);
+	vm->has_firmware = !res;
+	return res;
+}
+
 static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
 {
 	static const enum blk_cache cache_modes[] = {
@@ -290,11 +317,13 @@ static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, s
 	int res;
 
 	if (config->kernel)
-		res = kernel_open_arm64(&vm->kernel, config->kernel, err);
+		res = kernel_open(&vm->kernel, config->kernel, config_arch(config), err);
 	else
-		res = kernel_from_bytes_arm64(&vm->kernel, config->kernel_data, config->kernel_size,
-					      err);
+		res = kernel_from_bytes(&vm->kernel, config->kernel_data, config->kernel_size,
+					config_arch(config), err);
 	vm->has_kernel = !res;
+	if (!res)
+		res = choose_board(vm, config, err);
 	if (!res && config->initrd) {
 		res = initrd_open(&vm->initrd, config->initrd, err);
 		vm->has_initrd = !res;
@@ -382,8 +411,6 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 		res = gmem_create(&vm->mem, err);
 	if (!res)
 		res = bus_create(&vm->mmio, err);
-	if (!res)
-		res = config_cmdline(config, &vm->cmdline, err);
 	if (!res && config->dtb && !(vm->dtb_path = strdup(config->dtb)))
 		res = err_set(err, -ENOMEM, "no memory for the machine");
 	if (!res)
@@ -401,6 +428,9 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 	}
 	if (!res) {
 		const struct engine_config engine = {
+			.arch = vm->kernel.arch == KERNEL_ARM64  ? GUEST_A64
+				: vm->kernel.arch == KERNEL_RV64 ? GUEST_RV64
+								 : GUEST_RV32,
 			.mem = vm->mem,
 			.mmio = vm->mmio,
 			.clock = vm->clock,
@@ -451,7 +481,6 @@ int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
 	vm->cmdline_given = config->cmdline || config->append;
 	vm->console_config = config->console;
 	vm->engine_ops = &engine_soft;
-	vm->board_ops = &board_arm64;
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
 	vm->stop.rfd = vm->stop.wfd = vm->act.rfd = vm->act.wfd = -1;
@@ -470,7 +499,8 @@ void hako_vm_destroy(struct hako_vm *vm)
 	if (!vm)
 		return;
 	/* Devices first, while their loop still runs: they finish what is in flight. */
-	vm->board_ops->destroy(vm);
+	if (vm->board_ops)
+		vm->board_ops->destroy(vm);
 	if (vm->has_io_thread) {
 		loop_stop(vm->io);
 		pthread_join(vm->io_thread, NULL);
@@ -490,6 +520,8 @@ void hako_vm_destroy(struct hako_vm *vm)
 		console_destroy(vm->console);
 	if (vm->has_initrd)
 		initrd_close(&vm->initrd);
+	if (vm->has_firmware)
+		kernel_close(&vm->firmware);
 	if (vm->has_kernel)
 		kernel_close(&vm->kernel);
 	free(vm->dtb);

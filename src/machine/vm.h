@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The inside of a VM: what hako_vm_create() builds, shared by the VM's life (vm.c), its board
- * (board.h) and its firmware calls (psci.c).
+ * (arm64.c, riscv.c) and its firmware calls (psci.c, sbi.c).
  *
  * Threads. hako_vm_run() makes its caller the control thread: it runs the control loop (console,
  * timers, requests to end or reset). One I/O thread runs the disks. Each vCPU has a thread, which
@@ -33,7 +33,7 @@ struct err;
 struct hako_vm;
 struct virtio_dev;
 
-/* Power state of a vCPU (PSCI). Under vm->lock. */
+/* Power state of a vCPU (PSCI, SBI HSM). Under vm->lock. */
 enum cpu_state { CPU_OFF, CPU_ON };
 
 struct vm_cpu {
@@ -83,9 +83,11 @@ struct hako_vm {
 	bool has_io_thread;
 	struct vm_disk disks[HAKO_DISKS_MAX];
 
-	struct kernel kernel;
+	struct kernel kernel, firmware;
 	struct initrd initrd;
-	bool has_kernel, has_initrd;
+	bool has_kernel, has_firmware, has_initrd;
+	bool no_firmware;   /* RISC-V: the kernel is its own, and starts in M-mode */
+	bool virtio_legacy; /* virtio-mmio version 1 */
 	char *cmdline;
 	char *dtb_path; /* the user's tree, NULL: the board builds one */
 	bool cmdline_given;
@@ -132,7 +134,7 @@ struct board_ops {
 	bool (*alive)(struct hako_vm *vm);
 };
 
-extern const struct board_ops board_arm64;
+extern const struct board_ops board_arm64, board_riscv;
 
 /* On a vCPU's thread: the machine shall power off or reset. Returns; the vCPU is then stopped. */
 void vm_request(struct hako_vm *vm, enum vm_action action);
@@ -149,5 +151,7 @@ static inline void cpu_set(struct vm_cpu *cpu, unsigned reg, uint64_t val)
 
 /* The function that an HVC of this vCPU asked for: PSCI 1.1 and SMCCC 1.1 (psci.c). */
 void psci_call(struct hako_vm *vm, struct vm_cpu *cpu);
+/* The function that an ECALL of this hart asked for: SBI 2.0 (sbi.c). */
+void sbi_call(struct hako_vm *vm, struct vm_cpu *cpu);
 
 #endif

@@ -85,7 +85,7 @@ static struct gmem *make_mem(void)
 static int boot(const uint8_t *data, size_t size, struct gmem *mem, struct err *err)
 {
 	struct kernel k;
-	int r = kernel_from_bytes_arm64(&k, data, size, err);
+	int r = kernel_from_bytes(&k, data, size, KERNEL_ARM64, err);
 
 	if (r < 0)
 		return r;
@@ -115,7 +115,7 @@ static void plain_image(void **state)
 	struct kernel k;
 
 	(void)state;
-	assert_int_equal(kernel_from_bytes_arm64(&k, image, FILE_SIZE, &err), 0);
+	assert_int_equal(kernel_from_bytes(&k, image, FILE_SIZE, KERNEL_ARM64, &err), 0);
 	assert_int_equal(k.text_offset, 0x10000);
 	assert_int_equal(k.image_size, MEM_SIZE);
 	assert_int_equal(k.page_size, 4096);
@@ -139,7 +139,7 @@ static void page_sizes(void **state)
 		uint8_t *image = make_image(FILE_SIZE, 0, MEM_SIZE, i << 1);
 		struct kernel k;
 
-		assert_int_equal(kernel_from_bytes_arm64(&k, image, FILE_SIZE, NULL), 0);
+		assert_int_equal(kernel_from_bytes(&k, image, FILE_SIZE, KERNEL_ARM64, NULL), 0);
 		assert_int_equal(k.page_size, sizes[i]);
 		kernel_close(&k);
 		free(image);
@@ -155,14 +155,14 @@ static void old_image(void **state)
 	struct kernel k;
 
 	(void)state;
-	assert_int_equal(kernel_from_bytes_arm64(&k, image, FILE_SIZE, NULL), 0);
+	assert_int_equal(kernel_from_bytes(&k, image, FILE_SIZE, KERNEL_ARM64, NULL), 0);
 	assert_int_equal(k.text_offset, 0x80000); /* its own may have the wrong byte order */
 	assert_int_equal(k.image_size, FILE_SIZE);
 	assert_true(k.bss_slack > 0);
 	kernel_close(&k);
 
 	packed = make_gzip(image, FILE_SIZE, &n);
-	assert_int_equal(kernel_from_bytes_arm64(&k, packed, n, NULL), 0);
+	assert_int_equal(kernel_from_bytes(&k, packed, n, KERNEL_ARM64, NULL), 0);
 	assert_int_equal(k.text_offset, 0x80000);
 	assert_int_equal(k.image_size, FILE_SIZE);
 	assert_int_equal(kernel_load(&k, mem, RAM + 0x80000, NULL), 0);
@@ -289,7 +289,7 @@ static void check_refused(const uint8_t *data, size_t n, const char *name)
 	struct err err = ERR_INIT;
 	struct kernel k;
 
-	assert_true(kernel_from_bytes_arm64(&k, data, n, &err) < 0);
+	assert_true(kernel_from_bytes(&k, data, n, KERNEL_ARM64, &err) < 0);
 	if (!strstr(err.msg, name))
 		fail_msg("'%s' does not say '%s'", err.msg, name);
 }
@@ -516,17 +516,17 @@ static void files(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/Image", dir);
 
-	assert_int_equal(kernel_open_arm64(&k, path, &err), -ENOENT);
+	assert_int_equal(kernel_open(&k, path, KERNEL_ARM64, &err), -ENOENT);
 	assert_non_null(strstr(err.msg, path));
 	err = (struct err)ERR_INIT;
-	assert_int_equal(kernel_open_arm64(&k, dir, &err), -EISDIR);
+	assert_int_equal(kernel_open(&k, dir, KERNEL_ARM64, &err), -EISDIR);
 	assert_non_null(strstr(err.msg, "directory"));
 
 	f = fopen(path, "w");
 	assert_non_null(f);
 	fclose(f);
 	err = (struct err)ERR_INIT;
-	assert_int_equal(kernel_open_arm64(&k, path, &err), -EINVAL);
+	assert_int_equal(kernel_open(&k, path, KERNEL_ARM64, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "empty"));
 	err = (struct err)ERR_INIT;
 	assert_int_equal(initrd_open(&initrd, path, &err), -EINVAL);
@@ -536,7 +536,7 @@ static void files(void **state)
 	assert_non_null(f);
 	assert_int_equal(fwrite(image, 1, FILE_SIZE, f), FILE_SIZE);
 	fclose(f);
-	assert_int_equal(kernel_open_arm64(&k, path, NULL), 0);
+	assert_int_equal(kernel_open(&k, path, KERNEL_ARM64, NULL), 0);
 	assert_int_equal(kernel_load(&k, mem, RAM, NULL), 0);
 	check_loaded(mem, RAM, image, FILE_SIZE);
 	/* It becomes shorter between open and load. */

@@ -161,11 +161,14 @@ static void tree_where_asked(void **state)
 
 /* ---- Command line ---- */
 
-static void check_line(const struct cmdline_config *c, const char *want)
+static void check_line(const struct cmdline_config *config, const char *want)
 {
+	struct cmdline_config c = *config;
 	char *line;
 
-	assert_int_equal(cmdline_arm64(&line, c, NULL), 0);
+	c.console = "ttyAMA0";
+	c.size = CMDLINE_SIZE_ARM64;
+	assert_int_equal(cmdline_make(&line, &c, NULL), 0);
 	assert_string_equal(line, want);
 	free(line);
 }
@@ -187,7 +190,7 @@ static void command_lines(void **state)
 static void command_line_length(void **state)
 {
 	char text[CMDLINE_SIZE_ARM64 + 1];
-	struct cmdline_config c = { .base = text };
+	struct cmdline_config c = { .base = text, .size = CMDLINE_SIZE_ARM64 };
 	struct err err = ERR_INIT;
 	char *line;
 
@@ -197,7 +200,7 @@ static void command_line_length(void **state)
 	check_line(&c, text);
 	text[CMDLINE_SIZE_ARM64 - 1] = 'x';
 	text[CMDLINE_SIZE_ARM64] = 0;
-	assert_int_equal(cmdline_arm64(&line, &c, &err), -E2BIG);
+	assert_int_equal(cmdline_make(&line, &c, &err), -E2BIG);
 	assert_null(line);
 	assert_non_null(strstr(err.msg, "2048"));
 	assert_non_null(strstr(err.msg, "2047"));
