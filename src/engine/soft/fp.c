@@ -177,7 +177,7 @@ static bool rounds_up(enum fp_round r, bool sign, bool odd, u128 rest)
 
 static bool overflows_to_infinity(enum fp_round r, bool sign)
 {
-	return r == FP_RN || (r == FP_RP && !sign) || (r == FP_RM && sign);
+	return r == FP_RN || r == FP_RA || (r == FP_RP && !sign) || (r == FP_RM && sign);
 }
 
 /*

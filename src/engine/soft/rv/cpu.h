@@ -107,6 +107,7 @@ struct rv_cpu {
 	uint8_t frm;
 
 	uint64_t pc;
+	uint64_t fetch_pc; /* of the instruction being fetched, should that fault */
 	uint8_t priv;
 	bool xlen64;
 

@@ -33,7 +33,7 @@ static _Noreturn void fault(struct rv_cpu *c, uint64_t va, enum access a, bool p
 		[WRITE] = { RV_STORE_ACCESS, RV_STORE_PAGE },
 		[EXEC] = { RV_INSN_ACCESS, RV_INSN_PAGE },
 	};
-	rv_raise_at(c, cause[a][page], va, a == EXEC ? c->pc : rv_op_va(c, c->cur));
+	rv_raise_at(c, cause[a][page], va, a == EXEC ? c->fetch_pc : rv_op_va(c, c->cur));
 }
 
 /* ---- physical memory protection (3.7) ---- */
@@ -384,7 +384,7 @@ const struct op *rv_fetch(struct rv_cpu *c, uint64_t va)
 	uint64_t page = va & TLB_PAGE_MASK;
 	struct tlb_xentry *x = tlb_x(t, va);
 
-	c->pc = va;
+	c->pc = c->fetch_pc = va;
 	if (x->va != page) {
 		struct walk w;
 		bool whole;
@@ -412,6 +412,7 @@ uint16_t rv_fetch16(struct rv_cpu *c, uint64_t va)
 	struct walk w;
 	bool whole;
 	va = key(c, va);
+	c->fetch_pc = rv_op_va(c, c->cur); /* a fault is the instruction's, at its second half */
 	translate(c, va, EXEC, c->priv, &w);
 	const struct gmem_region *r = gmem_find(c->vcpu.engine->cfg.mem, w.pa);
 	if (!r || !pmp_ok(c, w.pa, 2, EXEC, c->priv, &whole))
