@@ -57,6 +57,7 @@ enum insn_note {
 	NOTE_AGAIN = 1, /* the second run ended in this, the first did not */
 	NOTE_WNR = 2,   /* ESR_EL1.WnR of a data abort */
 	NOTE_STEP = 4,  /* single steps were not single */
+	NOTE_TVAL = 8,  /* RISC-V: stval of an illegal instruction or a breakpoint */
 };
 
 struct insn_result {

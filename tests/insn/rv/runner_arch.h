@@ -7,7 +7,8 @@
 struct sigaction {
 	void (*handler)(int sig, void *info, void *context);
 	unsigned long flags;
-	uint64_t mask;
+	/* Linux has no restorer here; QEMU's user mode has. All zero either way. */
+	uint64_t mask[2];
 };
 /* arch/riscv/include/uapi/asm/{ptrace,ucontext}.h */
 struct ucontext {
