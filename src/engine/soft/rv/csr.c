@@ -453,6 +453,8 @@ void rv_csr_reset(struct rv_cpu *c)
 {
 	c->csr = (struct rv_csrs){ 0 };
 	c->csr.stimecmp = ~0ULL;
+	/* As QEMU: firmware from before these existed leaves them, and kernels take them as given. */
+	c->csr.menvcfg = RV_ENVCFG_ADUE | RV_ENVCFG_PBMTE;
 	if (c->sbi) {
 		/* What firmware sets up before it enters S mode. */
 		c->csr.mideleg = S_INTERRUPTS;
