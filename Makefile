@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 60
 # Further options of bench/run, such as --quick
 BENCH ?=
 
-SETUP = meson setup --buildtype=release --prefix=$(abspath $(PREFIX))
+SETUP = meson setup --prefix=$(abspath $(PREFIX))
 # No errors from warnings: gcc gives wrong ones about code that a sanitizer has changed.
 SANITIZE = --buildtype=debugoptimized -Dwerror=false -Db_lundef=false -Db_sanitize
 # What runs under sanitizers: all but Linux, of which one boot is enough.
@@ -45,14 +45,14 @@ bench-deps:
 # Without the tests, which need more packages; 'make test' turns them on.
 $(BUILD)/build.ninja:
 	@scripts/deps check build
-	$(SETUP) -Dtests=false $(BUILD)
+	$(SETUP) --buildtype=release -Dtests=false $(BUILD)
 
 hako: $(BUILD)/build.ninja
 	ninja -C $(BUILD) hako
 
 install: $(BUILD)/build.ninja ## install hako below PREFIX (default /usr/local); DESTDIR works
 	meson configure $(BUILD) --prefix=$(abspath $(PREFIX))
-	ninja -C $(BUILD)
+	ninja -C $(BUILD) hako libhako.a
 	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 
 # ---- A guest ----
