@@ -257,7 +257,6 @@ void aclint_destroy(struct aclint *aclint)
 	if (!aclint)
 		return;
 	bus_del(aclint->config.bus, &aclint->region);
-	aclint_reset(aclint); /* so that fire(), if under way, does not arm anew */
 	for (unsigned i = 0; i < aclint->config.n_cpus; i++)
 		clock_disarm(aclint->config.clock, &aclint->cpu[i].timer);
 	pthread_mutex_destroy(&aclint->lock);

@@ -44,7 +44,7 @@ struct aclint_config {
 };
 
 int aclint_create(struct aclint **aclint, const struct aclint_config *config, struct err *err);
-/* No vCPU runs; the clock may. */
+/* No vCPU runs; the clock may, and so call mtip() until this returns. */
 void aclint_destroy(struct aclint *aclint);
 /* No interrupt, no timer armed, MTIME back to the machine's clock. */
 void aclint_reset(struct aclint *aclint);

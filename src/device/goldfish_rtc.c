@@ -216,7 +216,6 @@ void goldfish_rtc_destroy(struct goldfish_rtc *rtc)
 	if (!rtc)
 		return;
 	bus_del(rtc->bus, &rtc->region);
-	goldfish_rtc_reset(rtc); /* so that fire(), if under way, does not arm anew */
 	clock_disarm(rtc->clock, &rtc->alarm);
 	pthread_mutex_destroy(&rtc->lock);
 	free(rtc);
