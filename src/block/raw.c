@@ -376,7 +376,7 @@ fail:
 
 void raw_close(struct raw *raw)
 {
-	/* A ring that goes away holds the file a little longer, but the lock ends now. */
+	/* What a ring did last may hold the file a little longer, but the lock ends now. */
 	struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 
 	fcntl(raw->cached_fd, F_OFD_SETLK, &lock);
