@@ -490,6 +490,98 @@ static void cross_modification(void)
 	check(!failed, "code written here runs there, after IC IVAU, DSB, a flag and ISB");
 }
 
+/*
+ * Many changes against many readers. Each slot has a version, odd while CPU 0 changes it: a branch
+ * to one of many targets (one of the instructions that may be changed while others run them,
+ * B2.2.5) and a page mapped at an address. A reader that saw the same even version before and after
+ * must have seen what belongs to it.
+ */
+enum { SLOTS = 8, TARGETS = 16 };
+#define SLOT_CODE  (SCRATCH + 0x180000ULL)
+#define SLOT_X     0x90180000ULL
+#define SLOT_PAGES 0x90400000ULL
+static struct line version[SLOTS], what[SLOTS];
+static volatile u64 seen_stable[MAX_CPUS], bad_code, bad_page;
+
+static u64 next(u64 *seed)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return *seed >> 11;
+}
+
+static void race_reader(u64 i)
+{
+	u64 seed = 0x9e3779b97f4a7c15 * (i + 1);
+
+	while (!load_acquire(&flag[0].v)) {
+		u64 n = next(&seed) % SLOTS, s = load_acquire(&version[n].v), expected = what[n].v;
+
+		ISB();
+		u64 code = ((u64(*)(void))(SLOT_X + n * 256))();
+		u64 page = TRY("ldr x0, [%[a]]", [a] "r"(SLOT_PAGES + n * PAGE));
+		bool missing = last()->n;
+
+		asm volatile("dmb ishld" ::: "memory");
+		if (s % 2 || load_acquire(&version[n].v) != s)
+			continue;
+		if (code != expected)
+			fetch_add(&bad_code, 1);
+		if (missing || page != expected)
+			fetch_add(&bad_page, 1);
+		seen_stable[i]++;
+	}
+}
+
+static void races(void)
+{
+	u64 seed = 12345;
+	/* Each change waits for all CPUs: with more CPUs than the host has, for a long time. */
+	const unsigned changes = n_cpus > 2 ? 30 : 200;
+
+	for (u64 t = 0; t < TARGETS; t++) {
+		write32(SLOT_CODE + 0x800 + 8 * t, 0xd2800000 | (u32)t << 5); /* mov x0, #t */
+		write32(SLOT_CODE + 0x804 + 8 * t, 0xd65f03c0);               /* ret */
+		write64(SLOT_CODE + PAGE * (1 + t), t);
+	}
+	pt_map(flat_root, 1, SLOT_X, SLOT_CODE, 3, PT_MEM | PT_RO | PT_UXN);
+	flag[0].v = 0;
+	for (unsigned i = 0; i < n_cpus; i++)
+		seen_stable[i] = 0;
+	for (unsigned c_ = 0; c_ < changes + SLOTS; c_++) {
+		u64 n = c_ < SLOTS ? c_ : next(&seed) % SLOTS, t = next(&seed) % TARGETS;
+		u64 at = SLOT_CODE + n * 256, x = SLOT_X + n * 256, va = SLOT_PAGES + n * PAGE;
+		u64 *e = pt_entry(flat_root, 1, va, 3);
+
+		if (c_ == SLOTS)
+			for (unsigned i = 1; i < n_cpus; i++)
+				smp_run(i, race_reader, i);
+		version[n].v = version[n].v + 1;
+		DMB();
+		what[n].v = t;
+		write32(at, 0x14000000 | (u32)((0x800 + 8 * t - n * 256) / 4)); /* b */
+		asm volatile("dc cvau, %0\n\tdsb ish\n\tic ivau, %1\n\tdsb ish" ::"r"(at), "r"(x)
+			     : "memory");
+		*e = 0;
+		asm volatile("dsb ishst\n\ttlbi vale1is, %0\n\tdsb ish" ::"r"(va >> 12) : "memory");
+		*(volatile u64 *)e = (SLOT_CODE + PAGE * (1 + t)) | PT_KRW | PT_TABLE;
+		asm volatile("dsb ishst\n\tisb" ::: "memory");
+		store_release(&version[n].v, version[n].v + 1);
+		if (c_ % 16 == 15 && c_ > SLOTS) {
+			/* Let the others come to something. */
+			u64 was = seen_stable[1];
+			while (seen_stable[1] == was)
+				asm volatile("yield");
+		}
+	}
+	store_release(&flag[0].v, 1);
+	for (unsigned i = 1; i < n_cpus; i++)
+		smp_wait(i);
+	check_eq(bad_code, 0, "code changed at random is never seen late");
+	check_eq(bad_page, 0, "pages moved at random are never seen late");
+}
+
 /* ---- events and interrupts ---- */
 
 static void wait_event(u64 i)
@@ -605,6 +697,7 @@ void guest_main(void)
 		memory_order();
 		shootdown();
 		cross_modification();
+		races();
 		events();
 	}
 }
