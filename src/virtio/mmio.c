@@ -216,7 +216,6 @@ void mmio_reset(struct virtio_mmio *m)
 	m->driver_features = 0;
 	m->driver_features_high = false;
 	m->queue_sel = 0;
-	m->page_size = 0;
 	if (m->dev)
 		m->dev->acked = 0;
 	if (m->dev && m->dev->ops->reset)
@@ -554,6 +553,7 @@ void virtio_mmio_reset(struct virtio_mmio *mmio)
 {
 	enter(mmio);
 	mmio_reset(mmio);
+	mmio->page_size = 0; /* what a driver's own reset leaves alone, see mmio_front.h */
 	leave(mmio);
 }
 

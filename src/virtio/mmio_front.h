@@ -125,7 +125,9 @@ struct virtio_mmio {
 	uint64_t driver_features;
 	bool driver_features_high; /* the driver asked for a bit above 63 */
 	uint32_t queue_sel;
-	uint32_t page_size; /* legacy: GuestPageSize, 0: not written */
+	/* Legacy: GuestPageSize, 0: not written. A driver may write it once and then reset the
+	 * device, as Linux does: it is a fact about the guest and outlives Status=0. */
+	uint32_t page_size;
 	uint32_t generation;
 
 	pthread_mutex_t irq_lock;

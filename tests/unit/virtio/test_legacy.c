@@ -156,6 +156,33 @@ static void test_no_page_size(void **state)
 	end(&t);
 }
 
+/* Linux writes GuestPageSize when it finds the slot, and resets the device after that. The
+ * machine's reset forgets it. */
+static void test_page_size_before_reset(void **state)
+{
+	struct t t;
+
+	(void)state;
+	begin(&t);
+	vd_set(t.d, VD_GUEST_PAGE_SIZE, VD_PAGE);
+	for (unsigned round = 0; round < 2; round++) {
+		vd_reset(t.d);
+		vd_set(t.d, VD_STATUS, ACKNOWLEDGE);
+		vd_set(t.d, VD_STATUS, ACKNOWLEDGE | DRIVER);
+		vd_queue_layout(t.d, &t.q, 0, SIZE);
+		vd_legacy_pfn(t.d, &t.q);
+		vd_set(t.d, VD_STATUS, ACKNOWLEDGE | DRIVER | DRIVER_OK);
+		read_sector(&t, 3);
+	}
+	virtio_mmio_reset(t.rig.mmio);
+	vd_queue_layout(t.d, &t.q, 0, SIZE);
+	vd_set(t.d, VD_QUEUE_SEL, 0);
+	vd_set(t.d, VD_QUEUE_NUM, SIZE);
+	vd_set(t.d, VD_QUEUE_PFN, (uint32_t)t.q.desc); /* an address again */
+	read_sector(&t, 4);
+	end(&t);
+}
+
 /* 2.7.2: the used ring lies at the next multiple of QueueAlign. */
 static void test_queue_align(void **state)
 {
@@ -319,6 +346,7 @@ int main(void)
 		cmocka_unit_test(test_by_the_book),
 		cmocka_unit_test(test_sloppy_driver),
 		cmocka_unit_test(test_no_page_size),
+		cmocka_unit_test(test_page_size_before_reset),
 		cmocka_unit_test(test_queue_align),
 		cmocka_unit_test(test_page_size),
 		cmocka_unit_test(test_stop),
