@@ -40,9 +40,9 @@ void gen_single(struct rng *r, uint32_t word, struct insn_record *rec);
 void gen_stream(struct rng *r, const unsigned *lines, unsigned n, struct insn_record *rec);
 /*
  * For the question "is this word an instruction at all": any word, preferably close to a line of
- * the table, in a state in which loads and stores stay harmless.
+ * the table, in a state in which loads and stores stay harmless. `index` counts these cases.
  */
-void gen_any(struct rng *r, struct insn_record *rec);
+void gen_any(struct rng *r, uint64_t index, struct insn_record *rec);
 
 /* An instruction without effect that is as long as `word`, and where an instruction is. */
 uint32_t arch_nop(uint32_t word);

@@ -26,6 +26,10 @@ enum { SIGILL = 4, SIGTRAP = 5, SIGBUS = 7, SIGFPE = 8, SIGSEGV = 11 };
 #define SA_NODEFER 0x40000000UL
 enum { PROT_RW = 3, PROT_RWX = 7, MAP_PRIVATE_ANON_FIXED = 0x32 };
 
+/* Where no record's SP can be by accident: the kernel would take that for a nested signal. */
+#define HANDLER_STACK      0x5b3d1000UL
+#define HANDLER_STACK_SIZE 0x10000UL
+
 struct stack {
 	void *sp;
 	int flags;
@@ -43,7 +47,6 @@ struct insn_result outcome __attribute__((aligned(16)));
 
 static struct insn_record records[INSN_BATCH_MAX] __attribute__((aligned(16)));
 static struct insn_result results[INSN_BATCH_MAX];
-static uint8_t handler_stack[65536] __attribute__((aligned(16)));
 
 void *memcpy(void *dst, const void *src, unsigned long n)
 {
@@ -127,7 +130,7 @@ static void set_stop(int sig, const void *info)
 static void set_up(void)
 {
 	static const int signals[] = { SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV };
-	struct stack stack = { handler_stack, 0, sizeof(handler_stack) };
+	struct stack stack = { (void *)HANDLER_STACK, 0, HANDLER_STACK_SIZE };
 	struct sigaction act = { .handler = on_signal,
 				 .flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 
@@ -135,6 +138,8 @@ static void set_up(void)
 		 (unsigned long)-1, 0) != (long)SCRATCH_BASE ||
 	    call(NR_MMAP, CODE_PAGES, CODE_PAGES_END - CODE_PAGES, PROT_RWX, MAP_PRIVATE_ANON_FIXED,
 		 (unsigned long)-1, 0) != (long)CODE_PAGES ||
+	    call(NR_MMAP, HANDLER_STACK, HANDLER_STACK_SIZE, PROT_RW, MAP_PRIVATE_ANON_FIXED,
+		 (unsigned long)-1, 0) != (long)HANDLER_STACK ||
 	    call(NR_SIGALTSTACK, (unsigned long)&stack, 0, 0, 0, 0, 0))
 		quit(6);
 	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)

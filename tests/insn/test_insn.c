@@ -29,7 +29,7 @@ enum { EXIT_SKIP = 77 };
  * Of each GROUP cases, so many are single instructions and so many streams; the rest are words. An
  * odd number, because a case's slot also decides how it is run.
  */
-enum { GROUP = 37, GROUP_SINGLES = 27, GROUP_STREAMS = 1 };
+enum { GROUP = 37, GROUP_SINGLES = 27, GROUP_STREAMS = 1, GROUP_WORDS = 9 };
 struct batch {
 	struct oracle oracle;
 	unsigned n;
@@ -251,7 +251,7 @@ static void add_case(struct test *t, uint64_t index)
 
 	if (t->words_only || (!t->only && in_group >= GROUP_SINGLES + GROUP_STREAMS)) {
 		kind = KIND_ANY;
-		gen_any(&r, &rec);
+		gen_any(&r, t->words_only ? index : index / GROUP * GROUP_WORDS + in_group, &rec);
 	} else if (in_group < GROUP_SINGLES || t->only) {
 		uint64_t n = t->only ? index : index / GROUP * GROUP_SINGLES + in_group;
 		uint32_t word;

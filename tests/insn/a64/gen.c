@@ -552,8 +552,9 @@ void gen_stream(struct rng *r, const unsigned *insns, unsigned n, struct insn_re
 	aim_branches(r, rec, start);
 }
 
-void gen_any(struct rng *r, struct insn_record *rec)
+void gen_any(struct rng *r, uint64_t index, struct insn_record *rec)
 {
+	(void)index;
 	uint32_t slot = rec->slot, w;
 
 	memset(rec, 0, sizeof(*rec));

@@ -260,6 +260,8 @@ static uint32_t set_branch(struct rng *r, uint32_t w, struct insn_record *rec)
 			to = 0x30000000 + rng_below(r, 0x10000000);
 		else if (rng_one_in(r, 8))
 			to = SCRATCH_BASE + rng_below(r, SCRATCH_SIZE);
+		else if (rng_one_in(r, 16))
+			to = CODE_PAGES_END - 2;
 		to |= rng_one_in(r, 4); /* JALR drops bit 0 */
 		if (rs1_of(wide))
 			rec->in.x[rs1_of(wide)] = to - (uint64_t)sign_extend(wide >> 20, 12);
@@ -440,7 +442,7 @@ void gen_stream(struct rng *r, const unsigned *lines, unsigned n, struct insn_re
 	aim_branches(r, rec, start);
 }
 
-void gen_any(struct rng *r, struct insn_record *rec)
+void gen_any(struct rng *r, uint64_t index, struct insn_record *rec)
 {
 	uint32_t slot = rec->slot, w, wide;
 
@@ -449,8 +451,9 @@ void gen_any(struct rng *r, struct insn_record *rec)
 	rec->flags = INSN_TRAP;
 	do {
 		w = (uint32_t)rng_next(r);
-		if (rng_one_in(r, 3)) {
-			w &= 0xffff;
+		if (index % 3 == 0) { /* every one of 16 bits */
+			w = (uint32_t)(index / 3 & 0xffff);
+			index++;
 		} else if (!rng_one_in(r, 4)) { /* a line with one or two bits changed */
 			const struct rv_info *info = &rv_info[rng_below(r, rv_N_INSNS)];
 
@@ -461,7 +464,9 @@ void gen_any(struct rng *r, struct insn_record *rec)
 		if ((w & 3) != 3)
 			w &= 0xffff;
 		wide = rv_word(w);
-	} while (quirk_never_run(wide ? wide : w) || w == 0);
+		/* x31 is where the code is: a loop */
+	} while (quirk_never_run(wide ? wide : w) || w == 0 ||
+		 (branch_of(w) == BR_REG && rs1_of(wide) == 31));
 	rec->n = 1;
 	for (unsigned i = 1; i < 31; i++)
 		rec->in.x[i] = SCRATCH_BASE + SCRATCH_SIZE / 2;

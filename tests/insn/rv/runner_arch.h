@@ -59,6 +59,7 @@ void on_signal_c(int sig, void *info, void *context)
 static void slot_build(const struct insn_record *rec)
 {
 	slot_fill((uint16_t *)(unsigned long)(slot_pc(rec->slot) - SLOT_BEFORE), rec);
+	*(uint16_t *)(unsigned long)(CODE_PAGES_END - 2) = LAST_HALF;
 }
 
 static unsigned long slot_entry(const struct insn_record *rec)

@@ -161,6 +161,7 @@ struct side *side_create(void)
 	put(s, PA_KERNEL + SFENCE_AT, code[1], sizeof(code[1]));
 	put(s, PA_KERNEL + VECTOR_AT, &vector, sizeof(vector));
 
+	copy_user(s, CODE_PAGES_END - 2, &(uint16_t){ LAST_HALF }, 2, true);
 	engine_soft.vcpu_reset(s->vcpu);
 	rv_csr_write(s->cpu, 0x105, PA_KERNEL + VECTOR_AT); /* stvec */
 	rv_csr_write(s->cpu, 0x10a, RV_ENVCFG_CBZE | RV_ENVCFG_CBCFE | RV_ENVCFG_CBIE);

@@ -19,6 +19,9 @@ enum { SLOT_BEFORE = 240, SLOT_SIZE = 960, SLOT_PITCH = 1024 };
 #define CODE_PAGES     0x21000000ULL
 #define CODE_PAGES_END (CODE_PAGES + 0x2000 + INSN_BATCH_MAX * SLOT_PITCH)
 
+/* At the end of the last page is half of an instruction of 4 bytes. */
+enum { LAST_HALF = 0x0003 };
+
 struct insn_state {
 	uint64_t x[32], f[32], pc;
 	uint32_t fcsr, pad;
