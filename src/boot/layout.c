@@ -38,7 +38,7 @@ static uint64_t place(uint64_t from, uint64_t size, uint64_t align, const struct
 static int too_small(const struct layout_config *c, uint64_t kernel_end, struct err *err)
 {
 	uint64_t need = align_up(kernel_end, BLOCK) + align_up(c->dtb_size, BLOCK) +
-			align_up(c->initrd_size, BLOCK);
+			align_up(c->initrd_size, BLOCK) + (c->firmware ? BLOCK : 0);
 	uint64_t kernel_size = c->kernel->image_size;
 
 	if (c->kernel->n_segments)
@@ -221,10 +221,11 @@ int layout_riscv(struct layout *l, const struct layout_config *c, struct err *er
 	tree.end = tree.start + c->dtb_size;
 	if (tree.start == UINT64_MAX || tree.start < kernel.end)
 		return too_small(c, kernel.end, err);
-	page = place_high(GMEM_PAGE_SIZE, GMEM_PAGE_SIZE, &tree, limit);
+	page = fw ? place_high(GMEM_PAGE_SIZE, GMEM_PAGE_SIZE, &tree, limit) : tree.start;
 	if (page == UINT64_MAX || page < kernel.end)
 		return too_small(c, kernel.end, err);
 	if (c->initrd_size) {
+		/* The page is next to the tree, whichever comes first. */
 		const struct range above = {
 			tree.start < page ? tree.start : page,
 			tree.start < page ? page + GMEM_PAGE_SIZE : tree.end,
@@ -236,7 +237,7 @@ int layout_riscv(struct layout *l, const struct layout_config *c, struct err *er
 
 	l->kernel = k->n_segments ? k->entry : c->ram_base + kernel.start;
 	l->firmware = fw ? fw->n_segments ? fw->entry : c->ram_base + firmware.start : 0;
-	l->firmware_page = c->ram_base + page;
+	l->firmware_page = fw ? c->ram_base + page : 0;
 	l->dtb = c->ram_base + tree.start;
 	l->initrd = initrd ? c->ram_base + initrd : 0;
 	return 0;
