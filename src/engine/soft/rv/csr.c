@@ -434,6 +434,12 @@ uint64_t rv_csr_read(struct rv_cpu *c, unsigned n, bool will_write)
 	return rv_wrap(c, v);
 }
 
+uint64_t rv_csr_rmw(const struct rv_cpu *c, unsigned n, uint64_t v)
+{
+	/* SEIP's other half, the interrupt controller's line, must not be written back (3.1.9). */
+	return n == 0x344 ? (v & ~BIT(RV_SEI)) | (c->csr.mip & BIT(RV_SEI)) : v;
+}
+
 void rv_csr_write(struct rv_cpu *c, unsigned n, uint64_t v)
 {
 	const struct csr *r = find(n);
