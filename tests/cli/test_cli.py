@@ -41,6 +41,25 @@ def image(code):
     return head + b"".join(struct.pack("<I", c) for c in code)
 
 
+# RISC-V instructions (volume I): li a7, 8; ecall; j .    the legacy SBI call that shuts down
+SBI_OFF = struct.pack("<III", 0x00800893, 0x00000073, 0x0000006F)
+
+
+def elf(wide, *segments):
+    """A RISC-V ELF file (gABI, chapters 4 and 5); segments are (address, size, bytes)."""
+    head, form = (64, "<IIQQQQQQ") if wide else (52, "<IIIIIIII")
+    table, data, off = b"", b"", 4096
+    for at, size, content in segments:
+        place = (off + len(data), at, at, len(content), size)
+        table += (struct.pack(form, 1, 5, *place, 4096) if wide else
+                  struct.pack(form, 1, *place, 5, 4096))
+        data += content
+    first = struct.pack("<4sBBB9xHHI", b"\x7fELF", 1 + wide, 1, 1, 2, 243, 1)
+    first += struct.pack("<QQQ" if wide else "<III", segments[0][0], head, 0)
+    first += struct.pack("<IHHHHHH", 0, head, struct.calcsize(form), len(segments), 0, 0, 0)
+    return (first + table).ljust(off, b"\0") + data
+
+
 def write(name, data):
     with open(name, "wb") as f:
         f.write(data)
@@ -146,7 +165,9 @@ USAGE = [
     (["a,b", "123456789012345678901", "20"],
      ["run", "-k", "a", "--disk", "a,,b,serial=123456789012345678901"]),
     (["one disk too many", "32"], ["run", "-k", "a"] + ["--disk", "x"] * 33),
-    (["x86", "arm64"], ["run", "-k", "a", "--machine", "x86"]),
+    (["x86", "arm64, riscv64, riscv32, riscv"], ["run", "-k", "a", "--machine", "x86"]),
+    (["modern or legacy", "old"], ["run", "-k", "a", "--virtio-mmio", "old"]),
+    (["no kernel"], ["run", "--firmware", "a"]),
     (["warp", "hako doctor"], ["run", "-k", "a", "--engine", "warp"]),
     (["'0'"], ["run", "-k", "a", "--timeout", "0"]),
     (["1h"], ["run", "-k", "a", "--timeout", "1h"]),
@@ -197,6 +218,21 @@ FILES = [
     (["spin", "kernel"], ["run", "-k", "spin", "-i", "spin"]),
     (["MiB", "initrd"], ["run", "-k", "spin", "-i", "large", "-m", "16M"]),
     (["MiB", "kernel"], ["run", "-k", "hungry", "-m", "16M"]),
+    (["of 64 bits", "has 32"], ["run", "-k", "rv64", "--machine", "riscv32"]),
+    (["of 32 bits", "has 64"], ["run", "-k", "rv32", "--machine", "riscv64"]),
+    (["ELF file for RISC-V", "arm64"], ["run", "-k", "rv64", "--machine", "arm64"]),
+    (["arm64 kernel", "RISC-V"], ["run", "-k", "spin", "--machine", "riscv"]),
+    (["0x80201000", "0x80202000", "linker script"], ["run", "-k", "overlap"]),
+    (["2048 MiB", "readelf"], ["run", "-k", "huge"]),
+    (["0x1000 to 0x1fff", "outside the memory"], ["run", "-k", "low"]),
+    (["outside the memory"], ["run", "-k", "high", "-m", "16M"]),
+    (["rvcut", "cut off"], ["run", "-k", "rvcut"]),
+    (["32-bit", "2048 MiB"], ["run", "-k", "rv32", "-m", "4G"]),
+    (["9 disks", "8"], ["run", "-k", "rv64"] + ["-d", "data,ro"] * 9),
+    (["arm64", "data"], ["run", "-k", "spin", "--firmware", "data"]),
+    (["missing"], ["run", "-k", "rv64", "--firmware", "missing"]),
+    (["empty"], ["run", "-k", "rv64", "--firmware", "empty"]),
+    (["where the firmware"], ["run", "-k", "rv64", "--firmware", "large"]),
     (["missing"], ["run", "-k", "spin", "-d", "missing"]),
     (["dir", "directory"], ["run", "-k", "spin", "-d", "dir"]),
     (["fifo", "FIFO"], ["run", "-k", "spin", "-d", "fifo"]),
@@ -217,6 +253,13 @@ def make_files():
     write("data", os.urandom(5000))
     os.symlink("data", "link")
     write("elf", b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + b"\x3e\0".ljust(100, b"\0"))
+    write("rv64", elf(1, (0x80200000, 12, SBI_OFF)))
+    write("rv32", elf(0, (0x80400000, 12, SBI_OFF)))
+    write("overlap", elf(1, (0x80201000, 0x1010, SBI_OFF), (0x80202000, 16, b"")))
+    write("huge", elf(1, (0x80200000, 2 << 30, SBI_OFF)))
+    write("low", elf(1, (0x1000, 0x1000, SBI_OFF)))
+    write("high", elf(0, (0x81000000, 0x1000, SBI_OFF)))
+    write("rvcut", elf(1, (0x80200000, 12, SBI_OFF))[:-1])
     write("bzimage", b"\0" * 0x202 + b"HdrS".ljust(4000, b"\0"))
     write("cut.gz", gzip.compress(image([B_SELF]) + os.urandom(9000))[:5000])
     write("packed.xz", b"\xfd7zXZ\0".ljust(1000, b"x"))
@@ -251,6 +294,18 @@ def help_and_version():
     code, out, err = hako()
     assert code == 2 and out == "" and "usage: hako" in err
     assert hako("--version") == hako("version") and hako("version")[1].startswith("hako ")
+
+
+def a_riscv_kernel_chooses_its_machine():
+    for name in ("rv64", "rv32"):
+        for machine in ([], ["--machine", "riscv"], ["--machine", "riscv" + name[2:]]):
+            code, out, err = hako("run", "-k", name, "--timeout", "30", *machine)
+            assert (code, out) == (0, ""), (code, out, err)
+        code, out, err = hako("run", "-k", name, "--dump-dtb", name + ".dtb")
+        assert code == 0 and out == "", err
+        with open(name + ".dtb", "rb") as f:
+            tree_text = f.read()
+        assert b"hako riscv" + name[2:].encode() in tree_text
 
 
 def output_that_cannot_be_written():
@@ -583,7 +638,7 @@ def terminal_while_stopped(t):
 TESTS = [table_test(2, says, args) for says, args in USAGE]
 TESTS += [table_test(1, says, args) for says, args in FILES]
 TESTS += [
-    help_and_version, output_that_cannot_be_written, doctor,
+    help_and_version, a_riscv_kernel_chooses_its_machine, output_that_cannot_be_written, doctor,
     disk_create, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
     guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
     dump_dtb, signals, disk_in_use,
