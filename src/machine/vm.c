@@ -329,7 +329,7 @@ static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, s
 		vm->has_initrd = !res;
 	}
 	for (size_t i = 0; i < config->n_disks && !res; i++) {
-		char name[16];
+		char name[32];
 		snprintf(name, sizeof(name), "blk%zu", i);
 		const struct blk_config blk = {
 			.path = config->disks[i].path,

@@ -30,7 +30,7 @@ void soft_attend(struct vcpu *v)
 	}
 }
 
-void soft_sleep(struct vcpu *v, uint64_t ns)
+void soft_sleep(struct vcpu *v, uint64_t ns, bool for_ever)
 {
 	struct timespec until;
 	clock_gettime(CLOCK_MONOTONIC, &until);
@@ -42,6 +42,7 @@ void soft_sleep(struct vcpu *v, uint64_t ns)
 	}
 
 	pthread_mutex_lock(&v->lock);
+	atomic_store(&v->for_ever, for_ever);
 	atomic_store(&v->state, VCPU_ASLEEP);
 	int res = 0;
 	while (!atomic_load(&v->attention) && res == 0)
@@ -57,7 +58,7 @@ static void post(struct vcpu *v, const struct soft_request *req)
 	if (v->n_requests < SOFT_MAX_REQUESTS)
 		v->requests[v->n_requests++] = *req;
 	else
-		v->overflow = true;
+		*(req->code ? &v->code_overflow : &v->tlb_overflow) = true;
 	atomic_fetch_add(&v->posted, 1);
 	pthread_mutex_unlock(&v->lock);
 	/* A sleeper need not wake for this: it does its requests before it executes anything. */
@@ -79,15 +80,17 @@ void soft_do_requests(struct vcpu *v)
 	struct soft_request todo[SOFT_MAX_REQUESTS];
 	pthread_mutex_lock(&v->lock);
 	unsigned n = v->n_requests;
-	bool overflow = v->overflow;
+	bool tlb_overflow = v->tlb_overflow, code_overflow = v->code_overflow;
 	uint64_t posted = atomic_load(&v->posted);
 	memcpy(todo, v->requests, n * sizeof(todo[0]));
 	v->n_requests = 0;
-	v->overflow = false;
+	v->tlb_overflow = v->code_overflow = false;
 	pthread_mutex_unlock(&v->lock);
 
-	if (overflow)
+	if (code_overflow)
 		v->engine->arch->forget(v);
+	else if (tlb_overflow)
+		v->engine->arch->flush_tlbs(v);
 	for (unsigned i = 0; i < n; i++)
 		todo[i].run(v, &todo[i]);
 	atomic_store(&v->done, posted);
@@ -158,7 +161,7 @@ static bool release(struct engine *e, struct vcpu *v, gpa_t page)
 {
 	const struct gmem_region *r = gmem_find(e->cfg.mem, page);
 	_Atomic uint8_t *flags = &r->flags[(page - r->base) >> GMEM_PAGE_SHIFT];
-	const struct soft_request drop = { .run = run_code_drop, .a = page };
+	const struct soft_request drop = { .run = run_code_drop, .code = true, .a = page };
 
 	if (atomic_exchange(&e->releasing, true))
 		return false;
@@ -190,7 +193,8 @@ void soft_code_written(struct vcpu *v, gpa_t gpa, size_t len)
 			return;
 	}
 	code_invalidate(&v->code, gpa, len);
-	soft_broadcast(v, &(struct soft_request){ .run = run_code_written, .a = gpa, .b = len });
+	soft_broadcast(v, &(struct soft_request){
+				  .run = run_code_written, .code = true, .a = gpa, .b = len });
 }
 
 /* DMA into a code page, on whatever thread did it. */
@@ -199,7 +203,8 @@ static void dma_written(struct gmem_observer *obs, gpa_t gpa, size_t len)
 	struct engine *e = container_of(obs, struct engine, observer);
 
 	if (len < GMEM_PAGE_SIZE || !release(e, NULL, gpa))
-		post_all(e, &(struct soft_request){ .run = run_code_written, .a = gpa, .b = len });
+		post_all(e, &(struct soft_request){
+				    .run = run_code_written, .code = true, .a = gpa, .b = len });
 }
 
 bool soft_may_tag_writes(_Atomic uint8_t *flags)
@@ -224,8 +229,9 @@ void soft_stored(struct vcpu *v, gpa_t gpa, size_t len)
 /* This vCPU had a write tag for what is a code page now: it may have stored anywhere in it. */
 static void stored_unseen(struct vcpu *v, gpa_t page)
 {
-	soft_broadcast(v, &(struct soft_request){
-				  .run = run_code_written, .a = page, .b = GMEM_PAGE_SIZE });
+	soft_broadcast(
+		v, &(struct soft_request){
+			   .run = run_code_written, .code = true, .a = page, .b = GMEM_PAGE_SIZE });
 }
 
 void soft_protect_tlb(struct vcpu *v, struct tlb *tlb)
@@ -422,7 +428,10 @@ static void soft_vcpu_fence(struct vcpu *v, uint64_t mask, const struct vcpu_fen
 
 static bool soft_vcpu_stuck(struct vcpu *v)
 {
-	return v->engine->arch->stuck(v);
+	/* Not `attention`: a request is no reason to wake. */
+	return atomic_load(&v->state) == VCPU_ASLEEP && atomic_load(&v->for_ever) &&
+	       !atomic_load(&v->irq_lines) && !atomic_load(&v->kicked) &&
+	       !atomic_load(&v->timer_due);
 }
 
 const struct engine_ops engine_soft = {

@@ -47,6 +47,7 @@ struct tlb;
 struct soft_request {
 	void (*run)(struct vcpu *vcpu, const struct soft_request *req);
 	uint64_t a, b, c;
+	bool code; /* about decoded instructions; else about translations */
 };
 
 struct engine {
@@ -71,6 +72,7 @@ struct vcpu {
 	_Atomic uint32_t timer_due; /* the clock fired: look at the timers */
 	_Atomic uint32_t events;    /* SEV: the event register */
 	_Atomic uint32_t state;     /* enum vcpu_state; changes only on the vCPU's thread */
+	_Atomic uint32_t for_ever;  /* asleep, and none of its own timers will wake it */
 	struct clock_timer timer;   /* the earliest of the guest's timers */
 
 	/* Asleep in WFI or WFE: the vCPU waits on `wake` under `lock`. */
@@ -79,10 +81,13 @@ struct vcpu {
 
 	_Atomic uint32_t new_code; /* pages were flagged as code: soft_protect() is due */
 
-	/* Requests, under `lock`. When there are too many, the vCPU forgets everything instead. */
+	/*
+	 * Requests, under `lock`. When there are too many, the vCPU forgets all translations, or
+	 * all that it has decoded, instead.
+	 */
 	struct soft_request requests[SOFT_MAX_REQUESTS];
 	unsigned n_requests;
-	bool overflow;
+	bool tlb_overflow, code_overflow;
 	_Atomic uint64_t posted, done; /* requests ever; done <= posted */
 	bool owes_dsb;                 /* own thread: broadcast something since the last DSB */
 
@@ -99,10 +104,10 @@ struct soft_arch {
 	uint64_t (*get)(struct vcpu *vcpu, unsigned reg);
 	void (*set)(struct vcpu *vcpu, unsigned reg, uint64_t val);
 	int (*run)(struct vcpu *vcpu, enum vcpu_exit *exit);
-	bool (*stuck)(struct vcpu *vcpu);
 	/* NULL: none */
 	void (*fence)(struct vcpu *vcpu, uint64_t mask, const struct vcpu_fence *fence);
-	/* Forget every translation and decoded instruction. */
+	/* Forget every translation; that and every decoded instruction. */
+	void (*flush_tlbs)(struct vcpu *vcpu);
 	void (*forget)(struct vcpu *vcpu);
 	/* soft_protect_tlb() for each TLB. */
 	void (*protect)(struct vcpu *vcpu);
@@ -126,8 +131,11 @@ void soft_attend(struct vcpu *v);
  */
 void soft_do_requests(struct vcpu *v);
 
-/* Own thread: sleep until attention, at most `ns` (0: no limit). */
-void soft_sleep(struct vcpu *v, uint64_t ns);
+/*
+ * Own thread: sleep until attention, at most `ns` (0: no limit). for_ever: no timer of the vCPU's
+ * own is going to end it.
+ */
+void soft_sleep(struct vcpu *v, uint64_t ns, bool for_ever);
 
 /* Own thread: ask every other vCPU to do something. soft_dsb() waits until the running ones have.
  */

@@ -215,6 +215,8 @@ static inline uint64_t a64_op_va(const struct a64_cpu *c, const struct op *op)
 void a64_debug_changed(struct a64_cpu *c);
 /* Must instructions run one at a time now, with a64_debug_before() in front of each? */
 bool a64_debug_one_by_one(const struct a64_cpu *c);
+/* DebugExceptionReturnSS(): does this exception return take PSTATE.SS from `spsr`? */
+bool a64_debug_return_ss(const struct a64_cpu *c, uint64_t spsr);
 /* The instruction at c->pc is next: takes the step or breakpoint exception that is due. */
 void a64_debug_before(struct a64_cpu *c);
 /* That instruction, `word`, is complete and took no exception. */

@@ -102,6 +102,15 @@ void a64_debug_changed(struct a64_cpu *c)
 	atomic_store_explicit(&c->vcpu.attention, 1, memory_order_relaxed);
 }
 
+bool a64_debug_return_ss(const struct a64_cpu *c, uint64_t spsr)
+{
+	if (!bit(c->sys.mdscr_el1, MDSCR_SS) || bit(c->sys.oslsr, OSLSR_OSLK))
+		return false;
+	/* To where debug exceptions are enabled, from where they are not */
+	bool to = bits(spsr, 3, 2) == 0 || (bit(c->sys.mdscr_el1, MDSCR_KDE) && !bit(spsr, DAIF_D));
+	return !enabled_from(c, c->el) && to && bit(spsr, 21);
+}
+
 bool a64_debug_one_by_one(const struct a64_cpu *c)
 {
 	return c->one_by_one && enabled_from(c, c->el);

@@ -99,6 +99,8 @@ void a64_eret(struct a64_cpu *c)
 	c->pc = c->sys.elr_el1;
 	c->excl_valid = false;
 	atomic_store(&c->vcpu.events, 1); /* exception return sets the event register (D1.6.1) */
+	if (!a64_debug_return_ss(c, spsr))
+		spsr &= ~(uint64_t)SPSR_SS;
 	/*
 	 * Illegal return (D1.4.2): AArch32 state, EL2 or EL3, the reserved bit, or EL0 with SP_ELx.
 	 * NZCV and the masks come from SPSR, the level stays, and the next instruction faults.

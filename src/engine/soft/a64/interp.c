@@ -1146,7 +1146,7 @@ static void do_wait(struct a64_cpu *c)
 	struct vcpu *v = &c->vcpu;
 	if (c->wait == A64_WAIT_INTERRUPT) {
 		if (!atomic_load(&v->irq_lines)) {
-			soft_sleep(v, 0);
+			soft_sleep(v, 0, !a64_timer_armed(c));
 			if (!atomic_load(&v->irq_lines) && !atomic_load(&v->kicked))
 				return; /* a request or a timer to look at: sleep on afterwards */
 		}
@@ -1158,7 +1158,7 @@ static void do_wait(struct a64_cpu *c)
 		 */
 		unsigned shift = c->wfe_idle < 10 ? c->wfe_idle : 10;
 		c->wfe_idle++;
-		soft_sleep(v, 1000ULL << shift);
+		soft_sleep(v, 1000ULL << shift, false);
 	}
 	c->wait = A64_NO_WAIT;
 }
@@ -1199,6 +1199,11 @@ static int a64_run(struct vcpu *v, enum vcpu_exit *exit)
 }
 
 /* ---- life of a vCPU ---- */
+
+static void flush_tlbs(struct vcpu *v)
+{
+	a64_flush_all_tlbs(container_of(v, struct a64_cpu, vcpu));
+}
 
 static void forget(struct vcpu *v)
 {
@@ -1297,17 +1302,6 @@ static void a64_set(struct vcpu *v, unsigned reg, uint64_t val)
 		a64_set_pstate(c, val);
 }
 
-/* Asleep in WFI with no timer that could end it. May be stale: the vCPU's thread goes on meanwhile.
- */
-static bool a64_stuck(struct vcpu *v)
-{
-	const struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
-	/* Not `attention`: a request is no reason to wake. */
-	return atomic_load(&v->state) == VCPU_ASLEEP && !atomic_load(&v->irq_lines) &&
-	       !atomic_load(&v->kicked) && !atomic_load(&v->timer_due) &&
-	       c->wait == A64_WAIT_INTERRUPT && !a64_timer_armed(c);
-}
-
 const struct soft_arch soft_a64 = {
 	.create = a64_create,
 	.destroy = a64_destroy,
@@ -1315,7 +1309,7 @@ const struct soft_arch soft_a64 = {
 	.get = a64_get,
 	.set = a64_set,
 	.run = a64_run,
-	.stuck = a64_stuck,
+	.flush_tlbs = flush_tlbs,
 	.forget = forget,
 	.protect = protect,
 	.unmap_code = unmap_code,

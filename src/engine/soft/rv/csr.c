@@ -212,6 +212,11 @@ static void write_mie(C *c, uint64_t v)
 	c->csr.mie = v & INTERRUPTS;
 	rv_check_interrupts(c);
 }
+static void write_mideleg(C *c, uint64_t v)
+{
+	c->csr.mideleg = v & S_INTERRUPTS;
+	rv_check_interrupts(c);
+}
 static uint64_t read_sie(C *c)
 {
 	return c->csr.mie & c->csr.mideleg;
@@ -333,7 +338,7 @@ static const struct csr table[] = {
 	FUNC(0x300, "mstatus", read_mstatus, write_mstatus),
 	CONST(0x301, "misa", 0),
 	STATE(0x302, "medeleg", medeleg, EXCEPTIONS),
-	STATE(0x303, "mideleg", mideleg, S_INTERRUPTS),
+	WRITTEN(0x303, "mideleg", mideleg, write_mideleg),
 	WRITTEN(0x304, "mie", mie, write_mie),
 	STATE(0x305, "mtvec", mtvec, ~2ULL),
 	STATE(0x306, "mcounteren", mcounteren, 7),
@@ -459,7 +464,7 @@ void rv_csr_reset(struct rv_cpu *c)
 {
 	c->csr = (struct rv_csrs){ 0 };
 	c->csr.stimecmp = ~0ULL;
-	/* As QEMU: firmware from before these existed leaves them, and kernels take them as given. */
+	/* As QEMU: firmware older than these leaves them, and kernels take them as given. */
 	c->csr.menvcfg = RV_ENVCFG_ADUE | RV_ENVCFG_PBMTE;
 	if (c->sbi) {
 		/* What firmware sets up before it enters S mode. */

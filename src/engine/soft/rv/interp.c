@@ -345,6 +345,14 @@ static void translate(struct rv_cpu *c, struct op *op, uint32_t w, unsigned leng
 
 /* ---- the run loop ---- */
 
+/* Is a timer interrupt enabled that will come? Of ACLINT's one does not know here. */
+static bool timer_will_wake(const struct rv_cpu *c)
+{
+	bool sstc = (c->csr.menvcfg & RV_ENVCFG_STCE) && (c->csr.mie & BIT(RV_STI)) &&
+		    c->csr.stimecmp <= ~0ULL / (1000000000 / RV_TIMEBASE);
+	return sstc || (c->csr.mie & BIT(RV_MTI));
+}
+
 static int rv_run(struct vcpu *v, enum vcpu_exit *exit)
 {
 	struct rv_cpu *c = container_of(v, struct rv_cpu, vcpu);
@@ -366,7 +374,7 @@ static int rv_run(struct vcpu *v, enum vcpu_exit *exit)
 			/* Any interrupt that is enabled in mie ends it, whatever the global enables
 			 * say. */
 			if (!(rv_mip(c) & c->csr.mie)) {
-				soft_sleep(v, 0);
+				soft_sleep(v, 0, !timer_will_wake(c));
 				continue;
 			}
 			c->wait = false;
@@ -380,6 +388,11 @@ static int rv_run(struct vcpu *v, enum vcpu_exit *exit)
 }
 
 /* ---- life of a hart ---- */
+
+static void flush_tlbs(struct vcpu *v)
+{
+	rv_flush_all_tlbs(container_of(v, struct rv_cpu, vcpu));
+}
 
 static void forget(struct vcpu *v)
 {
@@ -509,15 +522,6 @@ static void fence(struct vcpu *v, uint64_t mask, const struct vcpu_fence *f)
 	soft_dsb(v);
 }
 
-static bool stuck(struct vcpu *v)
-{
-	const struct rv_cpu *c = container_of(v, struct rv_cpu, vcpu);
-	bool timer = (c->csr.menvcfg & RV_ENVCFG_STCE) && (c->csr.mie & BIT(RV_STI)) &&
-		     c->csr.stimecmp <= ~0ULL / (1000000000 / RV_TIMEBASE);
-	return atomic_load(&v->state) == VCPU_ASLEEP && !atomic_load(&v->attention) && c->wait &&
-	       !timer;
-}
-
 const struct soft_arch soft_rv64 = {
 	.create = create64,
 	.destroy = destroy,
@@ -525,8 +529,8 @@ const struct soft_arch soft_rv64 = {
 	.get = get,
 	.set = set,
 	.run = rv_run,
-	.stuck = stuck,
 	.fence = fence,
+	.flush_tlbs = flush_tlbs,
 	.forget = forget,
 	.protect = protect,
 	.unmap_code = unmap_code,
@@ -540,8 +544,8 @@ const struct soft_arch soft_rv32 = {
 	.get = get,
 	.set = set,
 	.run = rv_run,
-	.stuck = stuck,
 	.fence = fence,
+	.flush_tlbs = flush_tlbs,
 	.forget = forget,
 	.protect = protect,
 	.unmap_code = unmap_code,

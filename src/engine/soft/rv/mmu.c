@@ -11,7 +11,8 @@
 #include "engine/soft/access.h"
 #include "engine/soft/rv/cpu.h"
 
-enum access { READ, WRITE, EXEC };
+/* CLEAN: of a cache block; needs what a load needs, faults as a store does (volume I, 19.5.3). */
+enum access { READ, WRITE, EXEC, CLEAN };
 
 /* Page table entries (10.3.1) */
 enum { PTE_V = 0, PTE_R = 1, PTE_W = 2, PTE_X = 3, PTE_U = 4, PTE_G = 5, PTE_A = 6, PTE_D = 7 };
@@ -32,6 +33,7 @@ static _Noreturn void fault(struct rv_cpu *c, uint64_t va, enum access a, bool p
 		[READ] = { RV_LOAD_ACCESS, RV_LOAD_PAGE },
 		[WRITE] = { RV_STORE_ACCESS, RV_STORE_PAGE },
 		[EXEC] = { RV_INSN_ACCESS, RV_INSN_PAGE },
+		[CLEAN] = { RV_STORE_ACCESS, RV_STORE_PAGE },
 	};
 	rv_raise_at(c, cause[a][page], va, a == EXEC ? c->fetch_pc : rv_op_va(c, c->cur));
 }
@@ -75,7 +77,7 @@ static bool pmp_range(const struct rv_cpu *c, unsigned i, uint64_t *lo, uint64_t
 static bool pmp_ok(const struct rv_cpu *c, uint64_t pa, unsigned len, enum access a, unsigned priv,
 		   bool *whole_page)
 {
-	static const uint8_t need[] = { [READ] = 1, [WRITE] = 2, [EXEC] = 4 };
+	static const uint8_t need[] = { [READ] = 1, [WRITE] = 2, [EXEC] = 4, [CLEAN] = 1 };
 	uint64_t page = align_down(pa, 4096), lo, hi;
 	bool any = false;
 
@@ -128,7 +130,8 @@ static bool leaf_allows(const struct rv_cpu *c, uint64_t pte, enum access a, uns
 	if (priv == RV_U ? !user : user && (a == EXEC || !(c->csr.mstatus & RV_SUM)))
 		return false;
 	switch (a) {
-	case READ: return bit(pte, PTE_R) || ((c->csr.mstatus & RV_MXR) && bit(pte, PTE_X));
+	case READ:
+	case CLEAN: return bit(pte, PTE_R) || ((c->csr.mstatus & RV_MXR) && bit(pte, PTE_X));
 	case WRITE: return bit(pte, PTE_W);
 	default: return bit(pte, PTE_X);
 	}
@@ -370,9 +373,9 @@ void rv_probe_block(struct rv_cpu *c, uint64_t va)
 	bool whole;
 	va = key(c, va);
 	unsigned priv = ctx_priv(c, c->tlb);
-	translate(c, va, READ, priv, &w);
-	if (!pmp_ok(c, w.pa, 1, READ, priv, &whole))
-		fault(c, va, WRITE, false);
+	translate(c, va, CLEAN, priv, &w);
+	if (!pmp_ok(c, w.pa, 1, CLEAN, priv, &whole))
+		fault(c, va, CLEAN, false);
 }
 
 /* ---- fetch ---- */
