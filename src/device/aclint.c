@@ -215,6 +215,17 @@ void aclint_reset(struct aclint *aclint)
 	pthread_mutex_unlock(&aclint->lock);
 }
 
+bool aclint_any_armed(struct aclint *aclint)
+{
+	bool armed = false;
+
+	pthread_mutex_lock(&aclint->lock);
+	for (unsigned i = 0; i < aclint->config.n_cpus; i++)
+		armed = armed || (!aclint->cpu[i].mtip && aclint->s.cpu[i].mtimecmp != UINT64_MAX);
+	pthread_mutex_unlock(&aclint->lock);
+	return armed;
+}
+
 int aclint_create(struct aclint **out, const struct aclint_config *config, struct err *err)
 {
 	struct aclint *aclint;

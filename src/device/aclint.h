@@ -49,4 +49,7 @@ void aclint_destroy(struct aclint *aclint);
 /* No interrupt, no timer armed, MTIME back to the machine's clock. */
 void aclint_reset(struct aclint *aclint);
 
+/* Is a timer interrupt still to come? For telling a dead guest. */
+bool aclint_any_armed(struct aclint *aclint);
+
 #endif

@@ -251,7 +251,7 @@ static void riscv_reset(struct hako_vm *vm)
 
 static bool riscv_alive(struct hako_vm *vm)
 {
-	return plic_any_enabled(vm->board->plic);
+	return plic_any_enabled(vm->board->plic) || aclint_any_armed(vm->board->aclint);
 }
 
 /* ---- boot ---- */

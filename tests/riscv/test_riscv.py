@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Bare-metal RISC-V guests on hako: a disk driver of one's own, and SBI's calls.
 
-usage: test_riscv.py HAKO KIND ELF [OPTION...]       KIND is disk or sbi; prints TAP
+usage: test_riscv.py HAKO KIND ELF [OPTION...]       KIND: disk, sbi, sleep; prints TAP
        test_riscv.py --skip REASON
 """
 import os
 import subprocess
 import sys
 import tempfile
+import time
 
 LOREM = b"Lorem ipsum dolor sit amet\n"
 
@@ -53,6 +54,16 @@ def sbi():
     yield from explain(out, err)
 
 
+def sleep():
+    begun = time.monotonic()
+    status, out, err = hako()
+    # Longer than hako watches a guest that seems dead.
+    yield "the guest woke up", out == "woken\n"
+    yield "when it was time", time.monotonic() - begun > 2
+    yield "and powered off", status == 0
+    yield from explain(out, err)
+
+
 def explain(out, err):
     for line in (out + err).splitlines():
         print("# " + line)
@@ -63,7 +74,7 @@ def main():
     if sys.argv[1] == "--skip":
         print("1..0 # SKIP " + sys.argv[2])
         return 0
-    checks = list({"disk": disk, "sbi": sbi}[sys.argv[2]]())
+    checks = list({"disk": disk, "sbi": sbi, "sleep": sleep}[sys.argv[2]]())
     print("1..%d" % len(checks))
     for i, (name, good) in enumerate(checks, 1):
         print("%sok %d - %s" % ("" if good else "not ", i, name))
