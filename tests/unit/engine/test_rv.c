@@ -202,20 +202,50 @@ static void level(struct rig *r, unsigned priv)
 	rv_state_changed(r->c);
 }
 
-/* Does the call trap? mcause (to M mode) says as what. */
-#define TRAPS(r, call) (setjmp((r)->c->unwind) ? 1u : ((void)(call), 0u))
-#define FAULTS(r, call, cause, tval)                         \
-	do {                                                 \
-		unsigned priv_ = (r)->c->priv;               \
-		assert_true(TRAPS(r, call));                 \
-		assert_int_equal((r)->c->csr.mcause, cause); \
-		assert_int_equal((r)->c->csr.mtval, tval);   \
-		level(r, priv_);                             \
-	} while (0)
-#define WORKS(r, call) assert_true(!TRAPS(r, call))
-#define LOADS(r, va)   WORKS(r, rv_load_slow((r)->c, va, 4))
-#define STORES(r, va)  WORKS(r, rv_store_slow((r)->c, va, 4, 0))
-#define FETCHES(r, va) WORKS(r, rv_fetch((r)->c, va))
+/*
+ * What is called; `n` is the size of an access, and of a CSR whether it is to be written. setjmp()
+ * has a function to itself.
+ */
+enum call { LOAD, STORE, FETCH, CSR, PROBE, RAISE };
+
+static __attribute__((noinline)) bool traps(struct rig *r, enum call call, uint64_t at, unsigned n)
+{
+	if (setjmp(r->c->unwind))
+		return true;
+	switch (call) {
+	case LOAD: rv_load_slow(r->c, at, n); break;
+	case STORE: rv_store_slow(r->c, at, n, 0); break;
+	case FETCH: rv_fetch(r->c, at); break;
+	case CSR: rv_csr_read(r->c, (unsigned)at, n); break;
+	case PROBE: rv_probe_block(r->c, at); break;
+	case RAISE: rv_raise(r->c, (enum rv_cause)at, 0);
+	}
+	return false;
+}
+
+/* It traps, to M mode, and the hart is put back to where it was. */
+static void faults(struct rig *r, enum call call, uint64_t at, unsigned n, enum rv_cause cause,
+		   uint64_t tval)
+{
+	unsigned priv = r->c->priv;
+
+	assert_true(traps(r, call, at, n));
+	assert_int_equal(r->c->csr.mcause, cause);
+	assert_int_equal(r->c->csr.mtval, tval);
+	level(r, priv);
+}
+static void works(struct rig *r, enum call call, uint64_t at, unsigned n)
+{
+	assert_true(!traps(r, call, at, n));
+}
+static void no_access(struct rig *r, unsigned csr, bool write)
+{
+	unsigned priv = r->c->priv;
+
+	assert_true(traps(r, CSR, csr, write));
+	assert_int_equal(r->c->csr.mcause, RV_ILLEGAL);
+	level(r, priv);
+}
 
 /* Run words at CODE until the vector. */
 static void run(struct rig *r, unsigned priv, const uint32_t *words, unsigned n)
@@ -430,7 +460,7 @@ static void test_interrupts(void **state)
 	level(r, RV_S);
 	s->mip = 0;
 	s->mie = 0;
-	assert_true(TRAPS(r, rv_raise(r->c, RV_BREAKPOINT, 0)));
+	assert_true(traps(r, RAISE, RV_BREAKPOINT, 0));
 	assert_int_equal((uint32_t)r->c->pc, (uint32_t)VECTOR);
 	/* sie and sip show what is delegated; of sip, S mode writes SSIP */
 	s->mie = all;
@@ -476,11 +506,11 @@ static void test_sstc(void **state)
 	struct rig *r = *state;
 
 	level(r, RV_S);
-	FAULTS(r, rv_csr_read(r->c, STIMECMP, false), RV_ILLEGAL, r->c->csr.mtval);
+	no_access(r, STIMECMP, false);
 	r->c->csr.menvcfg = RV_ENVCFG_STCE;
-	FAULTS(r, rv_csr_read(r->c, STIMECMP, false), RV_ILLEGAL, r->c->csr.mtval);
+	no_access(r, STIMECMP, false);
 	r->c->csr.mcounteren = 2;
-	WORKS(r, rv_csr_read(r->c, STIMECMP, false));
+	works(r, CSR, STIMECMP, false);
 	rv_csr_write(r->c, STIMECMP, 0);
 	assert_true(rv_mip(r->c) & BIT(RV_STI));
 	rv_csr_write(r->c, STIMECMP, ~0ULL);
@@ -495,46 +525,37 @@ static void test_sstc(void **state)
 
 /* ---- CSRs ---- */
 
-#define NO_ACCESS(r, n, w)                                        \
-	do {                                                      \
-		unsigned priv_ = (r)->c->priv;                    \
-		assert_true(TRAPS(r, rv_csr_read((r)->c, n, w))); \
-		assert_int_equal((r)->c->csr.mcause, RV_ILLEGAL); \
-		level(r, priv_);                                  \
-	} while (0)
-#define ACCESS(r, n, w) WORKS(r, rv_csr_read((r)->c, n, w))
-
 static void test_csrs(void **state)
 {
 	struct rig *r = *state;
 	bool rv64 = r->c->xlen64;
 
-	ACCESS(r, MVENDORID, false);
-	NO_ACCESS(r, MVENDORID, true); /* read-only */
-	NO_ACCESS(r, 0x7c0, false);    /* there is none */
+	works(r, CSR, MVENDORID, false);
+	no_access(r, MVENDORID, true); /* read-only */
+	no_access(r, 0x7c0, false);    /* there is none */
 	if (rv64) {
-		NO_ACCESS(r, 0xc80, false);
-		NO_ACCESS(r, 0x3a1, false);
-		NO_ACCESS(r, MENVCFGH, false);
+		no_access(r, 0xc80, false);
+		no_access(r, 0x3a1, false);
+		no_access(r, MENVCFGH, false);
 	} else {
-		ACCESS(r, 0xc80, false);
-		ACCESS(r, 0x3a1, false);
-		ACCESS(r, MENVCFGH, false);
+		works(r, CSR, 0xc80, false);
+		works(r, CSR, 0x3a1, false);
+		works(r, CSR, MENVCFGH, false);
 	}
 	level(r, RV_S);
-	NO_ACCESS(r, MSTATUS, false);
-	NO_ACCESS(r, CYCLE, false);
+	no_access(r, MSTATUS, false);
+	no_access(r, CYCLE, false);
 	r->c->csr.mcounteren = 3;
-	ACCESS(r, CYCLE, false);
-	ACCESS(r, TIME, false);
-	NO_ACCESS(r, 0xc02, false);
+	works(r, CSR, CYCLE, false);
+	works(r, CSR, TIME, false);
+	no_access(r, 0xc02, false);
 	level(r, RV_U);
-	NO_ACCESS(r, CYCLE, false); /* scounteren too */
+	no_access(r, CYCLE, false); /* scounteren too */
 	r->c->csr.scounteren = 1;
-	ACCESS(r, CYCLE, false);
-	NO_ACCESS(r, TIME, false);
-	NO_ACCESS(r, SSTATUS, false);
-	NO_ACCESS(r, CYCLE, true);
+	works(r, CSR, CYCLE, false);
+	no_access(r, TIME, false);
+	no_access(r, SSTATUS, false);
+	no_access(r, CYCLE, true);
 	level(r, RV_M);
 	/* mstatus: MPP has no 2; SD follows FS; XLENs are fixed */
 	r->c->csr.mstatus = 0;
@@ -569,84 +590,84 @@ static void test_sv39(void **state)
 
 	translate_on(r, 8);
 	level(r, RV_S);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
-	FAULTS(r, rv_store_slow(r->c, va, 4, 0), RV_STORE_PAGE, va);
-	FAULTS(r, rv_fetch(r->c, va), RV_INSN_PAGE, va);
+	faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
+	faults(r, STORE, va, 4, RV_STORE_PAGE, va);
+	faults(r, FETCH, va, 0, RV_INSN_PAGE, va);
 	pte = map(r, va, ppn | RWX, 0);
 	put32(r, DATA + 8, 0x1234);
 	assert_int_equal(rv_load_slow(r->c, va + 8, 4), 0x1234);
-	FETCHES(r, va);
-	STORES(r, va);
+	works(r, FETCH, va, 0);
+	works(r, STORE, va, 4);
 	/* not canonical: bits 63..39 are copies of bit 38 */
-	FAULTS(r, rv_load_slow(r->c, va | BIT(39), 4), RV_LOAD_PAGE, va | BIT(39));
+	faults(r, LOAD, va | BIT(39), 4, RV_LOAD_PAGE, va | BIT(39));
 
 	/* permissions, one by one */
 	map(r, va, ppn | V | R | A | D, 0);
-	LOADS(r, va);
-	FAULTS(r, rv_store_slow(r->c, va, 4, 0), RV_STORE_PAGE, va);
-	FAULTS(r, rv_fetch(r->c, va), RV_INSN_PAGE, va);
+	works(r, LOAD, va, 4);
+	faults(r, STORE, va, 4, RV_STORE_PAGE, va);
+	faults(r, FETCH, va, 0, RV_INSN_PAGE, va);
 	map(r, va, ppn | V | X | A | D, 0);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
-	FETCHES(r, va);
+	faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
+	works(r, FETCH, va, 0);
 	rv_csr_write(r->c, SSTATUS, RV_MXR);
-	LOADS(r, va);
+	works(r, LOAD, va, 4);
 	rv_csr_write(r->c, SSTATUS, 0);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
+	faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
 	/* reserved: W without R, bits 60..54, N, and PBMT while it is off */
 	static const uint64_t reserved[] = { BIT(54), BIT(60), BIT(61), BIT(62), BIT(63) };
 	map(r, va, ppn | V | W | A | D, 0);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
+	faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
 	for (unsigned i = 0; i < ARRAY_SIZE(reserved); i++) {
 		map(r, va, ppn | RWX | reserved[i], 0);
-		FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
+		faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
 	}
 	r->c->csr.menvcfg = RV_ENVCFG_PBMTE;
 	map(r, va, ppn | RWX | BIT(61), 0);
-	LOADS(r, va);
+	works(r, LOAD, va, 4);
 	map(r, va, ppn | RWX | BIT(62), 0);
-	LOADS(r, va);
+	works(r, LOAD, va, 4);
 	map(r, va, ppn | RWX | BIT(61) | BIT(62), 0);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
+	faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
 	r->c->csr.menvcfg = 0;
 	/* a pointer in the last level */
 	map(r, va, ppn | V, 0);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
+	faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
 
 	/* U pages: U mode only, S mode's data with SUM, never S mode's execution */
 	map(r, va, ppn | RWX | U, 0);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
+	faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
 	rv_csr_write(r->c, SSTATUS, RV_SUM);
-	LOADS(r, va);
-	FAULTS(r, rv_fetch(r->c, va), RV_INSN_PAGE, va);
+	works(r, LOAD, va, 4);
+	faults(r, FETCH, va, 0, RV_INSN_PAGE, va);
 	rv_csr_write(r->c, SSTATUS, 0);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
+	faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
 	level(r, RV_U);
-	LOADS(r, va);
-	FETCHES(r, va);
+	works(r, LOAD, va, 4);
+	works(r, FETCH, va, 0);
 	map(r, va, ppn | RWX, 0);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
+	faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
 
 	/* A and D: a fault, or with ADUE an update */
 	level(r, RV_S);
 	map(r, va, ppn | V | R | W, 0);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
+	faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
 	map(r, va, ppn | V | R | W | A, 0);
-	LOADS(r, va);
-	FAULTS(r, rv_store_slow(r->c, va, 4, 0), RV_STORE_PAGE, va);
+	works(r, LOAD, va, 4);
+	faults(r, STORE, va, 4, RV_STORE_PAGE, va);
 	r->c->csr.menvcfg = RV_ENVCFG_ADUE;
 	map(r, va, ppn | V | R | W, 0);
-	LOADS(r, va);
+	works(r, LOAD, va, 4);
 	assert_int_equal(get64(r, pte), ppn | V | R | W | A);
-	STORES(r, va);
+	works(r, STORE, va, 4);
 	assert_int_equal(get64(r, pte), ppn | V | R | W | A | D);
 
 	/* MPRV: M mode's data as S mode's, its instructions as ever */
 	level(r, RV_M);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_ACCESS, va);
+	faults(r, LOAD, va, 4, RV_LOAD_ACCESS, va);
 	r->c->csr.mstatus = RV_MPRV | (uint64_t)RV_S << 11;
 	level(r, RV_M);
-	LOADS(r, va);
-	FETCHES(r, CODE);
+	works(r, LOAD, va, 4);
+	works(r, FETCH, CODE, 0);
 }
 
 static void test_superpages(void **state)
@@ -661,16 +682,16 @@ static void test_superpages(void **state)
 	assert_int_equal(rv_load_slow(r->c, va + 0x5008, 4), 0x77);
 	/* its low bits must be zero */
 	map(r, va, ((uint64_t)DATA + 0x1000) >> 2 | RWX, 1);
-	FAULTS(r, rv_load_slow(r->c, va, 4), RV_LOAD_PAGE, va);
+	faults(r, LOAD, va, 4, RV_LOAD_PAGE, va);
 	/* a gigapage */
 	map(r, 0x80000000, (uint64_t)RAM >> 2 | RWX, 2);
 	assert_int_equal(rv_load_slow(r->c, (uint64_t)DATA + 0x5008, 4), 0x77);
 	/* A, D and U are reserved in a pointer */
 	put64(r, ROOT + 3 * 8, (uint64_t)TABLES >> 2 | V | A);
-	FAULTS(r, rv_load_slow(r->c, 0xc0000000, 4), RV_LOAD_PAGE, 0xc0000000);
+	faults(r, LOAD, 0xc0000000, 4, RV_LOAD_PAGE, 0xc0000000);
 	/* a table outside RAM is an access fault */
 	put64(r, ROOT + 3 * 8, 0x1000 >> 2 | V);
-	FAULTS(r, rv_load_slow(r->c, 0xc0000000, 4), RV_LOAD_ACCESS, 0xc0000000);
+	faults(r, LOAD, 0xc0000000, 4, RV_LOAD_ACCESS, 0xc0000000);
 }
 
 static void test_sv48(void **state)
@@ -681,8 +702,8 @@ static void test_sv48(void **state)
 	translate_on(r, 9);
 	level(r, RV_S);
 	map(r, va, (uint64_t)DATA >> 2 | RWX, 0);
-	LOADS(r, va);
-	FAULTS(r, rv_load_slow(r->c, va & mask_low(48), 4), RV_LOAD_PAGE, va & mask_low(48));
+	works(r, LOAD, va, 4);
+	faults(r, LOAD, va & mask_low(48), 4, RV_LOAD_PAGE, va & mask_low(48));
 }
 
 static void test_sv32(void **state)
@@ -702,8 +723,8 @@ static void test_sv32(void **state)
 	/* addresses come sign-extended, as registers are */
 	assert_int_equal(rv_load_slow(r->c, (uint64_t)(int64_t)(int32_t)va + 4, 4), 0x99);
 	assert_int_equal(rv_load_slow(r->c, 0x400000 + (DATA - RAM) + 4, 4), 0x99);
-	FAULTS(r, rv_load_slow(r->c, 0x800000, 4), RV_LOAD_PAGE, 0x800000);
-	FAULTS(r, rv_load_slow(r->c, 0xd0000000, 4), RV_LOAD_PAGE, 0xffffffffd0000000ULL);
+	faults(r, LOAD, 0x800000, 4, RV_LOAD_PAGE, 0x800000);
+	faults(r, LOAD, 0xd0000000, 4, RV_LOAD_PAGE, 0xffffffffd0000000ULL);
 }
 
 static void test_asid_and_fence(void **state)
@@ -757,33 +778,33 @@ static void test_pmp(void **state)
 	/* NA4, in the middle of a page that is otherwise free */
 	pmp(r, 0, (at + 0x10) >> 2, NA4 | PR);
 	level(r, RV_S);
-	LOADS(r, at + 0x10);
-	LOADS(r, at);
-	STORES(r, at + 0x14);
-	FAULTS(r, rv_store_slow(r->c, at + 0x10, 4, 0), RV_STORE_ACCESS, wrapped + 0x10);
+	works(r, LOAD, at + 0x10, 4);
+	works(r, LOAD, at, 4);
+	works(r, STORE, at + 0x14, 4);
+	faults(r, STORE, at + 0x10, 4, RV_STORE_ACCESS, wrapped + 0x10);
 	/* half in, half out */
-	FAULTS(r, rv_load_slow(r->c, at + 0xe, 4), RV_LOAD_ACCESS, wrapped + 0xe);
+	faults(r, LOAD, at + 0xe, 4, RV_LOAD_ACCESS, wrapped + 0xe);
 	if (r->c->xlen64)
-		FAULTS(r, rv_load_slow(r->c, at + 0x10, 8), RV_LOAD_ACCESS, wrapped + 0x10);
+		faults(r, LOAD, at + 0x10, 8, RV_LOAD_ACCESS, wrapped + 0x10);
 	/* M mode is bound by locked entries only; partial matches fail for all */
 	level(r, RV_M);
-	STORES(r, at + 0x10);
-	FAULTS(r, rv_load_slow(r->c, at + 0xe, 4), RV_LOAD_ACCESS, wrapped + 0xe);
+	works(r, STORE, at + 0x10, 4);
+	faults(r, LOAD, at + 0xe, 4, RV_LOAD_ACCESS, wrapped + 0xe);
 	/* NAPOT: 16 bytes */
 	pmp(r, 0, at >> 2 | 1, NAPOT);
 	level(r, RV_U);
-	FAULTS(r, rv_load_slow(r->c, at + 12, 4), RV_LOAD_ACCESS, wrapped + 12);
-	LOADS(r, at + 16);
+	faults(r, LOAD, at + 12, 4, RV_LOAD_ACCESS, wrapped + 12);
+	works(r, LOAD, at + 16, 4);
 	/* TOR: [pmpaddr0, pmpaddr1) */
 	level(r, RV_M);
 	pmp(r, 0, (at + 0x1000) >> 2, 0);
 	pmp(r, 1, (at + 0x3000) >> 2, TOR | PX);
 	level(r, RV_S);
-	LOADS(r, at + 0xffc);
-	FAULTS(r, rv_load_slow(r->c, at + 0x1000, 4), RV_LOAD_ACCESS, wrapped + 0x1000);
-	FAULTS(r, rv_load_slow(r->c, at + 0x2ffc, 4), RV_LOAD_ACCESS, wrapped + 0x2ffc);
-	FETCHES(r, at + 0x1000);
-	LOADS(r, at + 0x3000);
+	works(r, LOAD, at + 0xffc, 4);
+	faults(r, LOAD, at + 0x1000, 4, RV_LOAD_ACCESS, wrapped + 0x1000);
+	faults(r, LOAD, at + 0x2ffc, 4, RV_LOAD_ACCESS, wrapped + 0x2ffc);
+	works(r, FETCH, at + 0x1000, 0);
+	works(r, LOAD, at + 0x3000, 4);
 	/* W without R is reserved */
 	level(r, RV_M);
 	pmp(r, 2, 0, NA4 | PW);
@@ -792,13 +813,13 @@ static void test_pmp(void **state)
 	/* nothing matches: M only */
 	r->c->csr.pmpcfg[15] = 0;
 	rv_flush_all_tlbs(r->c);
-	LOADS(r, at);
+	works(r, LOAD, at, 4);
 	level(r, RV_S);
-	FAULTS(r, rv_load_slow(r->c, at, 4), RV_LOAD_ACCESS, wrapped);
+	faults(r, LOAD, at, 4, RV_LOAD_ACCESS, wrapped);
 	/* locked: M mode too, and neither it nor the TOR base before it can be written */
 	level(r, RV_M);
 	pmp(r, 1, (at + 0x3000) >> 2, TOR | L);
-	FAULTS(r, rv_load_slow(r->c, at + 0x1000, 4), RV_LOAD_ACCESS, wrapped + 0x1000);
+	faults(r, LOAD, at + 0x1000, 4, RV_LOAD_ACCESS, wrapped + 0x1000);
 	pmp(r, 1, 0, 0);
 	rv_csr_write(r->c, PMPADDR0, 0);
 	assert_int_equal(r->c->csr.pmpcfg[1], TOR | L);
@@ -838,9 +859,9 @@ static void test_cbo(void **state)
 	if (r->c->xlen64) {
 		translate_on(r, 8);
 		level(r, RV_S);
-		FAULTS(r, rv_probe_block(r->c, 0x5000), RV_STORE_PAGE, 0x5000);
+		faults(r, PROBE, 0x5000, 0, RV_STORE_PAGE, 0x5000);
 		map(r, 0x5000, (uint64_t)DATA >> 2 | V | R | A, 0);
-		WORKS(r, rv_probe_block(r->c, 0x5000));
+		works(r, PROBE, 0x5000, 0);
 	}
 }
 
