@@ -451,8 +451,8 @@ void gen_any(struct rng *r, uint64_t index, struct insn_record *rec)
 	rec->flags = INSN_TRAP;
 	do {
 		w = (uint32_t)rng_next(r);
-		if (index % 3 == 0) { /* every one of 16 bits */
-			w = (uint32_t)(index / 3 & 0xffff);
+		if (index % 3 == 0) { /* every one of 16 bits, in no order */
+			w = (uint32_t)(index / 3 * 0x9e37 & 0xffff);
 			index++;
 		} else if (!rng_one_in(r, 4)) { /* a line with one or two bits changed */
 			const struct rv_info *info = &rv_info[rng_below(r, rv_N_INSNS)];
