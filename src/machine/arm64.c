@@ -218,8 +218,16 @@ static int arm64_prepare(struct hako_vm *vm, struct err *err)
 		.dtb_size = DTB_SIZE_MAX,
 		.dtb_addr = vm->dtb_addr,
 	};
-	int res = layout_arm64(l, &config, err);
+	int res;
 
+	/* The software CPU has the 4 KiB granule only; such a kernel would stop without a word. */
+	if (vm->kernel.page_size > 4096)
+		return err_set(
+			err, -EINVAL,
+			"the kernel '%s' uses pages of %u KiB, and this machine's CPU has 4 KiB "
+			"pages only; build it with CONFIG_ARM64_4K_PAGES",
+			vm->kernel.path, vm->kernel.page_size >> 10);
+	res = layout_arm64(l, &config, err);
 	if (res)
 		return res;
 	if (vm->entry && !gmem_find(vm->mem, vm->entry))

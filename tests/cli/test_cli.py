@@ -35,14 +35,21 @@ class Skip(Exception):
     pass
 
 
-def image(code):
-    """An arm64 Image (Linux, Documentation/arch/arm64/booting.rst) of these instructions."""
-    head = struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, 65536, 2, 0, 0, 0, b"ARM\x64", 0)
+def image(code, flags=2):
+    """
+    An arm64 Image (Linux, Documentation/arch/arm64/booting.rst) of these instructions; flags bits
+    2:1 say 4, 16 or 64 KiB pages.
+    """
+    head = struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, 65536, flags, 0, 0, 0, b"ARM\x64", 0)
     return head + b"".join(struct.pack("<I", c) for c in code)
 
 
 # RISC-V instructions (volume I): li a7, 8; ecall; j .    the legacy SBI call that shuts down
 SBI_OFF = struct.pack("<III", 0x00800893, 0x00000073, 0x0000006F)
+
+
+# lui a0, 0x100; lui a1, 0x73; addi a1, a1, 0x333; sw a1, 0(a0); j .    the finisher, code 7
+FINISHER_FAIL = struct.pack("<IIIII", 0x00100537, 0x000735B7, 0x33358593, 0x00B52023, 0x0000006F)
 
 
 def elf(wide, *segments):
@@ -210,6 +217,7 @@ FILES = [
     (["short"], ["run", "-k", "short"]),
     (["elf", "x86-64"], ["run", "-k", "elf"]),
     (["bzimage", "x86"], ["run", "-k", "bzimage"]),
+    (["pages64k", "64 KiB", "CONFIG_ARM64_4K_PAGES"], ["run", "-k", "pages64k"]),
     (["cut.gz", "cut off"], ["run", "-k", "cut.gz"]),
     (["packed.xz", "xz -d"], ["run", "-k", "packed.xz"]),
     (["missing"], ["run", "-k", "spin", "-i", "missing"]),
@@ -255,11 +263,13 @@ def make_files():
     write("elf", b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + b"\x3e\0".ljust(100, b"\0"))
     write("rv64", elf(1, (0x80200000, 12, SBI_OFF)))
     write("rv32", elf(0, (0x80400000, 12, SBI_OFF)))
+    write("failing", elf(1, (0x80200000, 20, FINISHER_FAIL)))
     write("overlap", elf(1, (0x80201000, 0x1010, SBI_OFF), (0x80202000, 16, b"")))
     write("huge", elf(1, (0x80200000, 2 << 30, SBI_OFF)))
     write("low", elf(1, (0x1000, 0x1000, SBI_OFF)))
     write("high", elf(0, (0x81000000, 0x1000, SBI_OFF)))
     write("rvcut", elf(1, (0x80200000, 12, SBI_OFF))[:-1])
+    write("pages64k", image([B_SELF], flags=6))
     write("bzimage", b"\0" * 0x202 + b"HdrS".ljust(4000, b"\0"))
     write("cut.gz", gzip.compress(image([B_SELF]) + os.urandom(9000))[:5000])
     write("packed.xz", b"\xfd7zXZ\0".ljust(1000, b"x"))
@@ -297,6 +307,8 @@ def help_and_version():
 
 
 def a_riscv_kernel_chooses_its_machine():
+    code, out, err = hako("run", "-k", "failing", "--timeout", "30")
+    assert (code, out) == (13, "") and "failed, with code 7" in err, (code, out, err)
     for name in ("rv64", "rv32"):
         for machine in ([], ["--machine", "riscv"], ["--machine", "riscv" + name[2:]]):
             code, out, err = hako("run", "-k", name, "--timeout", "30", *machine)
