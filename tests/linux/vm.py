@@ -221,10 +221,19 @@ def assert_clean(image):
 
 # ---- TAP
 
+def why_not():
+    """Why there are no images: 'make test' leaves word when some cannot be fetched."""
+    try:
+        with open(GUEST + ".why", encoding="utf-8") as f:
+            return f.read().strip().splitlines()[-1]
+    except (OSError, IndexError):
+        return "'make guest' makes it"
+
+
 def main(tests):
     for name in ("Image", "initrd.gz", "root.ext4"):
         if not os.path.exists(os.path.join(GUEST, name)):
-            print("1..0 # SKIP there is no guest image %s: 'make guest' makes it" % name)
+            print("1..0 # SKIP there is no guest image %s: %s" % (name, why_not()))
             sys.exit(0)
     # A test that is ended from outside ends its guests too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
