@@ -37,7 +37,7 @@ struct console_port {
 struct console_config {
 	struct loop *loop;
 	int in_fd, out_fd; /* -1: none; may be equal. Not closed by the console. */
-	bool escape;       /* interpret Ctrl-A: x quits, h helps, Ctrl-A sends itself */
+	bool escape;       /* the key after Ctrl-A is for key(), and not for the UART */
 	void (*key)(void *arg, char key); /* the key after Ctrl-A, but for Ctrl-A itself */
 	void *arg;
 };

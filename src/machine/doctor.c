@@ -35,7 +35,7 @@ static void probe_soft(struct hako_engine *engine)
 {
 	engine->available = true;
 	snprintf(engine->note, sizeof(engine->note),
-		 "hako's own CPU in software: works on every host, with any guest architecture");
+		 "hako's own CPU in software: arm64, riscv64 and riscv32 guests on every host");
 }
 
 /* Fastest first. */
