@@ -22,6 +22,7 @@ enum {
 	EXIT_RESET = 10,
 	EXIT_STUCK = 11,
 	EXIT_TIMEOUT = 12,
+	EXIT_GUEST = 13,
 	EXIT_SIGNAL = 128, /* plus the signal, as shells tell it */
 };
 
@@ -402,7 +403,7 @@ static bool is_open(int fd)
 	return fcntl(fd, F_GETFD) >= 0;
 }
 
-static int finish(const struct run *run, enum hako_outcome outcome)
+static int finish(const struct run *run, enum hako_outcome outcome, unsigned failure)
 {
 	int signo = tty_signal(), status = EXIT_FAILED;
 	char line[128] = "the run ended in a way that this version does not know";
@@ -411,6 +412,13 @@ static int finish(const struct run *run, enum hako_outcome outcome)
 	case HAKO_POWEROFF:
 		snprintf(line, sizeof(line), "the guest powered off");
 		status = EXIT_OK;
+		break;
+	case HAKO_FAILED:
+		snprintf(line, sizeof(line),
+			 "the guest powered off and said that it failed, with "
+			 "code %u",
+			 failure);
+		status = EXIT_GUEST;
 		break;
 	case HAKO_RESET:
 		snprintf(line, sizeof(line), "the guest asked for a reset");
@@ -448,6 +456,7 @@ static int run_vm(struct run *run)
 	struct hako_err err = { 0 };
 	enum hako_outcome outcome = HAKO_STOPPED;
 	struct hako_vm *vm;
+	unsigned failure;
 	bool terminal;
 	int r;
 
@@ -488,6 +497,7 @@ static int run_vm(struct run *run)
 		    strerror(-r));
 	r = hako_vm_run(vm, &outcome, &err);
 	atomic_store(&running, NULL);
+	failure = hako_vm_failure(vm);
 	/* Destroyed first: it writes out what the guest has printed last. */
 	hako_vm_destroy(vm);
 	tty_restore();
@@ -495,7 +505,7 @@ static int run_vm(struct run *run)
 		say("%s", err.msg);
 		return EXIT_FAILED;
 	}
-	return finish(run, outcome);
+	return finish(run, outcome, failure);
 }
 
 static int run_run(const struct command *command, int argc, char **argv)
@@ -539,7 +549,9 @@ const struct command command_run = {
 		"all of it goes to the guest.\n\n"
 		"Exit status: 0 the guest powered off, or Ctrl-A x; 1 hako failed; 2 wrong usage;\n"
 		"10 the guest asked for a reset (--no-reboot); 11 the guest can never run again;\n"
-		"12 the time is over (--timeout); 128 + N signal N ended the run.",
+		"12 the time is over (--timeout); 13 the guest says that it failed; 128 + N signal "
+		"N\n"
+		"ended the run.",
 	.opts = run_opts,
 	.run = run_run,
 };

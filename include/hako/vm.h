@@ -61,6 +61,7 @@ enum hako_outcome {
 	HAKO_STUCK,    /* all CPUs are off, or wait with nothing that could wake them */
 	HAKO_TIMEOUT,  /* timeout_ms ran out */
 	HAKO_STOPPED,  /* hako_vm_stop() was called */
+	HAKO_FAILED,   /* the guest powered off and said that it failed: hako_vm_failure() */
 };
 
 enum hako_log_level { HAKO_LOG_ERROR, HAKO_LOG_WARN, HAKO_LOG_INFO, HAKO_LOG_DEBUG };
@@ -193,6 +194,9 @@ int hako_vm_create(struct hako_vm **vm, const struct hako_vm_config *config, str
  * once.
  */
 int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err *err);
+
+/* After HAKO_FAILED: the code that the guest gave. RISC-V's test device takes one. */
+unsigned hako_vm_failure(const struct hako_vm *vm);
 
 /* End the run soon. Sticky: a run that has not begun yet ends at once. */
 void hako_vm_stop(struct hako_vm *vm);

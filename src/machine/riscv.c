@@ -98,9 +98,9 @@ static void finished(void *arg, enum finisher_end end, unsigned code)
 	struct hako_vm *vm = arg;
 
 	if (end == FINISHER_FAIL)
-		log_msg(&vm->log, LOG_WARN, "test", "the guest says that it failed, with code %u",
-			code);
-	vm_request(vm, end == FINISHER_RESET ? VM_RESET : VM_POWEROFF);
+		vm_request_failure(vm, code);
+	else
+		vm_request(vm, end == FINISHER_RESET ? VM_RESET : VM_POWEROFF);
 }
 
 static int create_virtio(struct hako_vm *vm, struct err *err)

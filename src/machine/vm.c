@@ -28,15 +28,32 @@ static const uint64_t watch_interval = 500000000;
 
 /* ---- vCPU threads ---- */
 
-void vm_request(struct hako_vm *vm, enum vm_action action)
+static void request(struct hako_vm *vm, enum vm_action action, unsigned code)
 {
 	pthread_mutex_lock(&vm->lock);
-	if (vm->action == VM_NONE)
+	if (vm->action == VM_NONE) {
 		vm->action = action;
+		vm->failure = code;
+	}
 	/* The caller must not execute on: it parks until the control thread has acted. */
 	vm->hold = true;
 	pthread_mutex_unlock(&vm->lock);
 	notifier_set(&vm->act);
+}
+
+void vm_request(struct hako_vm *vm, enum vm_action action)
+{
+	request(vm, action, 0);
+}
+
+void vm_request_failure(struct hako_vm *vm, unsigned code)
+{
+	request(vm, VM_FAILURE, code);
+}
+
+unsigned hako_vm_failure(const struct hako_vm *vm)
+{
+	return vm->failure;
 }
 
 /* Wait, parked, until this vCPU may run; false: the VM ends. */
@@ -152,6 +169,8 @@ static void act(struct loop_source *source, uint32_t events)
 	pthread_mutex_unlock(&vm->lock);
 	if (action == VM_POWEROFF) {
 		finish(vm, HAKO_POWEROFF);
+	} else if (action == VM_FAILURE) {
+		finish(vm, HAKO_FAILED);
 	} else if (action == VM_RESET && vm->no_reboot) {
 		finish(vm, HAKO_RESET);
 	} else if (action == VM_RESET) {

@@ -47,7 +47,7 @@ struct vm_cpu {
 };
 
 /* What a vCPU asks of the control thread; the first wins. */
-enum vm_action { VM_NONE, VM_POWEROFF, VM_RESET };
+enum vm_action { VM_NONE, VM_POWEROFF, VM_RESET, VM_FAILURE };
 
 struct vm_disk {
 	struct blk *blk;
@@ -106,7 +106,8 @@ struct hako_vm {
 	struct clock_timer timeout, watch;
 	unsigned seen_stuck;
 	enum hako_outcome outcome;
-	int failed; /* negative errno when hako itself failed while running */
+	unsigned failure; /* under lock: the guest's code for VM_FAILURE */
+	int failed;       /* negative errno when hako itself failed while running */
 	struct err *run_err;
 };
 
@@ -138,6 +139,8 @@ extern const struct board_ops board_arm64, board_riscv;
 
 /* On a vCPU's thread: the machine shall power off or reset. Returns; the vCPU is then stopped. */
 void vm_request(struct hako_vm *vm, enum vm_action action);
+/* The same for a guest that powers off and says that it failed. */
+void vm_request_failure(struct hako_vm *vm, unsigned code);
 
 /* Registers of a vCPU that is not running, or of the calling thread's. */
 static inline uint64_t cpu_get(struct vm_cpu *cpu, unsigned reg)
