@@ -501,6 +501,23 @@ static void test_mideleg_opens(void **state)
 	assert_int_equal(r->c->csr.mcause, interrupt(r, RV_SSI));
 }
 
+/* Setting another bit of mip does not keep the external interrupt that is pending then. */
+static void test_mip_modified(void **state)
+{
+	struct rig *r = *state;
+
+	atomic_fetch_or(&r->vcpu->irq_lines, 1u << RV_SEI);
+	run1(r, RV_M, 0x34416573); /* CSRRSI a0, mip, 2 */
+	assert_int_equal(r->c->x[10], BIT(RV_SEI));
+	assert_int_equal(rv_mip(r->c), BIT(RV_SEI) | BIT(RV_SSI));
+	atomic_fetch_and(&r->vcpu->irq_lines, ~(1u << RV_SEI));
+	assert_int_equal(rv_mip(r->c), BIT(RV_SSI));
+	/* what software wrote stays */
+	rv_csr_write(r->c, MIP, BIT(RV_SEI));
+	run1(r, RV_M, 0x34416573);
+	assert_int_equal(rv_mip(r->c), BIT(RV_SEI) | BIT(RV_SSI));
+}
+
 static void test_sstc(void **state)
 {
 	struct rig *r = *state;
@@ -887,6 +904,8 @@ int main(void)
 		RV32(test_wfi),
 		RV64(test_mideleg_opens),
 		RV32(test_mideleg_opens),
+		RV64(test_mip_modified),
+		RV32(test_mip_modified),
 		RV64(test_sstc),
 		RV64(test_csrs),
 		RV32(test_csrs),
