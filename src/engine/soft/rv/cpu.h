@@ -152,8 +152,6 @@ void rv_state_changed(struct rv_cpu *c);
 /* ---- CSRs (csr.c) ---- */
 
 uint64_t rv_csr_read(struct rv_cpu *c, unsigned csr, bool will_write);
-/* Of the value read, what setting and clearing bits starts from. */
-uint64_t rv_csr_modified(const struct rv_cpu *c, unsigned csr, uint64_t v);
 void rv_csr_write(struct rv_cpu *c, unsigned csr, uint64_t v);
 /* What setting and clearing bits of a CSR that reads as v starts from. */
 uint64_t rv_csr_rmw(const struct rv_cpu *c, unsigned csr, uint64_t v);

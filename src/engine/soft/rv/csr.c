@@ -445,13 +445,6 @@ uint64_t rv_csr_rmw(const struct rv_cpu *c, unsigned n, uint64_t v)
 	return n == 0x344 ? (v & ~BIT(RV_SEI)) | (c->csr.mip & BIT(RV_SEI)) : v;
 }
 
-uint64_t rv_csr_modified(const struct rv_cpu *c, unsigned n, uint64_t v)
-{
-	/* mip.SEIP reads as the input too, which must not become the bit that software wrote
-	 * (volume II, 3.1.9). */
-	return n == 0x344 ? (v & ~BIT(RV_SEI)) | (c->csr.mip & BIT(RV_SEI)) : v;
-}
-
 void rv_csr_write(struct rv_cpu *c, unsigned n, uint64_t v)
 {
 	const struct csr *r = find(n);
