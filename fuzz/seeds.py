@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Write the seeds of the fuzz targets: seeds.py DIR makes DIR/fuzz_vq/* and DIR/fuzz_mmio/*.
+"""Write the seeds of the fuzz targets: seeds.py DIR makes DIR/fuzz_vq/*, and so on.
 
-The formats are described at the top of fuzz_vq.c and in operate() of fuzz_mmio.c.
+The formats are described at the top of fuzz_vq.c and fuzz_a64.c, and in operate() of fuzz_mmio.c.
 """
 import struct
 import sys

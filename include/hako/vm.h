@@ -176,8 +176,8 @@ struct hako_vm_config {
 void hako_vm_config_init(struct hako_vm_config *config);
 
 /*
- * Check every value, without opening anything: -EINVAL for one that cannot be, -ENODEV for an
- * engine that is not in this version.
+ * Check every value, without opening any of the files: -EINVAL for one that cannot be, -ENODEV for
+ * an engine that cannot be used here.
  */
 int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *err);
 

@@ -26,8 +26,7 @@ struct vcpu;
 
 enum vcpu_exit {
 	VCPU_KICKED, /* vcpu_kick: look at what changed, run again */
-	VCPU_CALL, /* the guest called its firmware (HVC): registers hold the call; run again after
-		    */
+	VCPU_CALL,   /* a firmware call (HVC, ECALL) is in the registers; run again after it */
 };
 
 /* Interrupt inputs of a vCPU: A64's, and RISC-V's, which are numbered as the bits of mip. */
