@@ -59,6 +59,7 @@ struct a64_sys {
 	uint64_t sp_bank[2]; /* SP_EL0, SP_EL1; the current one lives in x[A64_SP] */
 	uint64_t tpidr_el0, tpidrro_el0, tpidr_el1;
 	uint64_t cntkctl_el1;
+	uint64_t cntfrq;
 	uint64_t cntv_ctl, cntv_cval, cntp_ctl, cntp_cval;
 	uint64_t mdscr_el1, mdccint_el1, osdlr_el1, oslsr, osdtrrx_el1, osdtrtx_el1, oseccr_el1;
 	uint64_t dbgbvr[A64_N_BRPS], dbgbcr[A64_N_BRPS], dbgwvr[A64_N_WRPS], dbgwcr[A64_N_WRPS];

@@ -261,7 +261,14 @@ static uint64_t read_cntfrq(struct a64_cpu *c, reg_t r)
 	(void)r;
 	if (c->el == 0 && !(c->sys.cntkctl_el1 & 3))
 		timer_check(c, EL0VCTEN);
-	return A64_CNTFRQ;
+	return c->sys.cntfrq;
+}
+
+/* Writable at the highest level that there is; it only tells, the rate stays (D17.8.1). */
+static void write_cntfrq(struct a64_cpu *c, reg_t r, uint64_t v)
+{
+	(void)r;
+	c->sys.cntfrq = (uint32_t)v;
 }
 
 /* CTL: ENABLE, IMASK, and ISTATUS, which is whether the condition is met while enabled */
@@ -477,7 +484,7 @@ static const struct a64_sysreg table[] = {
 	FUNC(S(3, 3, 4, 4, 1), RW0, "FPSR", read_fpsr, write_fpsr),
 	STATE(S(3, 3, 13, 0, 2), RW0, tpidr_el0, "TPIDR_EL0"),
 	STATE(S(3, 3, 13, 0, 3), RW | A64_R0, tpidrro_el0, "TPIDRRO_EL0"),
-	FUNC(S(3, 3, 14, 0, 0), R | A64_R0, "CNTFRQ_EL0", read_cntfrq, NULL),
+	FUNC(S(3, 3, 14, 0, 0), RW | A64_R0, "CNTFRQ_EL0", read_cntfrq, write_cntfrq),
 	FUNC(S(3, 3, 14, 0, 1), R | A64_R0, "CNTPCT_EL0", read_cntpct, NULL),
 	FUNC(S(3, 3, 14, 0, 2), R | A64_R0, "CNTVCT_EL0", read_cntvct, NULL),
 	FUNC(S(3, 3, 14, 2, 0), RW0, "CNTP_TVAL_EL0", read_cntp_tval, write_cntp_tval),
@@ -559,5 +566,6 @@ void a64_sysreg_reset(struct a64_cpu *c)
 {
 	memset(&c->sys, 0, sizeof(c->sys));
 	c->sys.sctlr_el1 = SCTLR_RES1 | BIT(23);
+	c->sys.cntfrq = A64_CNTFRQ;
 	c->sys.oslsr = BIT(1); /* the OS lock is set at reset */
 }
