@@ -98,7 +98,8 @@ void arch_irq_enable(unsigned irq);
 void arch_wait(void);
 /* The UART. */
 void arch_put(char c);
-int arch_get(void); /* -1 if there is nothing */
+int arch_get(void);        /* -1: nothing has been typed */
+void arch_listen(bool on); /* interrupt while something typed waits */
 /* Time. */
 u64 arch_ticks(void);
 u32 arch_ticks_per_second(void);

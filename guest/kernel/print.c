@@ -3,16 +3,10 @@
  * The console: text to the UART and from it. The UART itself is the architecture's: a 16550 on
  * RISC-V, a PL011 on arm64.
  *
- * What is typed is taken from the UART by its interrupt and kept here until somebody asks.
+ * What is typed stays in the UART until somebody asks for it. Its interrupt is for waiting only: it
+ * is off unless somebody waits.
  */
 #include "kernel.h"
-
-enum { TYPED_MAX = 256 };
-
-static struct {
-	char chars[TYPED_MAX];
-	unsigned head, tail; /* written and read so far */
-} typed;
 
 /* ---- Output ---- */
 
@@ -148,15 +142,17 @@ _Noreturn void panic(const char *format, ...)
 
 void console_irq(void)
 {
-	/* All of it: the interrupt stays up until the UART is empty. */
-	for (int c; (c = arch_get()) >= 0;)
-		if (typed.head - typed.tail < TYPED_MAX)
-			typed.chars[typed.head++ % TYPED_MAX] = (char)c;
+	/* It would come again and again: what was typed is still there. */
+	arch_listen(false);
 }
 
 char read_char(void)
 {
-	while (typed.head == typed.tail)
+	int c;
+
+	while ((c = arch_get()) < 0) {
+		arch_listen(true);
 		arch_wait();
-	return typed.chars[typed.tail++ % TYPED_MAX];
+	}
+	return (char)c;
 }

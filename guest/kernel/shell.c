@@ -6,7 +6,7 @@
 #include "kernel.h"
 #include "tarfs.h"
 
-enum { LINE_MAX = 512 };
+enum { LINE_MAX = 1024 };
 
 /* Four pages, for what comes from disks. */
 static u8 buffer[32 * SECTOR] __attribute__((aligned(16)));
@@ -111,8 +111,8 @@ static bool measure(struct disk *d, u32 sectors, void *memory)
 	} while (ticks < limit);
 	/* Milliseconds fit into 32 bits, by which divide() divides. */
 	u32 ms = (u32)divide(ticks * 1000, arch_ticks_per_second(), NULL);
-	printf("%4u KiB, %s: %8llu reads/s %8llu KiB/s\n", sectors / 2,
-	       d->polling ? "polling   " : "interrupts", divide(done * 1000, ms, NULL),
+	printf("%4u KiB, %-10s %8llu reads/s %8llu KiB/s\n", sectors / 2,
+	       d->polling ? "polling" : "interrupts", divide(done * 1000, ms, NULL),
 	       divide(done * sectors * 500, ms, NULL));
 	return true;
 }

@@ -56,7 +56,7 @@ void gic_init(void)
 	WRITE_SYSREG("s3_0_c12_c12_7", 1);                                 /* ICC_IGRPEN1_EL1 */
 }
 
-void gic_enable(unsigned irq)
+void arch_irq_enable(unsigned irq)
 {
 	/* 8 bits for each interrupt, in registers of 32. */
 	uintptr_t priority = GICD_BASE + GICD_IPRIORITYR + irq / 4 * 4;

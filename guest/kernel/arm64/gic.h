@@ -4,7 +4,6 @@
 #define GIC_H
 
 void gic_init(void);
-void gic_enable(unsigned irq);
 void gic_handle(void);
 
 #endif

@@ -39,6 +39,11 @@ int arch_get(void)
 	return (u8)mmio_read(UART_BASE + UARTDR);
 }
 
+void arch_listen(bool on)
+{
+	mmio_write(UART_BASE + UARTIMSC, on ? RXIM | RTIM : 0);
+}
+
 /* ---- Interrupts ---- */
 
 /*
@@ -55,15 +60,7 @@ void arch_irq_init(const struct boot_info *info, uintptr_t boot_cpu)
 	(void)info;
 	(void)boot_cpu;
 	gic_init();
-}
-
-void arch_irq_enable(unsigned irq)
-{
-	gic_enable(irq);
-	if (irq == UART_IRQ) {
-		mmio_write(UART_BASE + UARTCR, UARTEN | TXE | RXE);
-		mmio_write(UART_BASE + UARTIMSC, RXIM | RTIM);
-	}
+	mmio_write(UART_BASE + UARTCR, UARTEN | TXE | RXE);
 }
 
 /* ---- Time ---- */

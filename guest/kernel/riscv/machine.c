@@ -47,12 +47,8 @@ void arch_irq_init(const struct boot_info *info, uintptr_t boot_cpu)
 
 void arch_irq_enable(unsigned irq)
 {
-	enum { UART_IER = 1, RECEIVED = 1 };
-
 	mmio_write(plic_priority(irq), 1);
 	mmio_write(plic_enable(irq), mmio_read(plic_enable(irq)) | 1u << irq % 32);
-	if (irq == UART_IRQ)
-		*(volatile u8 *)(UART_BASE + UART_IER) = RECEIVED;
 }
 
 /* Claim says which interrupt; the PLIC holds it back until completion. 0: there is none (more). */
@@ -78,7 +74,14 @@ void arch_wait(void)
 /* ---- UART ---- */
 
 /* Data sheet, 8.0 "Registers". The firmware has set the speed. */
-enum { RBR_THR = 0, LSR = 5, LSR_DR = 1 << 0, LSR_THRE = 1 << 5 };
+enum {
+	RBR_THR = 0,
+	IER = 1,
+	IER_RECEIVED = 1 << 0,
+	LSR = 5,
+	LSR_DR = 1 << 0,
+	LSR_THRE = 1 << 5,
+};
 
 static volatile u8 *uart(unsigned reg)
 {
@@ -95,6 +98,11 @@ void arch_put(char c)
 int arch_get(void)
 {
 	return *uart(LSR) & LSR_DR ? *uart(RBR_THR) : -1;
+}
+
+void arch_listen(bool on)
+{
+	*uart(IER) = on ? IER_RECEIVED : 0;
 }
 
 /* ---- Time ---- */
