@@ -20,7 +20,7 @@ SHORT = unit,cli,guest,riscv,insn,fuzz,short
 RUN_TESTS = HAKO_GUEST=$(abspath $(GUEST))/arm64 scripts/run-tests
 
 .PHONY: all hako help deps test-deps bench-deps install
-.PHONY: guest guest-arm64 guest-riscv64 test-guests demo demo-riscv
+.PHONY: guest guest-arm64 guest-riscv64 test-guests demo demo-riscv demo-guest
 .PHONY: tests asan tsan test test-asan test-tsan fuzz bench clean distclean
 .NOTPARALLEL:
 
@@ -77,6 +77,13 @@ demo: deps hako guest-arm64 ## boot Debian's arm64 kernel to a shell; installs w
 
 demo-riscv: deps hako guest-riscv64 ## the same with Debian's riscv64 kernel
 	@scripts/demo $(BUILD)/hako $(GUEST)/riscv64
+
+demo-guest: ## show our own RISC-V kernel, guest/kernel, writing to a disk; installs what is missing
+	@scripts/deps install build kernel
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -t query guest-kernels >/dev/null 2>&1 || meson setup --reconfigure $(BUILD)
+	ninja -C $(BUILD) hako guest-kernels
+	@scripts/demo-guest $(BUILD)/hako $(BUILD)/guest/kernel/kernel-riscv32.elf $(BUILD)/demo-guest
 
 # ---- Tests ----
 
