@@ -136,7 +136,7 @@ static void give_up(struct disk *d, enum disk_result why)
 {
 	fail(d, why);
 	virtio_write(&d->virtio, STATUS, 0);
-	d->sectors = 0;
+	d->broken = true;
 	d->n_in_flight = 0;
 	for (unsigned i = 0; i < REQUESTS; i++)
 		d->requests[i].in_flight = false;
@@ -172,6 +172,8 @@ void disk_irq(unsigned irq)
 		/* 4.2.3.3: acknowledged before looking, so that what ends meanwhile interrupts
 		 * anew. */
 		u32 why = virtio_read(&d->virtio, INTERRUPT_STATUS);
+		if (!why)
+			continue;
 		virtio_write(&d->virtio, INTERRUPT_ACK, why);
 		fence_all();
 		if (why & INTERRUPT_USED)
@@ -214,6 +216,8 @@ static enum disk_result finish(struct disk *d)
 
 static enum disk_result transfer(struct disk *d, u32 type, u64 sector, u8 *data, u64 sectors)
 {
+	if (d->broken)
+		return DISK_BROKEN;
 	if (sector > d->sectors || sectors > d->sectors - sector)
 		return DISK_OUT_OF_RANGE;
 	d->error = DISK_OK;
@@ -251,6 +255,8 @@ enum disk_result disk_write(struct disk *d, u64 sector, const void *from, u64 se
 enum disk_result disk_flush(struct disk *d)
 {
 	/* 5.2.6.2: a device without the feature has no cache that could lose anything. */
+	if (d->broken)
+		return DISK_BROKEN;
 	if (!d->can_flush)
 		return DISK_OK;
 	d->error = DISK_OK;

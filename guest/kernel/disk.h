@@ -34,6 +34,7 @@ struct disk {
 	unsigned n_in_flight;
 	unsigned depth; /* how many may be in flight: REQUESTS, or less */
 	bool polling;
+	bool broken;
 	enum disk_result error; /* the first one of those in flight */
 	u64 sectors;
 	bool read_only;

@@ -166,6 +166,7 @@ void tarfs_mount(struct disk *d)
 	static struct header h;
 	u64 at = 0;
 
+	end = d->sectors; /* behind something that is not understood, nothing is added */
 	while (at < d->sectors) {
 		enum disk_result result = disk_read(d, at, &h, 1);
 
@@ -174,8 +175,10 @@ void tarfs_mount(struct disk *d)
 			       disk_result_text(result));
 			break;
 		}
-		if (is_zero(&h))
+		if (is_zero(&h)) {
+			end = at;
 			break;
+		}
 		if (memcmp(h.magic, "ustar", 5) ||
 		    get_octal(h.chksum, sizeof(h.chksum)) != checksum(&h)) {
 			printf("%s: no tar header in sector %llu\n", d->name, at);
@@ -195,11 +198,7 @@ void tarfs_mount(struct disk *d)
 		}
 		at += 1 + sectors_of(size);
 	}
-	/* Behind something that is not understood, nothing is added. */
-	if (at < d->sectors && !is_zero(&h))
-		at = d->sectors;
-	end = at;
-	if (n_files)
+	if (n_files || end < d->sectors)
 		disk = d;
 }
 

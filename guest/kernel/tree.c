@@ -111,7 +111,7 @@ bool tree_read(struct boot_info *info, const void *tree)
 			const char *name = string(&r, strings + next_word(&r));
 			u32 value = r.at;
 
-			if (length > r.size - value)
+			if (value > r.size || length > r.size - value)
 				return false;
 			r.at = (u32)ALIGN_UP(value + length, 4);
 			if (depth == 1 && !strcmp(name, "#address-cells"))

@@ -100,9 +100,10 @@ def hako_command(disks, append):
 
 
 def qemu_command(disks, append):
+    legacy = "true" if TRANSPORT == "legacy" else "false"
     command = [PROGRAM, "-M", "virt" + GIC, "-m", "64M", "-display", "none", "-serial", "stdio",
                "-monitor", "none", "-nic", "none", "-no-reboot", "-kernel", KERNEL,
-               "-global", f"virtio-mmio.force-legacy={'true' if TRANSPORT == 'legacy' else 'false'}"]
+               "-global", f"virtio-mmio.force-legacy={legacy}"]
     command += ["-cpu", "cortex-a76"] if ARCH == "arm64" else ["-bios", FIRMWARE]
     for i, disk in enumerate(disks):
         file, _, read_only = disk.partition(",ro")
@@ -238,6 +239,20 @@ def test_read_only(tmp):
     check(tar_contents(disk) == FILES, "the archive has changed")
 
 
+def test_errors(tmp):
+    """The device's answer to a request that fails. Only QEMU can be told to fail."""
+    disk = make_tar(f"{tmp}/disk.tar", FILES)
+    with open(f"{tmp}/errors", "w", encoding="ascii") as file:
+        file.write('[inject-error]\nevent = "write_aio"\nerrno = "5"\niotype = "write"\n')
+    with Guest([f"blkdebug:{tmp}/errors:{disk}"]) as guest:
+        guest.wait_prompt()
+        check("new.txt: the device reports an I/O error" in guest.run("write new.txt text"),
+              "write")
+        check(guest.run("cat hello.txt") == FILES["hello.txt"].decode(), "cat")
+        guest.end()
+    check(tar_contents(disk) == FILES, "the archive has changed")
+
+
 def test_full(tmp):
     disk = make_tar(f"{tmp}/disk.tar", {"a": b"A\n"}, padding=0)
     with Guest([disk]) as guest:
@@ -336,7 +351,8 @@ def test_ends(tmp):
 
 
 def main():
-    tests = [(name[5:], test) for name, test in globals().items() if name.startswith("test_")]
+    tests = [(name[5:], test) for name, test in globals().items() if name.startswith("test_")
+             and (MACHINE == "qemu" or test is not test_errors)]
     failed = 0
     print(f"1..{len(tests)}")
     for number, (name, test) in enumerate(tests, 1):

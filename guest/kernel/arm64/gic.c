@@ -47,6 +47,7 @@ void gic_init(void)
 		mmio_write(GICC_BASE + GICC_CTLR, 1);
 		return;
 	}
+	mmio_write(GICD_BASE + GICD_CTLR, CTLR_ARE);
 	mmio_write(GICD_BASE + GICD_CTLR, CTLR_ARE | CTLR_ENABLE_GRP1);
 	mmio_write(GICR_BASE + GICR_WAKER, mmio_read(GICR_BASE + GICR_WAKER) & ~(u32)WAKER_SLEEP);
 	while (mmio_read(GICR_BASE + GICR_WAKER) & WAKER_CHILDREN_ASLEEP)
