@@ -79,6 +79,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	vrig_init(&rig, RAM);
+	rig.lint = LINT_WARN; /* as hako run */
 	if (vrig_disk(&rig, argv[1], true, &err)) {
 		fprintf(stderr, "blkcost: %s\n", err.msg);
 		return 1;

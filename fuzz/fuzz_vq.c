@@ -89,7 +89,7 @@ static void step(struct target *t, uint8_t op, struct input *in)
 	case 7:
 		if (!t->n || op < 0xf0)
 			break;
-		vq_reject(t->vq, &t->chain[--t->n], "by the fuzzer");
+		vq_reject(t->vq, &t->chain[--t->n], LINT_BLK_SHORT, "by the fuzzer");
 		break;
 	}
 	fuzz_check(vq_in_flight(t->vq) == t->n);

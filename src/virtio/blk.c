@@ -24,11 +24,13 @@
 #include "base/log.h"
 #include "block/blk.h"
 #include "host/loop.h"
+#include "virtio/lint.h"
 #include "virtio/virtio.h"
 #include "virtio/vq.h"
 
 /* 5.2.3 */
 enum {
+	VIRTIO_BLK_F_SIZE_MAX = 1,
 	VIRTIO_BLK_F_SEG_MAX = 2,
 	VIRTIO_BLK_F_RO = 5,
 	VIRTIO_BLK_F_BLK_SIZE = 6,
@@ -38,6 +40,7 @@ enum {
 	VIRTIO_BLK_F_MQ = 12,
 	VIRTIO_BLK_F_DISCARD = 13,
 	VIRTIO_BLK_F_WRITE_ZEROES = 14,
+	VIRTIO_BLK_F_SECURE_ERASE = 16,
 };
 
 /* 5.2.6 */
@@ -93,6 +96,34 @@ struct config_space {
 };
 _Static_assert(sizeof(struct config_space) == 72, "5.2.4");
 
+#define FIELD(field, feature, late)                                                              \
+	{                                                                                        \
+		offsetof(struct config_space, field), sizeof(((struct config_space *)0)->field), \
+			feature, late                                                            \
+	}
+static const struct virtio_config_field config_fields[] = {
+	FIELD(capacity, 0, false),
+	FIELD(size_max, VIRTIO_BLK_F_SIZE_MAX, false),
+	FIELD(seg_max, VIRTIO_BLK_F_SEG_MAX, false),
+	FIELD(blk_size, VIRTIO_BLK_F_BLK_SIZE, false),
+	FIELD(topology.physical_block_exp, VIRTIO_BLK_F_TOPOLOGY, false),
+	FIELD(topology.alignment_offset, VIRTIO_BLK_F_TOPOLOGY, false),
+	FIELD(topology.min_io_size, VIRTIO_BLK_F_TOPOLOGY, false),
+	FIELD(topology.opt_io_size, VIRTIO_BLK_F_TOPOLOGY, false),
+	FIELD(writeback, VIRTIO_BLK_F_CONFIG_WCE, true), /* 5.2.5.1 */
+	FIELD(num_queues, VIRTIO_BLK_F_MQ, false),
+	FIELD(max_discard_sectors, VIRTIO_BLK_F_DISCARD, false),
+	FIELD(max_discard_seg, VIRTIO_BLK_F_DISCARD, false),
+	FIELD(discard_sector_alignment, VIRTIO_BLK_F_DISCARD, false),
+	FIELD(max_write_zeroes_sectors, VIRTIO_BLK_F_WRITE_ZEROES, false),
+	FIELD(max_write_zeroes_seg, VIRTIO_BLK_F_WRITE_ZEROES, false),
+	FIELD(write_zeroes_may_unmap, VIRTIO_BLK_F_WRITE_ZEROES, false),
+	FIELD(max_secure_erase_sectors, VIRTIO_BLK_F_SECURE_ERASE, false),
+	FIELD(max_secure_erase_seg, VIRTIO_BLK_F_SECURE_ERASE, false),
+	FIELD(secure_erase_sector_alignment, VIRTIO_BLK_F_SECURE_ERASE, false),
+	{ 0, 0, 0, false },
+};
+
 struct vblk_queue;
 
 struct request {
@@ -110,6 +141,7 @@ struct vblk_queue {
 
 	/* While it is started */
 	struct vq *vq;
+	bool fixed_layout;  /* there is a lint, and 5.2.6.4 applies */
 	unsigned in_flight; /* requests that the backend has */
 	bool draining;      /* answers are published when the ring is drained */
 	bool again_posted;  /* the ring was not drained: `again` goes on */
@@ -275,11 +307,23 @@ static bool sectors_ok(const struct vblk *b, uint64_t sector, uint64_t len)
 	       range_ok(sector, len >> SECTOR_SHIFT, le64_get(b->config.capacity));
 }
 
+/* For the lint: why sectors_ok() says no. */
+static void sectors_wrong(const struct request *r, uint64_t sector, uint64_t len)
+{
+	const struct vblk *b = r->q->b;
+
+	lint_report(b->dev.lint, len % SECTOR ? LINT_BLK_LENGTH : LINT_BLK_CAPACITY, r->q->index,
+		    "queue %u: %llu bytes at sector %llu of %llu", r->q->index,
+		    (unsigned long long)len, (unsigned long long)sector,
+		    (unsigned long long)le64_get(b->config.capacity));
+}
+
 static void request_read(struct request *r, uint64_t sector, struct iovec *in, uint16_t n)
 {
 	uint64_t len = r->chain.in_len - 1;
 
 	if (!sectors_ok(r->q->b, sector, len)) {
+		sectors_wrong(r, sector, len);
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 		return;
 	}
@@ -293,10 +337,28 @@ static void request_write(struct request *r, uint64_t sector, struct iovec *out,
 {
 	uint64_t len = r->chain.out_len - sizeof(struct req_header);
 
-	if (blk_readonly(r->q->b->blk) || !sectors_ok(r->q->b, sector, len))
+	if (!sectors_ok(r->q->b, sector, len)) {
+		sectors_wrong(r, sector, len);
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
-	else
+	} else if (blk_readonly(r->q->b->blk)) {
+		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
+	} else {
 		request_submit(r, BLK_WRITE, sector << SECTOR_SHIFT, len, out, n);
+	}
+}
+
+static void request_flush(struct request *r, uint64_t sector)
+{
+	struct lint *lint = r->q->b->dev.lint;
+	uint64_t data = r->chain.out_len - sizeof(struct req_header) + r->chain.in_len - 1;
+
+	if (unlikely(sector))
+		lint_report(lint, LINT_BLK_FLUSH_SECTOR, r->q->index, "FLUSH with sector %llu",
+			    (unsigned long long)sector);
+	if (unlikely(data))
+		lint_report(lint, LINT_BLK_FLUSH_DATA, r->q->index, "FLUSH with %llu bytes of data",
+			    (unsigned long long)data);
+	request_submit(r, BLK_FLUSH, 0, 0, NULL, 0);
 }
 
 /* `in` has room for the status too: the identity must not run into it. */
@@ -304,6 +366,10 @@ static void request_get_id(struct request *r, struct iovec *in, uint16_t n)
 {
 	uint64_t room = r->chain.in_len - 1;
 	uint32_t put = iov_put(in, n, r->q->b->id, room < ID_BYTES ? (uint32_t)room : ID_BYTES);
+
+	if (room != ID_BYTES)
+		lint_report(r->q->b->dev.lint, LINT_BLK_GET_ID, r->q->index,
+			    "GET_ID with room for %llu bytes", (unsigned long long)room);
 
 	request_answer(r, VIRTIO_BLK_S_OK, put);
 }
@@ -326,6 +392,8 @@ static bool segment_next(struct request *r)
 	return false;
 }
 
+enum { PLACE_SEGMENT = VIRTIO_BLK_QUEUES_MAX - 1 }; /* for the lint: not a queue's own */
+
 /* 5.2.6.2: what is wrong with a segment, as a status. */
 static uint8_t segment_status(const struct vblk *b, const struct segment *s, enum blk_op op)
 {
@@ -334,12 +402,21 @@ static uint8_t segment_status(const struct vblk *b, const struct segment *s, enu
 		le32_get(op == BLK_DISCARD ? c->max_discard_sectors : c->max_write_zeroes_sectors);
 
 	/* UNMAP is for WRITE_ZEROES only; others there are not. */
-	if (le32_get(s->flags) & ~(op == BLK_ZERO ? (uint32_t)SEGMENT_UNMAP : 0))
+	if (le32_get(s->flags) & ~(op == BLK_ZERO ? (uint32_t)SEGMENT_UNMAP : 0)) {
+		lint_report(b->dev.lint, LINT_BLK_SEGMENT_FLAGS, 0, "%s with flags 0x%x",
+			    op_name[op], le32_get(s->flags));
 		return VIRTIO_BLK_S_UNSUPP;
-	if (le32_get(s->num_sectors) > max ||
-	    !range_ok(le64_get(s->sector), le32_get(s->num_sectors), le64_get(c->capacity)))
-		return VIRTIO_BLK_S_IOERR;
-	return VIRTIO_BLK_S_OK;
+	}
+	if (le32_get(s->num_sectors) <= max &&
+	    range_ok(le64_get(s->sector), le32_get(s->num_sectors), le64_get(c->capacity)))
+		return VIRTIO_BLK_S_OK;
+	lint_report(b->dev.lint,
+		    le32_get(s->num_sectors) > max ? LINT_BLK_SEGMENT_LONG : LINT_BLK_CAPACITY,
+		    PLACE_SEGMENT,
+		    "%s of %u sectors at %llu; at most %u in a segment, capacity %llu", op_name[op],
+		    le32_get(s->num_sectors), (unsigned long long)le64_get(s->sector), max,
+		    (unsigned long long)le64_get(c->capacity));
+	return VIRTIO_BLK_S_IOERR;
 }
 
 static void request_segments(struct request *r, enum blk_op op, struct iovec *out, uint16_t n)
@@ -349,10 +426,17 @@ static void request_segments(struct request *r, enum blk_op op, struct iovec *ou
 	uint8_t status = VIRTIO_BLK_S_OK;
 
 	if (!(r->q->b->dev.acked & BIT(feature)) || len > sizeof(r->segment)) {
+		bool agreed = r->q->b->dev.acked & BIT(feature);
+
+		lint_report(r->q->b->dev.lint, agreed ? LINT_BLK_SEGMENTS : LINT_BLK_NOT_AGREED,
+			    r->q->index, "%s with %llu bytes of segments, feature %u%s agreed on",
+			    op_name[op], (unsigned long long)len, feature, agreed ? "" : " not");
 		request_answer(r, VIRTIO_BLK_S_UNSUPP, 0);
 		return;
 	}
 	if (!len || len % sizeof(struct segment)) {
+		lint_report(r->q->b->dev.lint, LINT_BLK_SEGMENT_SIZE, r->q->index,
+			    "%s with %llu bytes of segments", op_name[op], (unsigned long long)len);
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 		return;
 	}
@@ -365,6 +449,17 @@ static void request_segments(struct request *r, enum blk_op op, struct iovec *ou
 		request_answer(r, status, 0);
 }
 
+/* For the lint: 5.2.6.4, header and status are descriptors of their own. */
+static void judge_layout(const struct vblk_queue *q, const struct vq_chain *c)
+{
+	const struct iovec *first = &c->iov[0], *last = &c->iov[c->n_out + c->n_in - 1];
+
+	if (first->iov_len != sizeof(struct req_header) || last->iov_len != 1)
+		lint_report(q->b->dev.lint, LINT_LEGACY_LAYOUT, q->index,
+			    "first descriptor of %zu bytes, last of %zu", first->iov_len,
+			    last->iov_len);
+}
+
 /* Begin a request. False: the chain is no request that could be answered; the ring is broken. */
 static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 {
@@ -375,13 +470,17 @@ static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 	uint64_t sector;
 
 	if (chain->out_len < sizeof(h)) {
-		vq_reject(q->vq, chain, "block request without a whole header (5.2.6)");
+		vq_reject(q->vq, chain, LINT_BLK_SHORT,
+			  "block request without a whole header (5.2.6)");
 		return false;
 	}
 	if (!chain->in_len) {
-		vq_reject(q->vq, chain, "block request without room for a status (5.2.6)");
+		vq_reject(q->vq, chain, LINT_BLK_SHORT,
+			  "block request without room for a status (5.2.6)");
 		return false;
 	}
+	if (unlikely(q->fixed_layout))
+		judge_layout(q, chain);
 	/* 2.7.4.1: the header may be cut into descriptors anywhere. */
 	iov_take(&out, &n_out, &h, sizeof(h));
 	sector = le64_get(h.sector);
@@ -393,11 +492,15 @@ static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 	switch (le32_get(h.type)) {
 	case VIRTIO_BLK_T_IN: request_read(r, sector, in, chain->n_in); break;
 	case VIRTIO_BLK_T_OUT: request_write(r, sector, out, n_out); break;
-	case VIRTIO_BLK_T_FLUSH: request_submit(r, BLK_FLUSH, 0, 0, NULL, 0); break;
+	case VIRTIO_BLK_T_FLUSH: request_flush(r, sector); break;
 	case VIRTIO_BLK_T_DISCARD: request_segments(r, BLK_DISCARD, out, n_out); break;
 	case VIRTIO_BLK_T_WRITE_ZEROES: request_segments(r, BLK_ZERO, out, n_out); break;
 	case VIRTIO_BLK_T_GET_ID: request_get_id(r, in, chain->n_in); break;
-	default: request_answer(r, VIRTIO_BLK_S_UNSUPP, 0); break;
+	default:
+		lint_report(q->b->dev.lint, LINT_BLK_TYPE, q->index, "request of type %u",
+			    le32_get(h.type));
+		request_answer(r, VIRTIO_BLK_S_UNSUPP, 0);
+		break;
 	}
 	return true;
 }
@@ -496,6 +599,8 @@ static void vblk_reset(struct virtio_dev *dev)
 static int vblk_start(struct virtio_dev *dev, unsigned q, struct vq *vq)
 {
 	vblk(dev)->queue[q].vq = vq;
+	vblk(dev)->queue[q].fixed_layout =
+		dev->lint && !(dev->acked & (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ANY_LAYOUT)));
 	return 0;
 }
 
@@ -521,6 +626,7 @@ static const struct virtio_ops vblk_ops = {
 	.id = VIRTIO_ID_BLOCK,
 	.queue_size_max = VQ_SIZE_MAX,
 	.config_size = sizeof(struct config_space),
+	.fields = config_fields,
 	.features = vblk_features,
 	.config_read = vblk_config_read,
 	.config_write = vblk_config_write,

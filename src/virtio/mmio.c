@@ -20,6 +20,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,8 @@ enum { INT_USED_BUFFER = 1, INT_CONFIG_CHANGE = 2 };
 static void irq_raise(struct virtio_mmio *m, uint32_t bits)
 {
 	pthread_mutex_lock(&m->irq_lock);
+	if (unlikely(m->interrupt_status & bits))
+		lint_interrupt(m->lint);
 	m->interrupt_status |= bits;
 	irq_set(&m->irq, true);
 	pthread_mutex_unlock(&m->irq_lock);
@@ -105,15 +108,25 @@ static const struct virtio_host_ops host_ops = {
 
 /* Queues, on the loop */
 
+/* A kick, unless a strict lint has had enough: then the device takes no more, and says so. */
+static inline void queue_kick(struct mmio_queue *q)
+{
+	struct virtio_mmio *m = q->mmio;
+
+	if (unlikely(m->tripped))
+		host_needs_reset(&m->host);
+	else
+		m->dev->ops->kick(m->dev, q->index);
+}
+
 static void queue_kicked(struct loop_source *source, uint32_t events)
 {
 	struct mmio_queue *q = container_of(source, struct mmio_queue, source);
-	struct virtio_dev *dev = q->mmio->dev;
 
 	(void)events;
 	notifier_clear(&q->kick);
 	if (q->started)
-		dev->ops->kick(dev, q->index);
+		queue_kick(q);
 }
 
 static void queue_start(struct loop_task *task)
@@ -128,7 +141,7 @@ static void queue_start(struct loop_task *task)
 	q->started = q->watched && !dev->ops->start(dev, q->index, q->vq);
 	if (q->started)
 		/* The driver may have made buffers available before DRIVER_OK. */
-		dev->ops->kick(dev, q->index);
+		queue_kick(q);
 	else
 		host_needs_reset(&q->mmio->host);
 }
@@ -210,6 +223,7 @@ void mmio_reset(struct virtio_mmio *m)
 	for (unsigned i = 0; i < m->n_queues; i++) {
 		memset(&m->queue[i].regs, 0, sizeof(m->queue[i].regs));
 		m->queue[i].pfn = m->queue[i].align = 0;
+		notifier_clear(&m->queue[i].kick);
 	}
 	m->status = 0;
 	m->device_features_sel = m->driver_features_sel = 0;
@@ -221,6 +235,14 @@ void mmio_reset(struct virtio_mmio *m)
 	if (m->dev && m->dev->ops->reset)
 		m->dev->ops->reset(m->dev);
 	irq_acknowledge(m, ~0U);
+	lint_reset(m->lint, false);
+}
+
+bool mmio_kicked(const struct mmio_queue *q)
+{
+	struct pollfd p = { .fd = q->kick.rfd, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0;
 }
 
 /* Registers. All run under the lock. */
@@ -238,17 +260,19 @@ struct mmio_queue *mmio_selected(struct virtio_mmio *m)
 
 static uint32_t magic_read(struct virtio_mmio *m)
 {
-	(void)m;
+	lint_identity_read(m->lint, LINT_READ_MAGIC);
 	return MAGIC_VALUE;
 }
 
 static uint32_t version_read(struct virtio_mmio *m)
 {
+	lint_identity_read(m->lint, LINT_READ_VERSION);
 	return m->front->version;
 }
 
 static uint32_t device_id_read(struct virtio_mmio *m)
 {
+	lint_identity_read(m->lint, LINT_READ_DEVICE_ID);
 	return m->dev ? m->dev->ops->id : 0;
 }
 
@@ -262,27 +286,32 @@ static uint32_t device_features_read(struct virtio_mmio *m)
 {
 	uint64_t features = mmio_offered(m);
 
+	lint_features_read(m->lint);
 	return m->device_features_sel > 1 ? 0
 					  : (uint32_t)(features >> (32 * m->device_features_sel));
 }
 
 static void device_features_sel_write(struct virtio_mmio *m, uint32_t val)
 {
+	lint_features_sel(m->lint, false);
 	m->device_features_sel = val;
 }
 
 static void driver_features_sel_write(struct virtio_mmio *m, uint32_t val)
 {
+	lint_features_sel(m->lint, true);
 	m->driver_features_sel = val;
 }
 
 static void queue_sel_write(struct virtio_mmio *m, uint32_t val)
 {
+	lint_queue_sel(m->lint);
 	m->queue_sel = val;
 }
 
 static uint32_t queue_num_max_read(struct virtio_mmio *m)
 {
+	lint_queue_max_read(m->lint, m->queue_sel);
 	return mmio_selected(m) ? m->dev->ops->queue_size_max : 0;
 }
 
@@ -295,7 +324,8 @@ static void queue_notify_write(struct virtio_mmio *m, uint32_t val)
 	if (index < m->n_queues)
 		notifier_set(&m->queue[index].kick);
 	else
-		driver_wrong(m, "kick for queue %u, there are %u", index, m->n_queues);
+		driver_wrong(m, LINT_KICK_NONE, QUEUE_NOTIFY, "kick for queue %u, there are %u",
+			     index, m->n_queues);
 }
 
 static uint32_t interrupt_status_read(struct virtio_mmio *m)
@@ -305,13 +335,13 @@ static uint32_t interrupt_status_read(struct virtio_mmio *m)
 
 static void interrupt_ack_write(struct virtio_mmio *m, uint32_t val)
 {
-	if (val & ~m->interrupt_status)
-		driver_wrong(m, "InterruptACK 0x%x of bits not raised (4.2.2.2)", val);
+	lint_interrupt_ack(m->lint, val, m->interrupt_status, m->status);
 	irq_acknowledge(m, val);
 }
 
 static uint32_t status_read(struct virtio_mmio *m)
 {
+	lint_status_read(m->lint, m->status);
 	return m->status;
 }
 
@@ -321,9 +351,10 @@ static void status_write(struct virtio_mmio *m, uint32_t val)
 		mmio_reset(m);
 		return;
 	}
+	lint_status_write(m->lint, m->status, (uint8_t)val);
 	if (m->status & STATUS_DRIVERS & ~val)
-		driver_wrong(m, "Status 0x%x written over 0x%x clears bits (2.1.1)", val,
-			     m->status);
+		driver_wrong(m, LINT_STATUS_CLEARED, STATUS,
+			     "Status 0x%x written over 0x%x clears bits (2.1.1)", val, m->status);
 	m->front->status_set(m, (uint8_t)(val & STATUS_DRIVERS & ~m->status));
 }
 
@@ -356,6 +387,8 @@ static void enter(struct virtio_mmio *m)
 
 static void leave(struct virtio_mmio *m)
 {
+	if (unlikely(m->tripped))
+		needs_reset(m);
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -366,18 +399,22 @@ static const struct mmio_reg *reg_find(struct virtio_mmio *m, uint64_t off, unsi
 	const struct mmio_reg *own = &m->front->regs[off / 4],
 			      *r = own->name ? own : &common[off / 4];
 	const char *what = write ? "write" : "read";
+	const unsigned place = (unsigned)off / 4;
 
-	if (size != 4)
-		driver_wrong(m, "%s of %u bytes at 0x%03x: registers are 32 bits wide (4.2.2.2)",
-			     what, size, (unsigned)off);
+	if (size != 4 || off % 4)
+		driver_wrong(m, LINT_REG_WIDTH, place,
+			     "%s of %u bytes at 0x%03x: registers are 32 bits wide (4.2.2.2)", what,
+			     size, (unsigned)off);
 	else if (!m->dev && !r->empty)
-		driver_wrong(m, "%s at 0x%03x although DeviceID is 0 (4.2.3.1.1)", what,
+		driver_wrong(m, LINT_EMPTY_SLOT, place,
+			     "%s at 0x%03x although DeviceID is 0 (4.2.3.1.1)", what,
 			     (unsigned)off);
 	else if (!r->name)
-		driver_wrong(m, "%s at 0x%03x, where no register is (4.2.2)", what, (unsigned)off);
+		driver_wrong(m, LINT_REG_NONE, place, "%s at 0x%03x, where no register is (4.2.2)",
+			     what, (unsigned)off);
 	else if (write ? !r->write : !r->read)
-		driver_wrong(m, "%s of %s, which is %s-only (4.2.2)", what, r->name,
-			     write ? "read" : "write");
+		driver_wrong(m, LINT_REG_DIRECTION, place, "%s of %s, which is %s-only (4.2.2)",
+			     what, r->name, write ? "read" : "write");
 	else
 		return r;
 	return NULL;
@@ -387,9 +424,13 @@ static const struct mmio_reg *reg_find(struct virtio_mmio *m, uint64_t off, unsi
 static bool config_ok(struct virtio_mmio *m, uint64_t off, unsigned size)
 {
 	if (size > 4) /* answered all the same: there are drivers that do it */
-		driver_wrong(m, "access of %u bytes to the configuration: 4 at most (4.2.2.2)",
-			     size);
-	return m->dev && range_ok(off, size, m->dev->ops->config_size);
+		driver_wrong(m, LINT_CONFIG_WIDTH, (unsigned)off,
+			     "access of %u bytes to the configuration: 4 at most (4.2.2.2)", size);
+	if (m->dev && range_ok(off, size, m->dev->ops->config_size))
+		return true;
+	lint_report(m->lint, m->dev ? LINT_REG_NONE : LINT_EMPTY_SLOT, (CONFIG + (unsigned)off) / 4,
+		    "%u bytes at 0x%x of the configuration", size, (unsigned)off);
+	return false;
 }
 
 static uint64_t mmio_read(void *dev, uint64_t off, unsigned size)
@@ -406,6 +447,8 @@ static uint64_t mmio_read(void *dev, uint64_t off, unsigned size)
 	} else if (config_ok(m, off - CONFIG, size)) {
 		uint8_t b[8] = { 0 };
 
+		lint_config_read(m->lint, m->dev, mmio_offered(m), m->status,
+				 (uint32_t)(off - CONFIG), size);
 		/* Multi-byte fields are little-endian (2.5.1). */
 		m->dev->ops->config_read(m->dev, (uint32_t)(off - CONFIG), b, size);
 		for (unsigned i = 0; i < size; i++)
@@ -428,6 +471,7 @@ static void mmio_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 	} else if (config_ok(m, off - CONFIG, size)) {
 		uint8_t b[8];
 
+		lint_config_write(m->lint, m->status, (uint32_t)(off - CONFIG));
 		for (unsigned i = 0; i < size; i++)
 			b[i] = (uint8_t)(val >> (8 * i));
 		m->dev->ops->config_write(m->dev, (uint32_t)(off - CONFIG), b, size);
@@ -460,6 +504,7 @@ static int queue_init(struct virtio_mmio *m, struct mmio_queue *q, unsigned inde
 		err_set(err, code, "cannot set up queue %u of %s: out of memory", index, m->name);
 		goto fail;
 	}
+	vq_lint(q->vq, m->lint, index);
 	code = bus_doorbell_add(m->bus, &m->region, QUEUE_NOTIFY, index, &q->kick);
 	if (code) {
 		err_set(err, code, "cannot set up the doorbell of queue %u of %s: %s", index,
@@ -487,8 +532,11 @@ static void mmio_free(struct virtio_mmio *m)
 		queue_fini(&m->queue[--m->n_queues]);
 	if (m->region.ops)
 		bus_del(m->bus, &m->region);
-	if (m->dev)
+	if (m->dev) {
 		m->dev->host = NULL;
+		m->dev->lint = NULL;
+	}
+	lint_destroy(m->lint);
 	pthread_cond_destroy(&m->quiet);
 	pthread_mutex_destroy(&m->irq_lock);
 	pthread_mutex_destroy(&m->lock);
@@ -521,6 +569,16 @@ int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_confi
 	pthread_cond_init(&m->quiet, NULL);
 	if (dev)
 		dev->host = &m->host;
+	if (config->lint != LINT_OFF) {
+		m->lint = lint_create(config->lint, config->legacy, m->name, m->log, &m->tripped);
+		if (!m->lint) {
+			code = err_set(err, -ENOMEM, "cannot watch the driver of %s: out of memory",
+				       config->name);
+			goto fail;
+		}
+		if (dev)
+			dev->lint = m->lint;
+	}
 
 	m->region = (struct bus_region){
 		.name = m->name,
@@ -554,7 +612,13 @@ void virtio_mmio_reset(struct virtio_mmio *mmio)
 	enter(mmio);
 	mmio_reset(mmio);
 	mmio->page_size = 0; /* what a driver's own reset leaves alone, see mmio_front.h */
+	lint_reset(mmio->lint, true);
 	leave(mmio);
+}
+
+struct lint *virtio_mmio_lint(struct virtio_mmio *mmio)
+{
+	return mmio->lint;
 }
 
 void virtio_mmio_destroy(struct virtio_mmio *mmio)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "bus/irq.h"
+#include "virtio/lint.h"
 
 struct bus;
 struct err;
@@ -35,6 +36,7 @@ struct virtio_mmio_config {
 	 * KVM. */
 	bool notification_data;
 	uint64_t without; /* feature bits that are not offered, for tests and experiments */
+	enum lint_level lint;
 };
 
 /*
@@ -47,5 +49,7 @@ int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_confi
 void virtio_mmio_destroy(struct virtio_mmio *mmio);
 /* The machine's reset line: as if the driver wrote 0 to Status. vCPUs stopped, loop running. */
 void virtio_mmio_reset(struct virtio_mmio *mmio);
+/* What the lint has found; NULL when it is off. */
+struct lint *virtio_mmio_lint(struct virtio_mmio *mmio);
 
 #endif

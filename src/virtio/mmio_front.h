@@ -120,6 +120,8 @@ struct virtio_mmio {
 	pthread_cond_t quiet;   /* a queue has come to rest, or a stop is over */
 	bool stopping;          /* a vCPU waits for queues to come to rest */
 	struct log_limit limit; /* the messages about what the driver does */
+	struct lint *lint;      /* NULL: off */
+	atomic_bool tripped;    /* a strict lint has found what it does not let pass */
 	uint8_t status;
 	uint32_t device_features_sel, driver_features_sel;
 	uint64_t driver_features;
@@ -137,7 +139,10 @@ struct virtio_mmio {
 	struct mmio_queue queue[];
 };
 
-#define driver_wrong(m, ...) log_guest((m)->log, &(m)->limit, LOG_WARN, (m)->name, __VA_ARGS__)
+/* The driver breaks a rule of the lint, at a queue or register: say what was seen. */
+#define driver_wrong(m, rule, place, ...)                             \
+	((m)->lint ? lint_report((m)->lint, rule, place, __VA_ARGS__) \
+		   : log_guest((m)->log, &(m)->limit, LOG_WARN, (m)->name, __VA_ARGS__))
 
 extern const struct mmio_front mmio_modern, mmio_legacy;
 
@@ -145,6 +150,9 @@ extern const struct mmio_front mmio_modern, mmio_legacy;
 uint64_t mmio_offered(const struct virtio_mmio *m);
 /* The queue that QueueSel selects, or NULL: there is none of that number. */
 struct mmio_queue *mmio_selected(struct virtio_mmio *m);
+
+/* Was the queue kicked, and nobody has taken note? */
+bool mmio_kicked(const struct mmio_queue *q);
 
 /* Hand a queue with the configuration in its regs to the device. Does not wait. */
 void mmio_queue_activate(struct virtio_mmio *m, struct mmio_queue *q);

@@ -20,7 +20,8 @@ static struct mmio_queue *existing(struct virtio_mmio *m)
 	struct mmio_queue *q = mmio_selected(m);
 
 	if (!q)
-		driver_wrong(m, "queue %u set up, there are %u", m->queue_sel, m->n_queues);
+		driver_wrong(m, LINT_QUEUE_NONE, 0, "queue %u set up, there are %u", m->queue_sel,
+			     m->n_queues);
 	return q;
 }
 
@@ -31,7 +32,8 @@ static struct mmio_queue *configurable(struct virtio_mmio *m)
 
 	if (!q || !q->pfn)
 		return q;
-	driver_wrong(m, "queue %u changed while QueuePFN is not 0 (4.2.4)", q->index);
+	driver_wrong(m, LINT_QUEUE_IN_USE, q->index,
+		     "queue %u changed while QueuePFN is not 0 (4.2.4)", q->index);
 	return NULL;
 }
 
@@ -40,10 +42,12 @@ static void driver_features_write(struct virtio_mmio *m, uint32_t val)
 {
 	uint64_t offered = mmio_offered(m);
 
+	lint_features_write(m->lint);
 	if (m->driver_features_sel) /* there are 32 bits of them */
 		return;
 	if (val & ~offered)
-		driver_wrong(m, "features 0x%llx accepted but not offered (2.2.1)",
+		driver_wrong(m, LINT_FEATURE_NOT_OFFERED, 0,
+			     "features 0x%llx accepted but not offered (2.2.1)",
 			     (unsigned long long)(val & ~offered));
 	m->driver_features = val & offered;
 	mmio_queues_pause(m, m->queue, m->n_queues);
@@ -61,7 +65,8 @@ static void driver_features_write(struct virtio_mmio *m, uint32_t val)
 static void guest_page_size_write(struct virtio_mmio *m, uint32_t val)
 {
 	if (!is_pow2(val))
-		driver_wrong(m, "GuestPageSize %u is not a power of two (4.2.4)", val);
+		driver_wrong(m, LINT_LEGACY_PAGE_SIZE_ODD, 0,
+			     "GuestPageSize %u is not a power of two (4.2.4)", val);
 	else
 		m->page_size = val;
 }
@@ -72,8 +77,10 @@ static void queue_num_write(struct virtio_mmio *m, uint32_t val)
 
 	if (!q)
 		return;
+	lint_queue_size(m->lint, q->index, val);
 	if (val > m->dev->ops->queue_size_max)
-		driver_wrong(m, "QueueNum %u is over QueueNumMax %u (4.2.4)", val,
+		driver_wrong(m, LINT_QUEUE_TOO_LARGE, q->index,
+			     "QueueNum %u is over QueueNumMax %u (4.2.4)", val,
 			     m->dev->ops->queue_size_max);
 	else
 		q->regs.size = (uint16_t)val;
@@ -86,7 +93,8 @@ static void queue_align_write(struct virtio_mmio *m, uint32_t val)
 	if (!q)
 		return;
 	if (!is_pow2(val))
-		driver_wrong(m, "QueueAlign %u is not a power of two (4.2.4)", val);
+		driver_wrong(m, LINT_LEGACY_ALIGN_ODD, q->index,
+			     "QueueAlign %u is not a power of two (4.2.4)", val);
 	else
 		q->align = val;
 }
@@ -122,8 +130,12 @@ static void queue_pfn_write(struct virtio_mmio *m, uint32_t val)
 		return;
 	}
 	if (!m->page_size)
-		driver_wrong(m,
+		driver_wrong(m, LINT_LEGACY_PAGE_SIZE, q->index,
 			     "QueuePFN written before GuestPageSize (4.2.4): taken for an address");
+	if (!q->align)
+		lint_report(m->lint, LINT_LEGACY_ALIGN, q->index,
+			    "QueuePFN 0x%x and no QueueAlign before it: taken for %u", val,
+			    (unsigned)ALIGN_DEFAULT);
 	q->regs = (struct vq_state){
 		.size = q->regs.size ? q->regs.size : m->dev->ops->queue_size_max,
 		.ready = 1,
@@ -135,7 +147,8 @@ static void queue_pfn_write(struct virtio_mmio *m, uint32_t val)
 static void status_set(struct virtio_mmio *m, uint8_t set)
 {
 	if (set & VIRTIO_STATUS_FEATURES_OK)
-		driver_wrong(m, "FEATURES_OK set, which a legacy device does not know (3.1.2)");
+		driver_wrong(m, LINT_LEGACY_FEATURES_OK, 0,
+			     "FEATURES_OK set, which a legacy device does not know (3.1.2)");
 	m->status |= set;
 }
 

@@ -13,16 +13,20 @@ static struct mmio_queue *configurable(struct virtio_mmio *m)
 	struct mmio_queue *q = mmio_selected(m);
 
 	if (!q)
-		driver_wrong(m, "queue %u set up, there are %u", m->queue_sel, m->n_queues);
+		driver_wrong(m, LINT_QUEUE_NONE, 0, "queue %u set up, there are %u", m->queue_sel,
+			     m->n_queues);
 	else if (q->regs.ready)
-		driver_wrong(m, "queue %u changed while QueueReady is 1 (4.2.2.2)", q->index);
+		driver_wrong(m, LINT_QUEUE_IN_USE, q->index,
+			     "queue %u changed while QueueReady is 1 (4.2.2.2)", q->index);
 	return q && !q->regs.ready ? q : NULL;
 }
 
 static void driver_features_write(struct virtio_mmio *m, uint32_t val)
 {
+	lint_features_write(m->lint);
 	if (m->status & VIRTIO_STATUS_FEATURES_OK) {
-		driver_wrong(m, "features written after FEATURES_OK (2.2.1)");
+		driver_wrong(m, LINT_FEATURES_LATE, 0,
+			     "features written after FEATURES_OK (2.2.1)");
 	} else if (m->driver_features_sel > 1) {
 		m->driver_features_high |= val != 0;
 	} else {
@@ -39,8 +43,10 @@ static void queue_num_write(struct virtio_mmio *m, uint32_t val)
 
 	if (!q)
 		return;
+	lint_queue_size(m->lint, q->index, val);
 	if (val > m->dev->ops->queue_size_max) {
-		driver_wrong(m, "QueueNum %u is over QueueNumMax %u (4.2.2.2)", val,
+		driver_wrong(m, LINT_QUEUE_TOO_LARGE, q->index,
+			     "QueueNum %u is over QueueNumMax %u (4.2.2.2)", val,
 			     m->dev->ops->queue_size_max);
 		val = 0; /* no size that can be set up */
 	}
@@ -51,6 +57,7 @@ static uint32_t queue_ready_read(struct virtio_mmio *m)
 {
 	struct mmio_queue *q = mmio_selected(m);
 
+	lint_queue_ready_read(m->lint);
 	return q ? q->regs.ready : 0;
 }
 
@@ -59,10 +66,14 @@ static void queue_ready_write(struct virtio_mmio *m, uint32_t val)
 	struct mmio_queue *q = mmio_selected(m);
 
 	if (!q) {
-		driver_wrong(m, "QueueReady of queue %u, there are %u", m->queue_sel, m->n_queues);
+		driver_wrong(m, LINT_QUEUE_NONE, 1, "QueueReady of queue %u, there are %u",
+			     m->queue_sel, m->n_queues);
 	} else if (!(val & 1)) {
+		if (q->regs.ready)
+			lint_queue_stopped(m->lint, q->index);
 		mmio_queues_stop(m, q, 1);
 	} else if (!q->regs.ready) {
+		lint_queue_started(m->lint);
 		q->regs.ready = 1;
 		if (m->status & VIRTIO_STATUS_DRIVER_OK)
 			mmio_queue_activate(m, q);
@@ -75,11 +86,13 @@ static bool features_acceptable(struct virtio_mmio *m)
 	uint64_t beyond = m->driver_features & ~mmio_offered(m);
 
 	if (beyond || m->driver_features_high)
-		driver_wrong(m, "features 0x%llx%s accepted but not offered (2.2.1)",
+		driver_wrong(m, LINT_FEATURE_NOT_OFFERED, 0,
+			     "features 0x%llx%s accepted but not offered (2.2.1)",
 			     (unsigned long long)beyond,
 			     m->driver_features_high ? " and some above 63" : "");
 	else if (!(m->driver_features & BIT(VIRTIO_F_VERSION_1)))
-		driver_wrong(m, "VERSION_1 not accepted, and this device has no other (6.1)");
+		driver_wrong(m, LINT_NO_VERSION_1, 0,
+			     "VERSION_1 not accepted, and this device has no other (6.1)");
 	else
 		return true;
 	return false;
@@ -96,10 +109,14 @@ static void status_set(struct virtio_mmio *m, uint8_t set)
 	if (!(set & VIRTIO_STATUS_DRIVER_OK))
 		return;
 	if (!(m->status & VIRTIO_STATUS_FEATURES_OK)) {
-		driver_wrong(m, "DRIVER_OK without FEATURES_OK (3.1.1)");
+		driver_wrong(m, LINT_NO_FEATURES_OK, 0, "DRIVER_OK without FEATURES_OK (3.1.1)");
 		return;
 	}
 	m->status |= VIRTIO_STATUS_DRIVER_OK;
+	for (unsigned i = 0; m->lint && i < m->n_queues; i++)
+		if (mmio_kicked(&m->queue[i]))
+			lint_report(m->lint, LINT_EARLY_KICK, i, "queue %u kicked before DRIVER_OK",
+				    i);
 	for (unsigned i = 0; i < m->n_queues; i++)
 		if (m->queue[i].regs.ready)
 			mmio_queue_activate(m, &m->queue[i]);
@@ -157,9 +174,10 @@ static void queue_reset_write(struct virtio_mmio *m, uint32_t val)
 	struct mmio_queue *q = mmio_selected(m);
 
 	if (!(m->dev->acked & BIT(VIRTIO_F_RING_RESET)))
-		driver_wrong(m, "QueueReset without RING_RESET (2.6.1)");
+		driver_wrong(m, LINT_QUEUE_RESET, 0, "QueueReset without RING_RESET (2.6.1)");
 	else if (!q)
-		driver_wrong(m, "QueueReset of queue %u, there are %u", m->queue_sel, m->n_queues);
+		driver_wrong(m, LINT_QUEUE_NONE, 2, "QueueReset of queue %u, there are %u",
+			     m->queue_sel, m->n_queues);
 	else if (val & 1) {
 		mmio_queues_stop(m, q, 1);
 		memset(&q->regs, 0, sizeof(q->regs));
@@ -168,6 +186,7 @@ static void queue_reset_write(struct virtio_mmio *m, uint32_t val)
 
 static uint32_t generation_read(struct virtio_mmio *m)
 {
+	lint_generation_read(m->lint);
 	return m->generation;
 }
 

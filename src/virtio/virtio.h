@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct lint;
 struct loop;
 struct virtio_dev;
 struct virtio_host;
@@ -50,10 +51,19 @@ enum {
 
 enum { VIRTIO_ID_BLOCK = 2 };
 
+/* A field of the configuration (2.5), for the lint. */
+struct virtio_config_field {
+	uint16_t off;
+	uint8_t width;   /* bytes; 0 ends the list */
+	uint8_t feature; /* that it belongs to, 0: none */
+	bool late;       /* not to be read before FEATURES_OK */
+};
+
 struct virtio_ops {
 	const char *name;
 	uint16_t id, n_queues, queue_size_max;
-	size_t config_size; /* bytes; the transport keeps accesses inside */
+	size_t config_size;                       /* bytes; the transport keeps accesses inside */
+	const struct virtio_config_field *fields; /* or NULL */
 	/* The device's own (5): what queues and transport can do is theirs to offer. */
 	uint64_t (*features)(struct virtio_dev *dev);
 	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *dst, size_t len);
@@ -89,6 +99,7 @@ struct virtio_dev {
 	struct virtio_host *host; /* set by the transport */
 	struct loop *loop;        /* set by the device's creator */
 	uint64_t acked;           /* features both sides agreed on; set by the transport */
+	struct lint *lint;        /* the transport's, or NULL: there is none */
 };
 
 #endif

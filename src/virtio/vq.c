@@ -46,21 +46,31 @@ void vq_destroy(struct vq *vq)
 	free(vq);
 }
 
+void vq_lint(struct vq *vq, struct lint *lint, unsigned index)
+{
+	vq->lint = lint;
+	vq->index = index;
+}
+
 int vq_part_map(struct vq *vq, const char *what, gpa_t gpa, size_t len, unsigned align,
 		enum gmem_access access, void **host)
 {
 	if (gpa % align) {
-		log_guest(vq->log, &vq->limit, LOG_WARN, vq->name,
-			  "%s at 0x%llx is not aligned to %u (2.7.1, 2.8.10)", what,
-			  (unsigned long long)gpa, align);
+		vq_wrong(vq, LINT_QUEUE_ALIGN, "%s at 0x%llx is not aligned to %u (2.7.1, 2.8.10)",
+			 what, (unsigned long long)gpa, align);
 		return -EINVAL;
 	}
 	if (gmem_map(vq->mem, gpa, len, access, host)) {
-		log_guest(vq->log, &vq->limit, LOG_WARN, vq->name,
-			  "%s at 0x%llx, %zu bytes, is not in RAM", what, (unsigned long long)gpa,
-			  len);
+		vq_wrong(vq, LINT_QUEUE_NOT_RAM, "%s at 0x%llx, %zu bytes, is not in RAM", what,
+			 (unsigned long long)gpa, len);
 		return -EINVAL;
 	}
+	for (unsigned i = 0; vq->lint && i < vq->n_parts; i++)
+		if (gpa < vq->part[i].gpa + vq->part[i].len && vq->part[i].gpa < gpa + len)
+			lint_report(vq->lint, LINT_QUEUE_OVERLAP, vq->index,
+				    "%s at 0x%llx, %zu bytes, over what is at 0x%llx", what,
+				    (unsigned long long)gpa, len,
+				    (unsigned long long)vq->part[i].gpa);
 	vq->part[vq->n_parts++] = (struct vq_part){ gpa, len, access };
 	return 0;
 }
@@ -72,9 +82,8 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 
 	vq_reset(vq);
 	if (!s.size || s.size > VQ_SIZE_MAX) {
-		log_guest(vq->log, &vq->limit, LOG_WARN, vq->name,
-			  "queue size %u is not from 1 to %u (2.7, 2.8.10)", s.size,
-			  (unsigned)VQ_SIZE_MAX);
+		vq_wrong(vq, LINT_QUEUE_SIZE, "queue size %u is not from 1 to %u (2.7, 2.8.10)",
+			 s.size, (unsigned)VQ_SIZE_MAX);
 		return -EINVAL;
 	}
 	vq->s = s;
@@ -132,16 +141,15 @@ unsigned vq_in_flight(const struct vq *vq)
 
 /* Taking chains */
 
-int vq_broken(struct vq *vq, unsigned at, const char *why)
+int vq_broken(struct vq *vq, unsigned at, const struct vq_fault *why)
 {
 	vq->s.broken = 1;
-	log_guest(vq->log, &vq->limit, LOG_WARN, vq->name,
-		  "malformed ring at available index %u, descriptor %u: %s", vq->s.next_avail, at,
-		  why);
+	vq_wrong(vq, why->rule, "malformed ring at available index %u, descriptor %u: %s",
+		 vq->s.next_avail, at, why->text);
 	return -EPROTO;
 }
 
-int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const char *why)
+int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const struct vq_fault *why)
 {
 	const struct vq_buf *buf = &vq->buf[(size_t)c->slot * VQ_ROW];
 
@@ -165,14 +173,15 @@ void *vq_map_elsewhere(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access 
 	return host;
 }
 
-const char *vq_table_map(struct vq *vq, gpa_t gpa, uint32_t len, void **table)
+const struct vq_fault *vq_table_map(struct vq *vq, gpa_t gpa, uint32_t len, void **table)
 {
 	if (!vq->indirect)
-		return "INDIRECT was not negotiated";
+		return FAULT(LINT_INDIRECT_NOT_AGREED, "INDIRECT was not negotiated");
 	if (!len || len % DESC_SIZE)
-		return "the length of an indirect table is not a multiple of 16";
+		return FAULT(LINT_INDIRECT_LENGTH,
+			     "the length of an indirect table is not a multiple of 16");
 	*table = vq_map(vq, gpa, len, GMEM_READ);
-	return *table ? NULL : "indirect table is not in RAM";
+	return *table ? NULL : FAULT(LINT_BUFFER, "indirect table is not in RAM");
 }
 
 void vq_chain_taken(struct vq *vq, const struct vq_chain *c)
@@ -228,14 +237,14 @@ void vq_push(struct vq *vq, struct vq_chain *chain, uint32_t written)
 	vq->ring->put(vq, chain->slot, written);
 }
 
-void vq_reject(struct vq *vq, struct vq_chain *chain, const char *why)
+void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const char *why)
 {
 	buffers_release(vq, chain->slot);
 	vq->in_flight--;
 	vq->slot[chain->slot].in_flight = false;
 	if (vq->in_order)
 		vq->n_order--; /* it was the last one */
-	vq_broken(vq, chain->slot, why);
+	vq_broken(vq, chain->slot, &(const struct vq_fault){ rule, why });
 }
 
 bool vq_publish(struct vq *vq)

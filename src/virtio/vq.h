@@ -29,6 +29,7 @@
 
 #include "base/bits.h"
 #include "mem/gmem.h"
+#include "virtio/lint.h"
 #include "virtio/virtio.h"
 
 struct log;
@@ -70,6 +71,9 @@ struct vq;
 int vq_create(struct vq **vq, struct gmem *mem, struct log *log, const char *name);
 void vq_destroy(struct vq *vq);
 
+/* Tell this lint what the driver does wrong; NULL, as at first: none. `index` is the queue's. */
+void vq_lint(struct vq *vq, struct lint *lint, unsigned index);
+
 /*
  * Freeze a validated copy of what the driver configured and go on from the state's indices (a fresh
  * queue has them all 0). `features` are those agreed on. -EINVAL with the reason in the log when
@@ -90,9 +94,10 @@ int vq_pop(struct vq *vq, struct vq_chain *chain);
 void vq_push(struct vq *vq, struct vq_chain *chain, uint32_t written);
 /*
  * The chain just popped cannot even be answered (no room for a status, say): let go of its buffers
- * without a used entry. The queue is broken from now on; `why` goes to the log.
+ * without a used entry. The queue is broken from now on; the broken rule and `why` go to the lint,
+ * or `why` to the log.
  */
-void vq_reject(struct vq *vq, struct vq_chain *chain, const char *why);
+void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const char *why);
 /* Publish all pushed entries at once; true when the driver wants an interrupt for them (2.7.7). */
 bool vq_publish(struct vq *vq);
 

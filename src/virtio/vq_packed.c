@@ -87,12 +87,13 @@ static int packed_setup(struct vq *vq)
 }
 
 /* 2.8.8: in an indirect table every entry is a buffer, and WRITE the only flag. */
-static const char *table_read(struct vq *vq, struct vq_chain *chain, gpa_t gpa, uint32_t len)
+static const struct vq_fault *table_read(struct vq *vq, struct vq_chain *chain, gpa_t gpa,
+					 uint32_t len)
 {
 	struct vq_chain c = *chain;
 	const volatile struct wire_desc *w;
 	void *table;
-	const char *why = vq_table_map(vq, gpa, len, &table);
+	const struct vq_fault *why = vq_table_map(vq, gpa, len, &table);
 
 	w = table;
 	for (uint32_t i = 0; !why && i < len / DESC_SIZE; i++)
@@ -103,7 +104,8 @@ static const char *table_read(struct vq *vq, struct vq_chain *chain, gpa_t gpa, 
 }
 
 /* Read a list from the next available position on; `flags` are those of its first descriptor. */
-static const char *list_read(struct vq *vq, struct vq_chain *c, struct vq_slot *s, uint16_t flags)
+static const struct vq_fault *list_read(struct vq *vq, struct vq_chain *c, struct vq_slot *s,
+					uint16_t flags)
 {
 	const uint16_t size = vq->s.size;
 	uint16_t pos = vq->s.next_avail;
@@ -112,7 +114,7 @@ static const char *list_read(struct vq *vq, struct vq_chain *c, struct vq_slot *
 		const volatile struct wire_desc *w = ring_desc(vq, pos);
 		uint64_t addr = le64toh(w->addr);
 		uint32_t len = le32toh(w->len);
-		const char *why;
+		const struct vq_fault *why;
 
 		/* 2.8.9: the id is that of the last descriptor. */
 		s->id = w->id;
@@ -120,14 +122,14 @@ static const char *list_read(struct vq *vq, struct vq_chain *c, struct vq_slot *
 		if (flags & DESC_F_INDIRECT) {
 			/* 2.8.19: alone, never in a list */
 			if (n > 1 || flags & DESC_F_NEXT)
-				return "INDIRECT together with NEXT";
+				return FAULT(LINT_INDIRECT_NEXT, "INDIRECT together with NEXT");
 			return table_read(vq, c, addr, len);
 		}
 		why = vq_chain_add(vq, c, addr, len, flags & DESC_F_WRITE);
 		if (why || !(flags & DESC_F_NEXT))
 			return why;
 		if (n == size - vq->packed.descs)
-			return "list longer than what is free of the ring";
+			return FAULT(LINT_LIST_LONG, "list longer than what is free of the ring");
 		pos = pos_add(pos, 1, size);
 		flags = ring_load16(flags_of(ring_desc(vq, pos)));
 	}
@@ -142,13 +144,14 @@ static int packed_pop(struct vq *vq, struct vq_chain *chain)
 	 */
 	uint16_t flags = ring_load16_acquire(flags_of(ring_desc(vq, pos)));
 	struct vq_slot *s;
-	const char *why;
+	const struct vq_fault *why;
 	uint16_t slot;
 
 	if (!is_available(flags, pos_wrap(pos)))
 		return 0;
 	if (vq->packed.descs == vq->s.size) /* this is one of those in flight, marked again */
-		return vq_broken(vq, pos & POS_MASK, "more available than the ring has (3.3.1)");
+		return vq_broken(vq, pos & POS_MASK,
+				 FAULT(LINT_IN_FLIGHT, "more available than the ring has (3.3.1)"));
 	/* So there is a free slot: each one in flight has at least one descriptor. */
 	slot = vq->free[vq->packed.n_free - 1];
 	s = &vq->slot[slot];

@@ -15,6 +15,7 @@
 
 #include "base/bits.h"
 #include "base/log.h"
+#include "virtio/lint.h"
 #include "virtio/vq.h"
 
 /* 2.7.5, 2.8.6 */
@@ -100,6 +101,8 @@ struct vq {
 	struct gmem *mem;
 	struct log *log;
 	struct log_limit limit;
+	struct lint *lint; /* NULL: none */
+	unsigned index;    /* the queue's number, for the lint */
 	char name[32];
 };
 
@@ -144,6 +147,21 @@ static inline bool ring_event_passed(uint16_t event, uint16_t new, uint16_t old)
 	return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
 }
 
+/* What is wrong with a ring: the rule of the lint, and in words. */
+struct vq_fault {
+	enum lint_id rule;
+	const char *text;
+};
+#define FAULT(rule, text)                                             \
+	({                                                            \
+		static const struct vq_fault fault_ = { rule, text }; \
+		&fault_;                                              \
+	})
+#define vq_wrong(vq, rule, fmt, ...)                                                            \
+	((vq)->lint ? lint_report((vq)->lint, rule, (vq)->index, "queue %u: " fmt, (vq)->index, \
+				  __VA_ARGS__)                                                  \
+		    : log_guest((vq)->log, &(vq)->limit, LOG_WARN, (vq)->name, fmt, __VA_ARGS__))
+
 /* Map one part of the ring. -EINVAL, with the reason in the log. */
 int vq_part_map(struct vq *vq, const char *what, gpa_t gpa, size_t len, unsigned align,
 		enum gmem_access access, void **host);
@@ -170,7 +188,7 @@ static inline void *vq_map(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_acc
 
 /* Append a buffer to it. NULL, or what is wrong with it. (Inline, and on a copy of the chain that
  * does not escape: this is where most of a request's instructions are.) */
-static inline __attribute__((always_inline)) const char *
+static inline __attribute__((always_inline)) const struct vq_fault *
 vq_chain_add(struct vq *vq, struct vq_chain *c, gpa_t gpa, uint32_t len, bool write)
 {
 	unsigned n = (unsigned)c->n_out + c->n_in;
@@ -178,14 +196,15 @@ vq_chain_add(struct vq *vq, struct vq_chain *c, gpa_t gpa, uint32_t len, bool wr
 
 	/* 2.7.5.3.1: no chain is longer than the queue. This also ends loops. */
 	if (unlikely(n == vq->s.size))
-		return "chain loops or is longer than the queue";
+		return FAULT(LINT_CHAIN_LONG, "chain loops or is longer than the queue");
 	if (unlikely(!write && c->n_in))
-		return "device-readable after device-writable (2.7.4.2)";
+		return FAULT(LINT_WRITABLE_FIRST,
+			     "device-readable after device-writable (2.7.4.2)");
 	if (unlikely(len > VQ_CHAIN_BYTES_MAX - c->out_len - c->in_len))
-		return "chain of more than 2^32 bytes (2.7.5.2)";
+		return FAULT(LINT_CHAIN_BYTES, "chain of more than 2^32 bytes (2.7.5.2)");
 	host = len ? vq_map(vq, gpa, len, write ? GMEM_WRITE : GMEM_READ) : NULL;
 	if (unlikely(!host))
-		return "buffer is empty or not in RAM";
+		return FAULT(LINT_BUFFER, "buffer is empty or not in RAM");
 
 	c->iov[n] = (struct iovec){ .iov_base = host, .iov_len = len };
 	vq->buf[(size_t)c->slot * VQ_ROW + n] = (struct vq_buf){ .gpa = gpa, .len = len };
@@ -199,13 +218,13 @@ vq_chain_add(struct vq *vq, struct vq_chain *c, gpa_t gpa, uint32_t len, bool wr
 	return NULL;
 }
 /* Map an indirect table. NULL, or what is wrong with it. */
-const char *vq_table_map(struct vq *vq, gpa_t gpa, uint32_t len, void **table);
+const struct vq_fault *vq_table_map(struct vq *vq, gpa_t gpa, uint32_t len, void **table);
 /* The chain is whole: it is in flight from now on. */
 void vq_chain_taken(struct vq *vq, const struct vq_chain *c);
 /* It is no good: let go of its buffers; the queue is broken. Returns -EPROTO. */
-int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const char *why);
+int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const struct vq_fault *why);
 
 /* The ring is malformed: say why once, and never look at it again. Returns -EPROTO. */
-int vq_broken(struct vq *vq, unsigned at, const char *why);
+int vq_broken(struct vq *vq, unsigned at, const struct vq_fault *why);
 
 #endif

@@ -78,8 +78,7 @@ static int split_setup(struct vq *vq)
 		sizeof(struct wire_avail) + sizeof(uint16_t) * size + (vq->event_idx ? 2 : 0);
 
 	if (!is_pow2(size)) {
-		log_guest(vq->log, &vq->limit, LOG_WARN, vq->name,
-			  "queue size %u is not a power of two (2.7)", size);
+		vq_wrong(vq, LINT_QUEUE_SIZE, "queue size %u is not a power of two (2.7)", size);
 		return -EINVAL;
 	}
 	if (vq_part_map(vq, "descriptor table", vq->s.desc, (size_t)DESC_SIZE * size, DESC_ALIGN,
@@ -111,25 +110,27 @@ static inline struct desc desc_read(const void *table, size_t i)
  * Walk the chain whose first descriptor is its slot. Direct descriptors may come first and end in
  * one indirect table (2.7.5.3.2), whose WRITE flag is ignored. NULL, or what is wrong with it.
  */
-static const char *chain_read(struct vq *vq, struct vq_chain *chain)
+static const struct vq_fault *chain_read(struct vq *vq, struct vq_chain *chain)
 {
 	struct vq_chain c = *chain;
 	const void *table = vq->desc;
 	size_t entries = vq->s.size, i = c.slot;
 	bool in_table = false;
-	const char *why;
+	const struct vq_fault *why;
 	struct desc d;
 	void *host;
 
 	for (;;) {
-		why = "descriptor index beyond the table";
+		why = FAULT(LINT_NEXT, "descriptor index beyond the table");
 		if (i >= entries)
 			break;
 		d = desc_read(table, i);
 		if (d.flags & DESC_F_INDIRECT) {
-			why = in_table                ? "INDIRECT inside an indirect table"
-			      : d.flags & DESC_F_NEXT ? "INDIRECT together with NEXT"
-						      : vq_table_map(vq, d.addr, d.len, &host);
+			why = in_table ? FAULT(LINT_INDIRECT_NESTED,
+					       "INDIRECT inside an indirect table")
+			      : d.flags & DESC_F_NEXT
+				      ? FAULT(LINT_INDIRECT_NEXT, "INDIRECT together with NEXT")
+				      : vq_table_map(vq, d.addr, d.len, &host);
 			if (why)
 				break;
 			/* It may be the ring's own table: told from it by the flag only. */
@@ -151,7 +152,7 @@ static const char *chain_read(struct vq *vq, struct vq_chain *chain)
 static int split_pop(struct vq *vq, struct vq_chain *chain)
 {
 	const uint16_t mask = (uint16_t)(vq->s.size - 1);
-	const char *why;
+	const struct vq_fault *why;
 	uint16_t head;
 
 	if (vq->avail_idx == vq->s.next_avail) {
@@ -162,7 +163,9 @@ static int split_pop(struct vq *vq, struct vq_chain *chain)
 		uint16_t idx = ring_load16_acquire(&avail(vq)->idx);
 
 		if ((uint16_t)(idx - vq->s.next_avail) > vq->s.size)
-			return vq_broken(vq, 0, "available index more than the queue size ahead");
+			return vq_broken(vq, 0,
+					 FAULT(LINT_IDX_JUMPS,
+					       "available index more than the queue size ahead"));
 		vq->avail_idx = idx;
 		if (idx == vq->s.next_avail)
 			return 0;
@@ -170,9 +173,10 @@ static int split_pop(struct vq *vq, struct vq_chain *chain)
 
 	head = ring_load16(&avail(vq)->ring[vq->s.next_avail & mask]);
 	if (head >= vq->s.size)
-		return vq_broken(vq, head, "head beyond the descriptor table");
+		return vq_broken(vq, head, FAULT(LINT_HEAD, "head beyond the descriptor table"));
 	if (vq->slot[head].in_flight)
-		return vq_broken(vq, head, "head is in flight already (3.3.1)");
+		return vq_broken(vq, head,
+				 FAULT(LINT_IN_FLIGHT, "head is in flight already (3.3.1)"));
 	vq_chain_begin(vq, chain, head);
 	why = chain_read(vq, chain);
 	if (why)
@@ -193,9 +197,16 @@ static void split_put(struct vq *vq, uint16_t slot, uint32_t written)
 	vq->s.next_used++;
 }
 
+/* 2.7.7.1: for the lint; they count as if they were right. */
+static __attribute__((cold, noinline)) void flags_wrong(struct vq *vq, uint16_t flags)
+{
+	lint_report(vq->lint, LINT_AVAIL_FLAGS, vq->index, "queue %u: flags 0x%x%s", vq->index,
+		    flags, vq->event_idx ? " with EVENT_IDX" : "");
+}
+
 static bool split_publish(struct vq *vq)
 {
-	uint16_t old = vq->s.signalled, new = vq->s.next_used;
+	uint16_t old = vq->s.signalled, new = vq->s.next_used, flags;
 
 	if (old == new)
 		return false;
@@ -214,8 +225,11 @@ static bool split_publish(struct vq *vq)
 	 * seen our entry, and we do not wake it.
 	 */
 	ring_full_barrier();
+	flags = ring_load16(&avail(vq)->flags);
+	if (unlikely(flags > (vq->event_idx ? 0 : AVAIL_F_NO_INTERRUPT)))
+		flags_wrong(vq, flags);
 	if (!vq->event_idx)
-		return !(ring_load16(&avail(vq)->flags) & AVAIL_F_NO_INTERRUPT);
+		return !(flags & AVAIL_F_NO_INTERRUPT);
 	return ring_event_passed(ring_load16(used_event(vq)), new, old);
 }
 

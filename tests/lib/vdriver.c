@@ -92,11 +92,16 @@ void vd_set64(struct vdriver *d, uint32_t reg, uint64_t val)
 
 uint64_t vd_config(struct vdriver *d, uint32_t off, unsigned size)
 {
-	uint64_t val = 0, low;
+	uint64_t val = 0;
+	uint32_t before;
 
-	if (size == 8) { /* 4.2.2.2: no access is wider than 32 bits */
-		low = vd_config(d, off, 4);
-		return low | vd_config(d, off + 4, 4) << 32;
+	if (size == 8) { /* 4.2.2.2: no access is wider than 32 bits; 2.5.1: until it is whole */
+		do {
+			before = d->legacy ? 0 : vd_get(d, VD_CONFIG_GENERATION);
+			val = vd_config(d, off, 4);
+			val |= vd_config(d, off + 4, 4) << 32;
+		} while (!d->legacy && vd_get(d, VD_CONFIG_GENERATION) != before);
+		return val;
 	}
 	rig_assert(!bus_read(d->bus, d->base + VD_CONFIG + off, size, &val));
 	return val;
@@ -125,7 +130,12 @@ int vd_begin(struct vdriver *d, uint64_t want)
 {
 	uint32_t status = VIRTIO_STATUS_ACKNOWLEDGE;
 
+	/* 4.2.3.1.1 */
+	if (vd_get(d, VD_MAGIC) != 0x74726976)
+		return -ENODEV;
 	d->legacy = vd_get(d, VD_VERSION) == 1;
+	if (!vd_get(d, VD_DEVICE_ID))
+		return -ENODEV;
 	vd_reset(d);
 	vd_set(d, VD_STATUS, status);
 	status |= VIRTIO_STATUS_DRIVER;

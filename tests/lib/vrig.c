@@ -68,6 +68,7 @@ void vrig_attach(struct vrig *rig, struct virtio_dev *dev)
 		.legacy = rig->legacy,
 		.notification_data = rig->notification_data,
 		.without = rig->without,
+		.lint = rig->lint,
 	};
 
 	must(virtio_mmio_create(&rig->mmio, &config, dev, &err), &err);

@@ -38,9 +38,10 @@ struct vrig {
 	struct blk *blk;
 	struct vdriver driver;
 	/* Set before a device is attached: the transport's version 1, NOTIFICATION_DATA, and
-	 * features that are not offered. */
+	 * features that are not offered, the lint. */
 	bool legacy, notification_data;
 	uint64_t without;
+	enum lint_level lint;
 	uint16_t queues; /* of the disk; 0: one */
 };
 

@@ -479,7 +479,7 @@ static void test_reject(void **state)
 		vd_publish(&t.q);
 		assert_int_equal(vq_pop(t.vq, &first), 1);
 		assert_int_equal(vq_pop(t.vq, &t.c), 1);
-		vq_reject(t.vq, &t.c, "for a test");
+		vq_reject(t.vq, &t.c, LINT_BLK_SHORT, "for a test");
 		assert_int_equal(vq_pop(t.vq, &t.c), -EPROTO);
 		vq_push(t.vq, &first, 0);
 		vq_publish(t.vq);

@@ -621,7 +621,7 @@ static void test_reject(void **state)
 	assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
 	vd_publish(&t.q);
 	assert_int_equal(vq_pop(t.vq, &t.c), 1);
-	vq_reject(t.vq, &t.c, "for a test");
+	vq_reject(t.vq, &t.c, LINT_BLK_SHORT, "for a test");
 	assert_int_equal(vq_in_flight(t.vq), 0);
 	assert_int_equal(vq_pop(t.vq, &t.c), -EPROTO);
 	assert_false(vq_publish(t.vq));
