@@ -35,7 +35,8 @@ static const struct command command_version = {
 };
 
 static const struct command *const commands[] = {
-	&command_run, &command_disk, &command_doctor, &command_help, &command_version,
+	&command_run,    &command_disk, &command_lint,
+	&command_doctor, &command_help, &command_version,
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };

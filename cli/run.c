@@ -261,6 +261,20 @@ static int set_virtio_mmio(void *target, const char *text)
 	return 0;
 }
 
+static int set_lint(void *target, const char *text)
+{
+	static const char *const names[] = { "off", "warn", "strict" };
+	struct run *run = target;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(text, names[i]) == 0) {
+			run->config.lint = (enum hako_lint)i;
+			return 0;
+		}
+	}
+	return say_usage("--lint is off, warn or strict, not '%s'", text);
+}
+
 /* ---- The options ---- */
 
 #define AT(field)  .off = offsetof(struct run, field)
@@ -336,6 +350,12 @@ static const struct opt run_opts[] = {
 	  .help = "modern or legacy registers of virtio devices; default: modern,\n"
 		  "but legacy for a 32-bit ELF kernel",
 	  CALL(set_virtio_mmio) },
+	{ .name = "lint",
+	  .arg = "MODE",
+	  .help = "watch the guest's virtio drivers: off, warn (the default) tells\n"
+		  "which rule one breaks, strict also stops the device\n"
+		  "('hako lint list' has the rules)",
+	  CALL(set_lint) },
 	{ .name = "engine",
 	  .arg = "NAME",
 	  .help = "what runs the CPUs ('hako doctor' lists them);\n"

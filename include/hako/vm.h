@@ -124,6 +124,13 @@ enum hako_virtio_mmio {
 	HAKO_VIRTIO_MMIO_LEGACY, /* version 1 */
 };
 
+/* What is done when a virtio driver of the guest breaks a rule of the standard (hako/lint.h). */
+enum hako_lint {
+	HAKO_LINT_OFF,
+	HAKO_LINT_WARN,   /* the log says which rule, what was seen, and what would be right */
+	HAKO_LINT_STRICT, /* and after a broken MUST the device stops, and asks for a reset */
+};
+
 /*
  * What hako_vm_create() builds. hako_vm_config_init() sets every default; change what differs.
  * Everything pointed to is read during hako_vm_create() and may go afterwards.
@@ -161,6 +168,7 @@ struct hako_vm_config {
 	const struct hako_disk *disks;
 	size_t n_disks; /* at most HAKO_DISKS_MAX; RISC-V: 8 */
 	enum hako_virtio_mmio virtio_mmio;
+	enum hako_lint lint;
 
 	struct hako_console console;
 

@@ -25,6 +25,7 @@ void hako_vm_config_init(struct hako_vm_config *config)
 	config->console.in_fd = -1;
 	config->console.out_fd = -1;
 	config->log_level = HAKO_LOG_WARN;
+	config->lint = HAKO_LINT_WARN;
 }
 
 static int check_mem(uint64_t mem, struct err *err)
@@ -162,6 +163,8 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *p
 		return err_set(err, -EINVAL,
 			       "no instruction can be at %#llx; it must be a multiple of 4",
 			       (unsigned long long)config->entry);
+	if ((unsigned)config->lint > HAKO_LINT_STRICT)
+		return err_set(err, -EINVAL, "there is no such lint as %d", (int)config->lint);
 	r = check_mem(config->mem, err);
 	if (!r)
 		r = check_machine(config->machine, err);

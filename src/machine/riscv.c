@@ -116,6 +116,7 @@ static int create_virtio(struct hako_vm *vm, struct err *err)
 			.mem = vm->mem,
 			.log = &vm->log,
 			.legacy = vm->virtio_legacy,
+			.lint = vm->lint,
 		};
 
 		snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);

@@ -494,6 +494,7 @@ int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
 	vm->n_cpus = config->cpus;
 	vm->n_disks = config->n_disks;
 	vm->no_reboot = config->no_reboot;
+	vm->lint = (enum lint_level)config->lint;
 	vm->timeout_ms = config->timeout_ms;
 	vm->entry = config->entry;
 	vm->dtb_addr = config->dtb_addr;

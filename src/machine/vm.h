@@ -25,6 +25,7 @@
 #include "host/loop.h"
 #include "host/notifier.h"
 #include "mem/gmem.h"
+#include "virtio/lint.h"
 
 struct blk;
 struct board;
@@ -88,6 +89,7 @@ struct hako_vm {
 	bool has_kernel, has_firmware, has_initrd;
 	bool no_firmware;   /* RISC-V: the kernel is its own, and starts in M-mode */
 	bool virtio_legacy; /* virtio-mmio version 1 */
+	enum lint_level lint;
 	char *cmdline;
 	char *dtb_path; /* the user's tree, NULL: the board builds one */
 	bool cmdline_given;

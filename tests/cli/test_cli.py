@@ -174,6 +174,7 @@ USAGE = [
     (["one disk too many", "32"], ["run", "-k", "a"] + ["--disk", "x"] * 33),
     (["x86", "arm64, riscv64, riscv32, riscv"], ["run", "-k", "a", "--machine", "x86"]),
     (["modern or legacy", "old"], ["run", "-k", "a", "--virtio-mmio", "old"]),
+    (["off, warn or strict", "loud"], ["run", "-k", "a", "--lint", "loud"]),
     (["no kernel"], ["run", "--firmware", "a"]),
     (["warp", "hako doctor"], ["run", "-k", "a", "--engine", "warp"]),
     (["'0'"], ["run", "-k", "a", "--timeout", "0"]),
@@ -194,6 +195,9 @@ USAGE = [
     (["--forse", "--force"], ["disk", "create", "--forse", "64M", "new"]),
     (["--force"], ["disk", "info", "--force", "data"]),
     (["info disk.img"], ["disk", "info"]),
+    (["lint list"], ["lint"]),
+    (["'rules'"], ["lint", "rules"]),
+    (["extra"], ["lint", "list", "extra"]),
     (["extra"], ["doctor", "extra"]),
     (["extra"], ["version", "extra"]),
 ]
@@ -296,7 +300,7 @@ def help_and_version():
     for args in [["help"], ["--help"], ["-h"]]:
         code, out, err = hako(*args)
         assert code == 0 and "usage: hako" in out and err == "", args
-    for command in ["run", "disk", "doctor", "help", "version"]:
+    for command in ["run", "disk", "lint", "doctor", "help", "version"]:
         first = hako("help", command)
         assert first[0] == 0 and ("hako " + command) in first[1] and first[2] == "", command
         if command not in ("help",):
@@ -331,6 +335,14 @@ def doctor():
     assert code == 0 and err == ""
     for word in ["soft", "kvm", "arm64"]:
         assert word in out, out
+
+
+def lint_list():
+    code, out, err = hako("lint", "list")
+    assert code == 0 and err == ""
+    for word in ["status and features", "V101  MUST", "V506  SHOULD", "legacy", "Linux:"]:
+        assert word in out, out
+    assert max(map(len, out.splitlines())) < 200
 
 
 def disk_create():
@@ -650,7 +662,7 @@ def terminal_while_stopped(t):
 TESTS = [table_test(2, says, args) for says, args in USAGE]
 TESTS += [table_test(1, says, args) for says, args in FILES]
 TESTS += [
-    help_and_version, a_riscv_kernel_chooses_its_machine, output_that_cannot_be_written, doctor,
+    help_and_version, a_riscv_kernel_chooses_its_machine, output_that_cannot_be_written, doctor, lint_list,
     disk_create, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
     guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
     dump_dtb, signals, disk_in_use,
