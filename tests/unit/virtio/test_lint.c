@@ -641,6 +641,15 @@ static void blk_segment_capacity(struct t *t)
 	segments(t, VD_BLK_WRITE_ZEROES, SEGMENTS, CAPACITY + 1, 0, 16);
 }
 
+static void blk_segment_long(struct t *t)
+{
+	uint64_t max = vd_config(t->d, MAX_DISCARD_AT, 4);
+
+	t->left_out = !max || max == UINT32_MAX;
+	if (!t->left_out)
+		segments(t, VD_BLK_DISCARD, SEGMENTS, (uint32_t)max + 1, 0, 16);
+}
+
 static void blk_segment_flags(struct t *t)
 {
 	segments(t, VD_BLK_DISCARD, SEGMENTS, 1, 1, 16);
@@ -779,6 +788,7 @@ static const struct {
 	{ LINT_BLK_GET_ID, blk_get_id, false },
 	{ LINT_BLK_SEGMENT_SIZE, blk_segment_size, false },
 	{ LINT_BLK_SEGMENTS, blk_segments, false },
+	{ LINT_BLK_SEGMENT_LONG, blk_segment_long, false },
 	{ LINT_BLK_SEGMENT_FLAGS, blk_segment_flags, false },
 	{ LINT_BLK_NOT_AGREED, blk_not_agreed, false },
 	{ LINT_LEGACY_PAGE_SIZE, legacy_page_size, true },
