@@ -130,8 +130,7 @@ static void fail(struct disk *d, enum disk_result result)
 		d->error = result;
 }
 
-/* A device that cannot be trusted any more is reset: only then does it stop writing to our memory.
- */
+/* A device that cannot be trusted is reset: only then does it stop writing to our memory. */
 static void give_up(struct disk *d, enum disk_result why)
 {
 	fail(d, why);
@@ -169,8 +168,7 @@ void disk_irq(unsigned irq)
 
 		if (d->virtio.irq != irq)
 			continue;
-		/* 4.2.3.3: acknowledged before looking, so that what ends meanwhile interrupts
-		 * anew. */
+		/* 4.2.3.3. First, so that what ends while we look interrupts anew. */
 		u32 why = virtio_read(&d->virtio, INTERRUPT_STATUS);
 		if (!why)
 			continue;
@@ -254,9 +252,9 @@ enum disk_result disk_write(struct disk *d, u64 sector, const void *from, u64 se
 
 enum disk_result disk_flush(struct disk *d)
 {
-	/* 5.2.6.2: a device without the feature has no cache that could lose anything. */
 	if (d->broken)
 		return DISK_BROKEN;
+	/* 5.2.6.2: a device without the feature has no cache that could lose anything. */
 	if (!d->can_flush)
 		return DISK_OK;
 	d->error = DISK_OK;
