@@ -136,6 +136,7 @@ static void target_init(struct target *t, bool legacy)
 
 	vrig_init(&t->rig, RAM_SIZE);
 	t->rig.legacy = legacy;
+	t->rig.lint = LINT_WARN;
 	t->rig.notification_data = true;
 	t->d = &t->rig.driver;
 	vrig_file(path, DISK_SIZE);
