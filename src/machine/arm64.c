@@ -4,7 +4,6 @@
  * one run here unchanged.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,27 +86,13 @@ static struct vcpu_wiring arm64_wiring(struct hako_vm *vm, unsigned index)
 
 static int create_virtio(struct hako_vm *vm, struct err *err)
 {
-	for (unsigned i = 0; i < VIRTIO_SLOTS; i++) {
-		bool disk = i < vm->n_disks;
-		char name[16];
-		struct virtio_mmio_config config = {
-			.name = name,
-			.base = VIRTIO_BASE + i * (uint64_t)VIRTIO_MMIO_SIZE,
-			.irq = gicv3_spi(vm->board->gic, VIRTIO_SPI + i),
-			.bus = vm->mmio,
-			.mem = vm->mem,
-			.log = &vm->log,
-			.legacy = vm->virtio_legacy,
-			.lint = vm->lint,
-		};
+	int res = 0;
 
-		snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);
-		int res = virtio_mmio_create(&vm->board->virtio[i], &config,
-					     disk ? vm->disks[i].dev : NULL, err);
-		if (res)
-			return res;
-	}
-	return 0;
+	for (unsigned i = 0; i < VIRTIO_SLOTS && !res; i++)
+		res = vm_create_slot(vm, i, VIRTIO_BASE + i * (uint64_t)VIRTIO_MMIO_SIZE,
+				     gicv3_spi(vm->board->gic, VIRTIO_SPI + i),
+				     &vm->board->virtio[i], err);
+	return res;
 }
 
 static void arm64_destroy(struct hako_vm *vm)

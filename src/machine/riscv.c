@@ -7,7 +7,6 @@
  * kernel is its own, and then all harts begin in M-mode at once.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,27 +104,13 @@ static void finished(void *arg, enum finisher_end end, unsigned code)
 
 static int create_virtio(struct hako_vm *vm, struct err *err)
 {
-	for (unsigned i = 0; i < VIRTIO_SLOTS; i++) {
-		bool disk = i < vm->n_disks;
-		char name[16];
-		struct virtio_mmio_config config = {
-			.name = name,
-			.base = VIRTIO_BASE + i * (uint64_t)VIRTIO_STRIDE,
-			.irq = plic_source(vm->board->plic, VIRTIO_IRQ + i),
-			.bus = vm->mmio,
-			.mem = vm->mem,
-			.log = &vm->log,
-			.legacy = vm->virtio_legacy,
-			.lint = vm->lint,
-		};
+	int res = 0;
 
-		snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);
-		int res = virtio_mmio_create(&vm->board->virtio[i], &config,
-					     disk ? vm->disks[i].dev : NULL, err);
-		if (res)
-			return res;
-	}
-	return 0;
+	for (unsigned i = 0; i < VIRTIO_SLOTS && !res; i++)
+		res = vm_create_slot(vm, i, VIRTIO_BASE + i * (uint64_t)VIRTIO_STRIDE,
+				     plic_source(vm->board->plic, VIRTIO_IRQ + i),
+				     &vm->board->virtio[i], err);
+	return res;
 }
 
 static void riscv_destroy(struct hako_vm *vm)

@@ -22,6 +22,7 @@
 #include "machine/config.h"
 #include "machine/public.h"
 #include "virtio/blk.h"
+#include "virtio/mmio.h"
 
 /* How often the control thread looks whether the guest can still run, ns. */
 static const uint64_t watch_interval = 500000000;
@@ -375,6 +376,26 @@ static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, s
 		res = virtio_blk_create(&vm->disks[i].dev, &dev, err);
 	}
 	return res;
+}
+
+int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_line irq,
+		   struct virtio_mmio **slot, struct err *err)
+{
+	bool disk = i < vm->n_disks;
+	char name[16];
+	const struct virtio_mmio_config config = {
+		.name = name,
+		.base = base,
+		.irq = irq,
+		.bus = vm->mmio,
+		.mem = vm->mem,
+		.log = &vm->log,
+		.legacy = vm->virtio_legacy,
+		.lint = vm->lint,
+	};
+
+	snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);
+	return virtio_mmio_create(slot, &config, disk ? vm->disks[i].dev : NULL, err);
 }
 
 static int create_cpus(struct hako_vm *vm, struct err *err)

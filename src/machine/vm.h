@@ -20,6 +20,7 @@
 #include "boot/initrd.h"
 #include "boot/kernel.h"
 #include "bus/clock.h"
+#include "bus/irq.h"
 #include "engine/engine.h"
 #include "hako/vm.h"
 #include "host/loop.h"
@@ -33,6 +34,7 @@ struct console;
 struct err;
 struct hako_vm;
 struct virtio_dev;
+struct virtio_mmio;
 
 /* Power state of a vCPU (PSCI, SBI HSM). Under vm->lock. */
 enum cpu_state { CPU_OFF, CPU_ON };
@@ -143,6 +145,13 @@ extern const struct board_ops board_arm64, board_riscv;
 void vm_request(struct hako_vm *vm, enum vm_action action);
 /* The same for a guest that powers off and says that it failed. */
 void vm_request_failure(struct hako_vm *vm, unsigned code);
+
+/*
+ * The board's virtio-mmio slot `i` at `base`: the i-th disk is behind it, or nothing. The slot is
+ * the board's to destroy.
+ */
+int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_line irq,
+		   struct virtio_mmio **slot, struct err *err);
 
 /* Registers of a vCPU that is not running, or of the calling thread's. */
 static inline uint64_t cpu_get(struct vm_cpu *cpu, unsigned reg)
