@@ -313,8 +313,8 @@ static int soft_create(struct engine **engine, const struct engine_config *cfg, 
 	e->cfg = *cfg;
 	static const struct soft_arch *const archs[] = {
 		[GUEST_A64] = &soft_a64,
-		[GUEST_RV32] = &soft_rv32,
-		[GUEST_RV64] = &soft_rv64,
+		[GUEST_RV32] = &soft_rv,
+		[GUEST_RV64] = &soft_rv,
 	};
 	e->arch = archs[cfg->arch];
 	e->observer.written = dma_written;

@@ -117,7 +117,7 @@ struct soft_arch {
 	bool (*executes)(const struct vcpu *vcpu, const struct code_page *page);
 };
 
-extern const struct soft_arch soft_a64, soft_rv32, soft_rv64;
+extern const struct soft_arch soft_a64, soft_rv;
 
 int soft_vcpu_init(struct vcpu *v, struct engine *engine, unsigned index,
 		   const struct vcpu_wiring *wiring, unsigned page_ops, uint16_t end_handler,

@@ -233,17 +233,8 @@ void a64_watch(struct a64_cpu *c, uint64_t va, unsigned len, unsigned el, bool w
 
 /*
  * Data accesses at the current exception level, little-endian, any alignment. They return, or the
- * instruction faults. `va` may be tagged (TBI).
- */
-uint8_t a64_ld8(struct a64_cpu *c, uint64_t va);
-uint16_t a64_ld16(struct a64_cpu *c, uint64_t va);
-uint32_t a64_ld32(struct a64_cpu *c, uint64_t va);
-uint64_t a64_ld64(struct a64_cpu *c, uint64_t va);
-void a64_st8(struct a64_cpu *c, uint64_t va, uint8_t v);
-void a64_st16(struct a64_cpu *c, uint64_t va, uint16_t v);
-void a64_st32(struct a64_cpu *c, uint64_t va, uint32_t v);
-void a64_st64(struct a64_cpu *c, uint64_t va, uint64_t v);
-/*
+ * instruction faults. `va` may be tagged (TBI). mmu.h has those of one register.
+ *
  * len from 1 to 64: all bytes can be read (written), or the instruction faults before any is. align
  * is the size of the instruction's elements: what SCTLR_EL1.A and Device memory ask for.
  */

@@ -408,39 +408,6 @@ void a64_store_slow(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned size
 	access_any(c, t, va, &v, size, size, true);
 }
 
-uint8_t a64_ld8(struct a64_cpu *c, uint64_t va)
-{
-	return (uint8_t)a64_load(c, va, 1);
-}
-uint16_t a64_ld16(struct a64_cpu *c, uint64_t va)
-{
-	return (uint16_t)a64_load(c, va, 2);
-}
-uint32_t a64_ld32(struct a64_cpu *c, uint64_t va)
-{
-	return (uint32_t)a64_load(c, va, 4);
-}
-uint64_t a64_ld64(struct a64_cpu *c, uint64_t va)
-{
-	return a64_load(c, va, 8);
-}
-void a64_st8(struct a64_cpu *c, uint64_t va, uint8_t v)
-{
-	a64_store(c, va, 1, v);
-}
-void a64_st16(struct a64_cpu *c, uint64_t va, uint16_t v)
-{
-	a64_store(c, va, 2, v);
-}
-void a64_st32(struct a64_cpu *c, uint64_t va, uint32_t v)
-{
-	a64_store(c, va, 4, v);
-}
-void a64_st64(struct a64_cpu *c, uint64_t va, uint64_t v)
-{
-	a64_store(c, va, 8, v);
-}
-
 void a64_ld(struct a64_cpu *c, uint64_t va, void *dst, unsigned len, unsigned align)
 {
 	const struct tlb_entry *e = tlb_d(c->tlb, va);

@@ -440,12 +440,12 @@ static void rv_reset(struct vcpu *v)
 }
 
 static int create(struct engine *engine, unsigned index, const struct vcpu_wiring *wiring,
-		  bool xlen64, struct vcpu **vcpu, struct err *err)
+		  struct vcpu **vcpu, struct err *err)
 {
 	struct rv_cpu *c = host_map(sizeof(*c), err);
 	if (!c)
 		return err->code;
-	c->xlen64 = xlen64;
+	c->xlen64 = engine->cfg.arch == GUEST_RV64;
 	c->sbi = wiring->sbi;
 	int res = soft_vcpu_init(&c->vcpu, engine, index, wiring, RV_PAGE_OPS, OP_page_end, err);
 	if (res) {
@@ -455,18 +455,6 @@ static int create(struct engine *engine, unsigned index, const struct vcpu_wirin
 	rv_reset(&c->vcpu);
 	*vcpu = &c->vcpu;
 	return 0;
-}
-
-static int create64(struct engine *engine, unsigned index, const struct vcpu_wiring *wiring,
-		    struct vcpu **vcpu, struct err *err)
-{
-	return create(engine, index, wiring, true, vcpu, err);
-}
-
-static int create32(struct engine *engine, unsigned index, const struct vcpu_wiring *wiring,
-		    struct vcpu **vcpu, struct err *err)
-{
-	return create(engine, index, wiring, false, vcpu, err);
 }
 
 static void destroy(struct vcpu *v)
@@ -522,23 +510,8 @@ static void fence(struct vcpu *v, uint64_t mask, const struct vcpu_fence *f)
 	soft_dsb(v);
 }
 
-const struct soft_arch soft_rv64 = {
-	.create = create64,
-	.destroy = destroy,
-	.reset = rv_reset,
-	.get = get,
-	.set = set,
-	.run = rv_run,
-	.fence = fence,
-	.flush_tlbs = flush_tlbs,
-	.forget = forget,
-	.protect = protect,
-	.unmap_code = unmap_code,
-	.executes = executes,
-};
-
-const struct soft_arch soft_rv32 = {
-	.create = create32,
+const struct soft_arch soft_rv = {
+	.create = create,
 	.destroy = destroy,
 	.reset = rv_reset,
 	.get = get,
