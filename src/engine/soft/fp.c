@@ -49,12 +49,12 @@ static void flag(const struct fpenv *e, uint32_t flags)
 
 static bool flushes(const struct format *f, const struct fpenv *e)
 {
-	return (e->fpcr & A64_FPCR_FZ) && f->size != 16;
+	return (e->fpcr & FPCR_FZ) && f->size != 16;
 }
 /* Half precision without infinities and NaNs */
 static bool alternative(const struct format *f, const struct fpenv *e)
 {
-	return f->size == 16 && (e->fpcr & A64_FPCR_AHP);
+	return f->size == 16 && (e->fpcr & FPCR_AHP);
 }
 
 /* The bit patterns that results are made of. */
@@ -106,7 +106,7 @@ static struct num unpack(const struct format *f, const struct fpenv *e, uint64_t
 		x.sig = frac | BIT(f->fbits);
 		x.exp = (int)exp - f->bias - (int)f->fbits;
 	} else if (frac && flushes(f, e)) {
-		flag(e, A64_FPSR_IDC);
+		flag(e, FPSR_IDC);
 		x.raw = zero(f, x.sign);
 	} else if (frac) {
 		x.kind = FINITE;
@@ -155,7 +155,7 @@ static u128 shift_right_jam(u128 v, unsigned n)
 
 static uint64_t invalid(const struct format *f, const struct fpenv *e)
 {
-	flag(e, A64_FPSR_IOC);
+	flag(e, FPSR_IOC);
 	return default_nan(f);
 }
 
@@ -196,7 +196,7 @@ static uint64_t round_pack(const struct format *f, const struct fpenv *e, enum f
 	if (exp < 1) {
 		/* Tiny is what was tiny before rounding. A flushed result is not inexact. */
 		if (flushes(f, e)) {
-			flag(e, A64_FPSR_UFC);
+			flag(e, FPSR_UFC);
 			return zero(f, x.sign);
 		}
 		/* One place below the normal numbers, rounding at full precision may reach them. */
@@ -210,7 +210,7 @@ static uint64_t round_pack(const struct format *f, const struct fpenv *e, enum f
 	uint64_t mantissa = (uint64_t)(sig >> drop);
 	const u128 rest = sig << (128 - drop);
 	if (rest && exp == 0 && !(e->fpcr & FP_RISCV_TINY_AFTER && rounds_to_normal))
-		flag(e, A64_FPSR_UFC);
+		flag(e, FPSR_UFC);
 	if (rounds_up(r, x.sign, mantissa & 1, rest))
 		mantissa++;
 	if (to_odd && rest)
@@ -221,16 +221,16 @@ static uint64_t round_pack(const struct format *f, const struct fpenv *e, enum f
 	const uint64_t packed_exp = (uint64_t)(exp ? exp - 1 : 0) + up;
 	if (alternative(f, e)) {
 		if (packed_exp > max_exp(f)) {
-			flag(e, A64_FPSR_IOC);
+			flag(e, FPSR_IOC);
 			return sign_bit(f, x.sign) | mask_low(f->size - 1);
 		}
 	} else if (packed_exp >= max_exp(f)) {
-		flag(e, A64_FPSR_OFC | A64_FPSR_IXC);
+		flag(e, FPSR_OFC | FPSR_IXC);
 		return overflows_to_infinity(r, x.sign) ? infinity(f, x.sign)
 							: max_normal(f, x.sign);
 	}
 	if (rest)
-		flag(e, A64_FPSR_IXC);
+		flag(e, FPSR_IXC);
 	return sign_bit(f, x.sign) | packed_exp << f->fbits | (mantissa & mask_low(f->fbits));
 }
 
@@ -243,8 +243,8 @@ static uint64_t round_as_asked(const struct format *f, const struct fpenv *e, st
 static uint64_t process_nan(const struct format *f, const struct fpenv *e, const struct num *x)
 {
 	if (x->kind == SIGNALLING_NAN)
-		flag(e, A64_FPSR_IOC);
-	return e->fpcr & A64_FPCR_DN ? default_nan(f) : x->raw | quiet_bit(f);
+		flag(e, FPSR_IOC);
+	return e->fpcr & FPCR_DN ? default_nan(f) : x->raw | quiet_bit(f);
 }
 
 /* FPProcessNaNs(), FPProcessNaNs3(): the first signalling NaN, else the first quiet one. */
@@ -377,7 +377,7 @@ static uint64_t divide(const struct format *f, const struct fpenv *e, uint64_t a
 	if (x[0].kind == INFINITE)
 		return infinity(f, sign);
 	if (x[1].kind == ZERO) {
-		flag(e, A64_FPSR_DZC);
+		flag(e, FPSR_DZC);
 		return infinity(f, sign);
 	}
 	if (x[0].kind == ZERO || x[1].kind == INFINITE)
@@ -513,7 +513,7 @@ static unsigned compare(const struct format *f, const struct fpenv *e, uint64_t 
 
 	if (is_nan(&x) || is_nan(&y)) {
 		if (signal || x.kind == SIGNALLING_NAN || y.kind == SIGNALLING_NAN)
-			flag(e, A64_FPSR_IOC);
+			flag(e, FPSR_IOC);
 		return UNORDERED;
 	}
 	const int64_t rx = rank(f, &x), ry = rank(f, &y);
@@ -552,16 +552,16 @@ static uint64_t to_fixed(const struct format *f, const struct fpenv *e, uint64_t
 	uint64_t v;
 
 	if (is_nan(&x)) {
-		flag(e, A64_FPSR_IOC);
+		flag(e, FPSR_IOC);
 		return 0;
 	}
 	v = x.kind == INFINITE ? UINT64_MAX : round_to_integer(&x, (int)fbits, r, &inexact);
 	/* All ones is no value of 53 significant bits. */
 	if (v > limit || v == UINT64_MAX) {
-		flag(e, A64_FPSR_IOC);
+		flag(e, FPSR_IOC);
 		v = limit;
 	} else if (inexact) {
-		flag(e, A64_FPSR_IXC);
+		flag(e, FPSR_IXC);
 	}
 	return (x.sign ? -v : v) & mask_low(width);
 }
@@ -591,7 +591,7 @@ static uint64_t round_int(const struct format *f, const struct fpenv *e, uint64_
 		return x.raw;
 	const uint64_t v = round_to_integer(&x, 0, r, &inexact);
 	if (inexact && exact)
-		flag(e, A64_FPSR_IXC);
+		flag(e, FPSR_IXC);
 	return v ? round_pack(f, e, r, false, (struct wide){ x.sign, 0, v }) : zero(f, x.sign);
 }
 
@@ -606,15 +606,15 @@ static uint64_t convert(const struct format *to, const struct format *from, cons
 		const uint64_t frac = x.raw << (64 - from->fbits) >> (64 - to->fbits);
 
 		if (x.kind == SIGNALLING_NAN || alternative(to, e))
-			flag(e, A64_FPSR_IOC);
+			flag(e, FPSR_IOC);
 		if (alternative(to, e))
 			return zero(to, x.sign);
-		if (e->fpcr & A64_FPCR_DN)
+		if (e->fpcr & FPCR_DN)
 			return default_nan(to);
 		return infinity(to, x.sign) | quiet_bit(to) | frac;
 	}
 	if (x.kind == INFINITE && alternative(to, e)) {
-		flag(e, A64_FPSR_IOC);
+		flag(e, FPSR_IOC);
 		return sign_bit(to, x.sign) | mask_low(to->size - 1);
 	}
 	if (x.kind == INFINITE)
@@ -654,19 +654,19 @@ static uint64_t recip_estimate(const struct format *f, const struct fpenv *e, ui
 	if (x.kind == INFINITE)
 		return zero(f, x.sign);
 	if (x.kind == ZERO) {
-		flag(e, A64_FPSR_DZC);
+		flag(e, FPSR_DZC);
 		return infinity(f, x.sign);
 	}
 	/* 1 <= sig / 2^63 < 2 */
 	const struct num j = left_justify(x);
 	const int exp = j.exp + 63;
 	if (exp < -f->bias - 1) {
-		flag(e, A64_FPSR_OFC | A64_FPSR_IXC);
+		flag(e, FPSR_OFC | FPSR_IXC);
 		return overflows_to_infinity(fp_rmode(e), x.sign) ? infinity(f, x.sign)
 								  : max_normal(f, x.sign);
 	}
 	if (exp >= f->bias - 1 && flushes(f, e)) {
-		flag(e, A64_FPSR_UFC);
+		flag(e, FPSR_UFC);
 		return zero(f, x.sign);
 	}
 	/* The result is exact as the estimate has it; a subnormal one has room for its 9 bits. */
@@ -687,7 +687,7 @@ static uint64_t rsqrt_estimate(const struct format *f, const struct fpenv *e, ui
 	if (is_nan(&x))
 		return process_nan(f, e, &x);
 	if (x.kind == ZERO) {
-		flag(e, A64_FPSR_DZC);
+		flag(e, FPSR_DZC);
 		return infinity(f, x.sign);
 	}
 	if (x.sign)

@@ -17,20 +17,20 @@
 
 /* FPCR (DDI0487 C5.2.8): the fields that this CPU has. */
 enum {
-	A64_FPCR_RMODE_SHIFT = 22, /* RN, RP, RM, RZ */
-	A64_FPCR_FZ = 1 << 24,
-	A64_FPCR_DN = 1 << 25,
-	A64_FPCR_AHP = 1 << 26,
+	FPCR_RMODE_SHIFT = 22, /* RN, RP, RM, RZ */
+	FPCR_FZ = 1 << 24,
+	FPCR_DN = 1 << 25,
+	FPCR_AHP = 1 << 26,
 };
 /* FPSR (C5.2.10): cumulative exception bits. */
 enum {
-	A64_FPSR_IOC = 1 << 0,
-	A64_FPSR_DZC = 1 << 1,
-	A64_FPSR_OFC = 1 << 2,
-	A64_FPSR_UFC = 1 << 3,
-	A64_FPSR_IXC = 1 << 4,
-	A64_FPSR_IDC = 1 << 7,
-	A64_FPSR_QC = 1 << 27,
+	FPSR_IOC = 1 << 0,
+	FPSR_DZC = 1 << 1,
+	FPSR_OFC = 1 << 2,
+	FPSR_UFC = 1 << 3,
+	FPSR_IXC = 1 << 4,
+	FPSR_IDC = 1 << 7,
+	FPSR_QC = 1 << 27,
 };
 /* In places of FPCR that are RES0: what RISC-V does otherwise. */
 enum {
@@ -102,7 +102,7 @@ static inline enum fp_round fp_rmode(const struct fpenv *e)
 {
 	if (e->fpcr & FP_RISCV_RMM)
 		return FP_RA;
-	return (enum fp_round)(e->fpcr >> A64_FPCR_RMODE_SHIFT & 3);
+	return (enum fp_round)(e->fpcr >> FPCR_RMODE_SHIFT & 3);
 }
 
 #endif

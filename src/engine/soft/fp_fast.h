@@ -32,7 +32,7 @@
 /* The guest rounds as the host does, and may be inexact. */
 static inline bool fast_rounding(const struct fpenv *e)
 {
-	return (*e->fpsr & A64_FPSR_IXC) && fp_rmode(e) == FP_RN;
+	return (*e->fpsr & FPSR_IXC) && fp_rmode(e) == FP_RN;
 }
 
 #define FP_FAST(T, w, F, fbits, FMA, SQRT)                                                      \
@@ -143,7 +143,7 @@ static inline bool fast_rounding(const struct fpenv *e)
 		*r = (uint64_t)v & mask_low(width);                                             \
 		if (is_unsigned ? (v < 0 || *r != (uint64_t)v) : sign_extend(*r, width) != v)   \
 			return false;                                                           \
-		return (*e->fpsr & A64_FPSR_IXC) || (F)v == f;                                  \
+		return (*e->fpsr & FPSR_IXC) || (F)v == f;                                      \
 	}                                                                                       \
 	static inline bool fast##w##_from_integer(const struct fpenv *e, uint64_t n,            \
 						  bool is_unsigned, enum fp_round r,            \
@@ -161,7 +161,7 @@ static inline bool fast_rounding(const struct fpenv *e)
 			if ((uint64_t)s + exact <= 2 * exact)                                   \
 				return true;                                                    \
 		}                                                                               \
-		return (*e->fpsr & A64_FPSR_IXC) && r == FP_RN;                                 \
+		return (*e->fpsr & FPSR_IXC) && r == FP_RN;                                     \
 	}
 
 FP_FAST(uint32_t, 32, float, 23, fmaf, sqrtf)

@@ -20,15 +20,15 @@
 #include "engine/soft/fp.h"
 
 enum {
-	IOC = A64_FPSR_IOC,
-	DZC = A64_FPSR_DZC,
-	OFC = A64_FPSR_OFC,
-	UFC = A64_FPSR_UFC,
-	IXC = A64_FPSR_IXC,
-	IDC = A64_FPSR_IDC,
-	FZ = A64_FPCR_FZ,
-	DN = A64_FPCR_DN,
-	AHP = A64_FPCR_AHP,
+	IOC = FPSR_IOC,
+	DZC = FPSR_DZC,
+	OFC = FPSR_OFC,
+	UFC = FPSR_UFC,
+	IXC = FPSR_IXC,
+	IDC = FPSR_IDC,
+	FZ = FPCR_FZ,
+	DN = FPCR_DN,
+	AHP = FPCR_AHP,
 };
 static const uint32_t rmode[] = { 0, 1 << 22, 2 << 22, 3 << 22 };
 static const int host_rmode[] = { FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO };

@@ -350,7 +350,7 @@ static void operations(void **state)
 		cases[i].exec(c, cases[i].word);
 		memcpy(r, &c->v[0], 16);
 		if (r[0] != cases[i].r[0] || r[1] != cases[i].r[1] ||
-		    c->fpsr != (cases[i].saturates ? A64_FPSR_QC : 0))
+		    c->fpsr != (cases[i].saturates ? FPSR_QC : 0))
 			fail_msg("%s: %016llx %016llx, fpsr %08x", cases[i].text,
 				 (unsigned long long)r[1], (unsigned long long)r[0], c->fpsr);
 	}

@@ -79,7 +79,7 @@ struct a64_cpu {
 	uint64_t sp_mask;      /* 15 when SP alignment is checked (SCTLR_EL1.SA, SA0), or 0 */
 	bool fp_trapped;       /* CPACR_EL1.FPEN traps FP and SIMD now */
 
-	uint32_t fpcr; /* only the fields of A64_FPCR_* can be set */
+	uint32_t fpcr; /* only the fields of FPCR_* can be set */
 	uint32_t fpsr; /* cumulative flags; NZCV of AArch32 are RES0 */
 	union a64_vreg v[32];
 

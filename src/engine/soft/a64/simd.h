@@ -244,7 +244,7 @@ static inline simd_wide simd_sat(struct a64_cpu *c, simd_wide v, simd_wide min, 
 {
 	if (v >= min && v <= max)
 		return v;
-	c->fpsr |= A64_FPSR_QC;
+	c->fpsr |= FPSR_QC;
 	return v < min ? min : max;
 }
 

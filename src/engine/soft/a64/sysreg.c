@@ -168,8 +168,7 @@ static void write_fpcr(struct a64_cpu *c, reg_t r, uint64_t v)
 {
 	(void)r;
 	fp_check(c);
-	c->fpcr = (uint32_t)v &
-		  (3u << A64_FPCR_RMODE_SHIFT | A64_FPCR_FZ | A64_FPCR_DN | A64_FPCR_AHP);
+	c->fpcr = (uint32_t)v & (3u << FPCR_RMODE_SHIFT | FPCR_FZ | FPCR_DN | FPCR_AHP);
 }
 
 static uint64_t read_fpsr(struct a64_cpu *c, reg_t r)
@@ -183,7 +182,7 @@ static void write_fpsr(struct a64_cpu *c, reg_t r, uint64_t v)
 {
 	(void)r;
 	fp_check(c);
-	c->fpsr = (uint32_t)v & (A64_FPSR_QC | A64_FPSR_IDC | 0x1f);
+	c->fpsr = (uint32_t)v & (FPSR_QC | FPSR_IDC | 0x1f);
 }
 
 static uint64_t read_isr(struct a64_cpu *c, reg_t r)

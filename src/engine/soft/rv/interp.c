@@ -98,10 +98,10 @@ static uint32_t f_read32(const struct rv_cpu *c, unsigned rs)
 static struct fpenv f_env(struct rv_cpu *c, unsigned rm, uint32_t *flags)
 {
 	static const uint32_t fpcr[] = {
-		FP_RN << A64_FPCR_RMODE_SHIFT,
-		FP_RZ << A64_FPCR_RMODE_SHIFT,
-		FP_RM << A64_FPCR_RMODE_SHIFT,
-		FP_RP << A64_FPCR_RMODE_SHIFT,
+		FP_RN << FPCR_RMODE_SHIFT,
+		FP_RZ << FPCR_RMODE_SHIFT,
+		FP_RM << FPCR_RMODE_SHIFT,
+		FP_RP << FPCR_RMODE_SHIFT,
 		FP_RISCV_RMM,
 	};
 	if (rm == 7)
@@ -109,15 +109,15 @@ static struct fpenv f_env(struct rv_cpu *c, unsigned rm, uint32_t *flags)
 	if (rm > 4)
 		rv_illegal(c);
 	/* With NX set already the library may use the host's arithmetic; NX only accumulates. */
-	*flags = c->fflags & 1 ? A64_FPSR_IXC : 0;
-	return (struct fpenv){ fpcr[rm] | A64_FPCR_DN | FP_RISCV_TINY_AFTER, flags };
+	*flags = c->fflags & 1 ? FPSR_IXC : 0;
+	return (struct fpenv){ fpcr[rm] | FPCR_DN | FP_RISCV_TINY_AFTER, flags };
 }
 
 static void f_flags(struct rv_cpu *c, uint32_t fpsr)
 {
-	uint32_t v = (fpsr & A64_FPSR_IXC ? 1u : 0) | (fpsr & A64_FPSR_UFC ? 2u : 0) |
-		     (fpsr & A64_FPSR_OFC ? 4u : 0) | (fpsr & A64_FPSR_DZC ? 8u : 0) |
-		     (fpsr & A64_FPSR_IOC ? 16u : 0);
+	uint32_t v = (fpsr & FPSR_IXC ? 1u : 0) | (fpsr & FPSR_UFC ? 2u : 0) |
+		     (fpsr & FPSR_OFC ? 4u : 0) | (fpsr & FPSR_DZC ? 8u : 0) |
+		     (fpsr & FPSR_IOC ? 16u : 0);
 	if (v & ~c->fflags) {
 		c->fflags |= v;
 		c->csr.mstatus |= RV_FS;
@@ -149,7 +149,7 @@ static uint64_t f_class(uint64_t v, unsigned fraction_bits, unsigned exp_bits)
 		if (!na && !nb)                                                                   \
 			return is_max ? fp##w##_max(e, a, b) : fp##w##_min(e, a, b);              \
 		if ((na && !(a & quiet)) || (nb && !(b & quiet)))                                 \
-			*e->fpsr |= A64_FPSR_IOC;                                                 \
+			*e->fpsr |= FPSR_IOC;                                                     \
 		return na ? (nb ? canonical : b) : a;                                             \
 	}                                                                                         \
 	/* Conversion to an integer: a NaN becomes the largest (21.7). */                         \
@@ -157,7 +157,7 @@ static uint64_t f_class(uint64_t v, unsigned fraction_bits, unsigned exp_bits)
 	{                                                                                         \
 		if (!f_nan##w(a))                                                                 \
 			return fp##w##_to_fixed(e, a, 0, is_unsigned, fp_rmode(e), width);        \
-		*e->fpsr |= A64_FPSR_IOC;                                                         \
+		*e->fpsr |= FPSR_IOC;                                                             \
 		return mask_low(is_unsigned ? width : width - 1);                                 \
 	}
 MINMAX(uint32_t, 32, 0x7f800000u, BIT(22), 0x7fc00000u)
