@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "disk_opt.h"
 #include "hako/vm.h"
 #include "say.h"
 #include "tty.h"
@@ -45,178 +46,18 @@ static void stop_running(void)
 		hako_vm_stop(vm);
 }
 
-/* ---- --disk FILE[,ro][,serial=TEXT][,cache=MODE]... ---- */
-
-static const char *const disk_subs[] = { "ro",  "serial", "format", "cache",
-					 "aio", "iops",   "bps",    "burst" };
-
-/* By enum hako_cache and enum hako_aio. */
-static const char *const cache_names[] = { "writeback", "writethrough", "none", "unsafe" };
-static const char *const aio_names[] = { "auto", "io_uring", "threads" };
-
-/*
- * Cut the next part off *rest, in place: up to a single comma. Two commas stand for one. NULL at
- * the end.
- */
-static char *next_part(char **rest)
-{
-	char *part = *rest, *from = part, *to = part;
-
-	if (!part)
-		return NULL;
-	for (; *from; from++) {
-		if (*from == ',' && from[1] != ',')
-			break;
-		if (*from == ',')
-			from++;
-		*to++ = *from;
-	}
-	*rest = *from ? from + 1 : NULL;
-	*to = 0;
-	return part;
-}
-
-static int unknown_sub(const char *name)
-{
-	const char *near = nearest(name, disk_subs, sizeof(disk_subs) / sizeof(disk_subs[0]),
-				   sizeof(disk_subs[0]));
-	static const char comma[] = "a comma in a file name is written ',,'";
-
-	if (strcmp(name, "readonly") == 0 || strcmp(name, "read-only") == 0)
-		near = "ro";
-	if (near)
-		return say_usage("--disk has no '%s'; did you mean '%s'? (%s)", name, near, comma);
-	return say_usage("--disk has no '%s': after the file come ro, serial=TEXT, format=raw, "
-			 "cache=MODE, aio=WAY, iops=N, bps=SIZE and burst=SECONDS (%s)",
-			 name, comma);
-}
-
-/* The number of `value` among the names, or -1 when that has been told. */
-static int choose(const char *sub, const char *value, const char *const *names, size_t n)
-{
-	char all[64] = "";
-	size_t len = 0;
-	const char *near;
-
-	for (size_t i = 0; i < n; i++) {
-		if (value && strcmp(value, names[i]) == 0)
-			return (int)i;
-		len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s",
-					i == 0      ? ""
-					: i < n - 1 ? ", "
-						    : " or ",
-					names[i]);
-	}
-	near = value ? nearest(value, names, n, sizeof(names[0])) : NULL;
-	if (near)
-		return say_usage("--disk: %s cannot be '%s'; did you mean '%s'?", sub, value, near);
-	return say_usage("--disk: %s can be %s, not '%s'", sub, all, value ? value : "");
-}
-
-/* A whole number from 1 to `max`; 0 when it is none, which has been told. */
-static uint32_t whole_number(const char *sub, const char *value, uint32_t max)
-{
-	unsigned long v = 0;
-	char *end = NULL;
-
-	errno = 0;
-	if (value && *value >= '0' && *value <= '9')
-		v = strtoul(value, &end, 10);
-	if (!end || *end || errno || v < 1 || v > max) {
-		say_usage("--disk: %s is a whole number from 1 to %" PRIu32 ", not '%s'", sub, max,
-			  value ? value : "");
-		return 0;
-	}
-	return (uint32_t)v;
-}
-
-/* iops, bps or burst */
-static int set_limit(struct hako_disk *disk, const char *sub, const char *value)
-{
-	const char *why = "it needs a size, as in bps=50M";
-	uint32_t n;
-
-	if (strcmp(sub, "bps") == 0) {
-		if (value && parse_size(value, &disk->bps, &why) == 0) {
-			if (disk->bps)
-				return 0;
-			why = "nothing could be read or written";
-		}
-		return say_usage("--disk: bps cannot be '%s': %s", value ? value : "", why);
-	}
-	n = whole_number(sub, value, strcmp(sub, "iops") == 0 ? 1000000000 : 3600);
-	if (strcmp(sub, "iops") == 0)
-		disk->iops = n;
-	else
-		disk->burst_ms = n * 1000;
-	return n ? 0 : -1;
-}
-
-static int set_sub(struct hako_disk *disk, char *part)
-{
-	char *value = strchr(part, '=');
-
-	if (value)
-		*value++ = 0;
-	if (strcmp(part, "ro") == 0) {
-		if (value)
-			return say_usage("--disk: ro takes no value, such as '%s'", value);
-		disk->readonly = true;
-		return 0;
-	}
-	if (strcmp(part, "serial") == 0) {
-		if (!value || !*value)
-			return say_usage("--disk: serial needs a value, as in serial=mydisk");
-		disk->serial = value;
-		return 0;
-	}
-	if (strcmp(part, "format") == 0) {
-		if (!value || strcmp(value, "raw") != 0)
-			return say_usage("--disk: format can only be raw, not '%s'; convert the "
-					 "image with 'qemu-img convert -O raw'",
-					 value ? value : "");
-		return 0;
-	}
-	if (strcmp(part, "cache") == 0) {
-		int mode = choose(part, value, cache_names,
-				  sizeof(cache_names) / sizeof(cache_names[0]));
-
-		disk->cache = mode < 0 ? HAKO_CACHE_WRITEBACK : (enum hako_cache)mode;
-		return mode < 0 ? -1 : 0;
-	}
-	if (strcmp(part, "iops") == 0 || strcmp(part, "bps") == 0 || strcmp(part, "burst") == 0)
-		return set_limit(disk, part, value);
-	if (strcmp(part, "aio") == 0) {
-		int way = choose(part, value, aio_names, sizeof(aio_names) / sizeof(aio_names[0]));
-
-		disk->aio = way < 0 ? HAKO_AIO_AUTO : (enum hako_aio)way;
-		return way < 0 ? -1 : 0;
-	}
-	return unknown_sub(part);
-}
+/* ---- What options set ---- */
 
 static int set_disk(void *target, const char *text)
 {
 	struct run *run = target;
 	size_t n = run->config.n_disks;
-	struct hako_disk *disk;
-	char *rest, *part;
 
 	if (n == HAKO_DISKS_MAX)
 		return say_usage("--disk %s is one disk too many; a machine can have %d", text,
 				 HAKO_DISKS_MAX);
-	rest = run->disk_text[n] = strdup(text);
-	if (!rest)
-		return say_usage("out of memory");
-	disk = &run->disks[n];
 	run->config.n_disks++;
-	disk->path = next_part(&rest);
-	if (!*disk->path)
-		return say_usage("--disk '%s' names no file", text);
-	while ((part = next_part(&rest)))
-		if (set_sub(disk, part) < 0)
-			return -1;
-	return 0;
+	return disk_opt_parse(text, &run->disks[n], &run->disk_text[n]);
 }
 
 static int set_timeout(void *target, const char *text)
@@ -320,12 +161,9 @@ static const struct opt run_opts[] = {
 	{ .group = "Machine",
 	  .name = "disk",
 	  .letter = 'd',
-	  .arg = "FILE[,OPTION...]",
+	  .arg = DISK_OPT_ARG,
 	  .help = "disk from a raw image or block device; the first is\n"
-		  "/dev/vda, the next /dev/vdb. Options: ro (read-only),\n"
-		  "serial=TEXT, format=raw, cache=writeback|writethrough|\n"
-		  "none|unsafe, aio=auto|io_uring|threads, iops=N, bps=SIZE,\n"
-		  "burst=SECONDS. A comma in FILE is written ',,'",
+		  "/dev/vda, the next /dev/vdb.\n" DISK_OPT_HELP,
 	  CALL(set_disk),
 	  .many = true },
 	{ .name = "mem",

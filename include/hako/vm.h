@@ -96,7 +96,8 @@ struct hako_disk {
 	enum hako_aio aio;
 	/* Requests and bytes a second that the guest gets at most, 0: no limit; and after a pause,
 	 * at once as many as in burst_ms, 0: one second. Flushes do not count. */
-	uint64_t iops, bps;
+	uint32_t iops;
+	uint64_t bps;
 	uint32_t burst_ms;
 };
 
