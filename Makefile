@@ -20,7 +20,7 @@ SHORT = unit,cli,guest,riscv,insn,fuzz,short
 RUN_TESTS = HAKO_GUEST=$(abspath $(GUEST))/arm64 scripts/run-tests
 
 .PHONY: all hako help deps test-deps bench-deps install
-.PHONY: guest guest-arm64 guest-riscv64 test-guests demo demo-riscv demo-guest
+.PHONY: guest guest-amd64 guest-arm64 guest-riscv64 test-guests demo demo-riscv demo-guest
 .PHONY: tests asan tsan test test-asan test-tsan fuzz bench clean distclean
 .NOTPARALLEL:
 
@@ -58,9 +58,9 @@ install: $(BUILD)/build.ninja ## install hako below PREFIX (default /usr/local);
 
 # ---- Guests ----
 
-guest: guest-arm64 guest-riscv64 ## fetch Debian's arm64 and riscv64 kernels and make guest images
+guest: guest-amd64 guest-arm64 guest-riscv64 ## fetch Debian's amd64, arm64 and riscv64 kernels and make guest images
 
-guest-arm64 guest-riscv64:
+guest-amd64 guest-arm64 guest-riscv64:
 	@scripts/deps check guest
 	scripts/guest/build.sh $(@:guest-%=%) $(GUEST)
 

@@ -5,7 +5,7 @@
 #
 # Makes a Debian guest for architecture ARCH in DIR/ARCH:
 #
-#   Image            the kernel, unmodified
+#   Image            the kernel, unmodified (for amd64 a bzImage)
 #   initrd.gz        loads the modules for a virtio disk and mounts it (guest/image/init)
 #   root.ext4        a small BusyBox system with a shell on the console (guest/image/root); a guest
 #                    writes to its disk, so whoever wants it pristine boots a copy
@@ -69,9 +69,9 @@ build() {
 copy_kernel() {
     vmlinuz=$(first_of "$tree"/boot/vmlinu[xz]-*) ||
         die "the packages have no kernel: remove $dir and run this again"
-    [ "$(dd if="$vmlinuz" bs=4 skip=14 count=1 2>/dev/null | od -An -c)" = \
+    [ "$(dd if="$vmlinuz" bs=1 skip="$magic_at" count=4 2>/dev/null | od -An -c)" = \
         "$(printf '%b' "$magic" | od -An -c)" ] ||
-        die "$vmlinuz is not a plain $arch Image, and nothing else is handled yet"
+        die "$vmlinuz is not the kind of $arch kernel that is expected: give hako another one"
     cp "$vmlinuz" "$scratch/Image"
     mv "$scratch/Image" "$dir/Image"
 }

@@ -41,10 +41,18 @@ make_scratch() {
 # guest_arch ARCH: sets what differs between guest architectures; the names are Debian's.
 #   suite         the suite packages come from; "host" is this machine's own, if it runs Debian
 #   kernel        the kernel's meta package
-#   magic         what tells an Image, at its byte 56, from what is compressed or only for EFI
+#   magic         what tells the kernel's format, at its byte $magic_at: a plain Image and not one
+#                 that is compressed or only for EFI; for amd64 a bzImage
 #   root_modules  what the kernel must load to reach a root file system on virtio-blk
 guest_arch() {
+    magic_at=56
     case $1 in
+    amd64)
+        suite=host
+        kernel=linux-image-cloud-amd64
+        magic='HdrS' magic_at=514
+        root_modules='virtio_mmio virtio_blk ext4'
+        ;;
     arm64)
         suite=host
         kernel=linux-image-cloud-arm64
@@ -59,7 +67,7 @@ guest_arch() {
         root_modules='virtio_mmio virtio_blk crc32c_generic ext4'
         ;;
     *)
-        die "there are no guest images for the architecture '$1': use arm64 or riscv64"
+        die "there are no guest images for the architecture '$1': use amd64, arm64 or riscv64"
         ;;
     esac
 }
