@@ -138,9 +138,10 @@ enum hako_lint {
  */
 struct hako_vm_config {
 	const char *machine; /* as hako_machines(), or "riscv"; NULL: what the kernel is for */
-	const char *engine;  /* NULL: the fastest that works on this host (hako/doctor.h) */
-	uint64_t mem;        /* guest memory, bytes: a multiple of HAKO_MEM_UNIT */
-	unsigned cpus;       /* 1 to HAKO_CPUS_MAX */
+	/* NULL, "auto": the fastest that runs the kernel on this host (hako/doctor.h) */
+	const char *engine;
+	uint64_t mem;  /* guest memory, bytes: a multiple of HAKO_MEM_UNIT */
+	unsigned cpus; /* 1 to HAKO_CPUS_MAX */
 
 	/*
 	 * Kernel: a file, or bytes when kernel is NULL. An Image, gzip'd or not, or for RISC-V an

@@ -22,6 +22,7 @@ struct doorbell {
 	struct doorbell *next;
 	uint64_t off;
 	uint32_t match;
+	bool taken; /* by the engine */
 	struct notifier *notifier;
 };
 
@@ -35,7 +36,9 @@ struct place {
 struct bus {
 	struct place *places; /* in order of address */
 	size_t n, room;
-	pthread_mutex_t lock; /* guards the lists of doorbells */
+	pthread_mutex_t lock;                    /* guards the lists of doorbells */
+	const struct bus_doorbell_ops *bell_ops; /* NULL: the bus rings each itself */
+	void *bell_arg;
 };
 
 int bus_create(struct bus **bus, struct err *err)
@@ -49,13 +52,21 @@ int bus_create(struct bus **bus, struct err *err)
 	return 0;
 }
 
-static void free_bells(struct place *place)
+static void free_bell(struct bus *bus, const struct bus_region *region, struct doorbell *bell)
+{
+	if (bell && bell->taken)
+		bus->bell_ops->del(bus->bell_arg, region->base + bell->off, bell->match,
+				   bell->notifier);
+	free(bell);
+}
+
+static void free_bells(struct bus *bus, struct place *place)
 {
 	struct doorbell *bell = place->bells, *next;
 
 	for (; bell; bell = next) {
 		next = bell->next;
-		free(bell);
+		free_bell(bus, place->region, bell);
 	}
 }
 
@@ -64,7 +75,7 @@ void bus_destroy(struct bus *bus)
 	if (!bus)
 		return;
 	for (size_t i = 0; i < bus->n; i++)
-		free_bells(&bus->places[i]);
+		free_bells(bus, &bus->places[i]);
 	pthread_mutex_destroy(&bus->lock);
 	free(bus->places);
 	free(bus);
@@ -154,7 +165,7 @@ void bus_del(struct bus *bus, struct bus_region *region)
 
 	if (!place)
 		return;
-	free_bells(place);
+	free_bells(bus, place);
 	bus->n--;
 	memmove(place, place + 1, (size_t)(bus->places + bus->n - place) * sizeof(bus->places[0]));
 }
@@ -240,6 +251,8 @@ int bus_doorbell_add(struct bus *bus, struct bus_region *region, uint64_t off, u
 		if (other->off == off && other->match == match)
 			break;
 	if (!other) {
+		bell->taken = bus->bell_ops && bus->bell_ops->add(bus->bell_arg, region->base + off,
+								  match, notifier) == 0;
 		bell->next = place->bells;
 		place->bells = bell;
 	}
@@ -265,6 +278,12 @@ void bus_doorbell_del(struct bus *bus, struct bus_region *region, uint64_t off, 
 		before->next = bell->next;
 	else if (bell)
 		place->bells = bell->next;
+	free_bell(bus, region, bell);
 	pthread_mutex_unlock(&bus->lock);
-	free(bell);
+}
+
+void bus_set_doorbell_ops(struct bus *bus, const struct bus_doorbell_ops *ops, void *arg)
+{
+	bus->bell_ops = ops;
+	bus->bell_arg = arg;
 }

@@ -60,4 +60,18 @@ int bus_doorbell_add(struct bus *bus, struct bus_region *region, uint64_t off, u
 		     struct notifier *notifier);
 void bus_doorbell_del(struct bus *bus, struct bus_region *region, uint64_t off, uint32_t match);
 
+/*
+ * An engine that rings doorbells in the host's kernel is told of each. add() returns 0 when from
+ * now on a 4-byte write of `match` at `addr` sets the notifier without a call of bus_write(); if it
+ * fails, and for writes of other widths, the bus rings as ever. del() comes for those that add()
+ * took, when the notifier is about to go. Both are called under the bus's lock, on any thread.
+ */
+struct bus_doorbell_ops {
+	int (*add)(void *arg, uint64_t addr, uint32_t match, struct notifier *notifier);
+	void (*del)(void *arg, uint64_t addr, uint32_t match, struct notifier *notifier);
+};
+
+/* While there is no doorbell. NULL takes them off. */
+void bus_set_doorbell_ops(struct bus *bus, const struct bus_doorbell_ops *ops, void *arg);
+
 #endif

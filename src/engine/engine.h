@@ -6,6 +6,14 @@
  * Device accesses never surface here: the engine calls the bus. What surfaces is what a machine
  * must decide: enum vcpu_exit.
  *
+ * An engine may bring an interrupt controller, a firmware and doorbells of its own, in the host's
+ * kernel: irqchip_create, starts_cpus, and what it does with bus_doorbell_ops (bus/bus.h). A board
+ * uses them where they are, and has its own devices where they are not.
+ *
+ * Order: create, irqchip_create, irq, vcpu_create for each, map (all RAM is in place), then the
+ * vCPUs' registers and their threads. destroy comes after all vCPUs, and after every irq_line of
+ * irq() was used for the last time.
+ *
  * Threads: an engine is created, given memory and vCPUs, and destroyed on one thread (the
  * machine's). vcpu_run is called on the vCPU's own thread, which called vcpu_init first. vcpu_kick
  * and vcpu_irq may be called from any thread.
@@ -21,12 +29,15 @@ struct clock;
 struct engine;
 struct err;
 struct gmem;
+struct irq_line;
 struct log;
 struct vcpu;
 
 enum vcpu_exit {
 	VCPU_KICKED, /* vcpu_kick: look at what changed, run again */
 	VCPU_CALL,   /* a firmware call (HVC, ECALL) is in the registers; run again after it */
+	VCPU_OFF,    /* the engine's own firmware powers the machine off (PSCI in KVM) */
+	VCPU_RESET,  /* it resets the machine, or the CPU does so: an x86 triple fault */
 };
 
 /* Interrupt inputs of a vCPU: A64's, and RISC-V's, which are numbered as the bits of mip. */
@@ -50,6 +61,38 @@ enum vcpu_reg {
 	VCPU_REG_RV_STIMECMP = 64,
 	VCPU_REG_RV_SATP,
 	VCPU_REG_RV_WFI, /* set to 1: wait as WFI does when run next */
+	/* x86: general registers as instructions number them (SDM 2A, table 3-1) */
+	VCPU_REG_X86_RAX = 128,
+	VCPU_REG_X86_RCX,
+	VCPU_REG_X86_RDX,
+	VCPU_REG_X86_RBX,
+	VCPU_REG_X86_RSP,
+	VCPU_REG_X86_RBP,
+	VCPU_REG_X86_RSI,
+	VCPU_REG_X86_RDI,
+	VCPU_REG_X86_R8 /* .. R15 */,
+	VCPU_REG_X86_RIP = VCPU_REG_X86_R8 + 8,
+	VCPU_REG_X86_RFLAGS,
+	VCPU_REG_X86_CR0,
+	VCPU_REG_X86_CR2,
+	VCPU_REG_X86_CR3,
+	VCPU_REG_X86_CR4,
+	VCPU_REG_X86_EFER, /* LMA is set with it, where LME and CR0.PG are */
+	VCPU_REG_X86_GDTR_BASE,
+	VCPU_REG_X86_GDTR_LIMIT,
+	VCPU_REG_X86_IDTR_BASE,
+	VCPU_REG_X86_IDTR_LIMIT,
+	/* Selectors. Setting one loads the whole register from the GDT in guest memory, as the CPU
+	 * does in protected mode: GDTR comes first, and the table must be there. 0 in all but CS
+	 * and SS makes the register unusable. */
+	VCPU_REG_X86_ES,
+	VCPU_REG_X86_CS,
+	VCPU_REG_X86_SS,
+	VCPU_REG_X86_DS,
+	VCPU_REG_X86_FS,
+	VCPU_REG_X86_GS,
+	VCPU_REG_X86_TR,
+	VCPU_REG_X86_LDTR,
 };
 
 /* What RISC-V harts shall forget of address translation, for SBI's remote fences. */
@@ -70,12 +113,13 @@ struct vcpu_sysreg_ops {
 enum vcpu_timer { VCPU_TIMER_VIRT, VCPU_TIMER_PHYS, VCPU_N_TIMERS };
 
 /* The guest's instruction set. */
-enum guest_arch { GUEST_A64, GUEST_RV32, GUEST_RV64 };
+enum guest_arch { GUEST_A64, GUEST_RV32, GUEST_RV64, GUEST_X86_64, GUEST_N_ARCHS };
 
 struct engine_config {
 	enum guest_arch arch;
 	struct gmem *mem;
 	struct bus *mmio;
+	struct bus *pio; /* x86: the ports, addresses 0 to 0xffff; NULL elsewhere */
 	struct clock *clock;
 	struct log *log;
 	unsigned n_vcpus;
@@ -91,12 +135,53 @@ struct vcpu_wiring {
 	void *timer_dev;
 };
 
+/*
+ * An interrupt controller of the engine's own. x86: both 8259s, an IOAPIC of 24 pins at 0xfec00000,
+ * a local APIC at 0xfee00000 in each vCPU, and the 8254 with its gate at port 0x61. arm64: a GIC
+ * where the fields say.
+ */
+struct engine_irqchip {
+	uint64_t gicd_base;
+	uint64_t gicr_base;   /* of GICv3: the redistributors, one behind the other */
+	uint64_t gicc_base;   /* of GICv2: the CPU interface */
+	unsigned n_spis;      /* a multiple of 32 */
+	unsigned gic_version; /* out: 3, or 2 where the host has no v3 */
+};
+
 struct engine_ops {
 	const char *name;
-	/* Can this engine run here? -errno and a sentence with what to do when not. */
-	int (*probe)(struct err *err);
+	/*
+	 * The engine starts and stops vCPUs itself, as the guest asks (PSCI in the kernel, INIT and
+	 * SIPI): each vCPU's thread enters vcpu_run at once, and none is ever VCPU_CALL.
+	 */
+	bool starts_cpus;
+	/*
+	 * Can this engine run such a guest here? If not, a negative errno and a sentence with what
+	 * to do: -ENOTSUP when it never can on a host of this kind.
+	 */
+	int (*probe)(enum guest_arch arch, struct err *err);
 	int (*create)(struct engine **engine, const struct engine_config *config, struct err *err);
 	void (*destroy)(struct engine *engine);
+
+	/* NULL: needs no telling. Guest RAM is in place in gmem, and stays as it is. */
+	int (*map)(struct engine *engine, struct err *err);
+
+	/* Both NULL: the engine has no interrupt controller. Before vCPUs are created. */
+	int (*irqchip_create)(struct engine *engine, struct engine_irqchip *chip, struct err *err);
+	/*
+	 * A line into it: on arm64 `pin` is an SPI (INTID - 32), on x86 a GSI. `edge`: each
+	 * irq_set(true) is one interrupt and irq_set(false) none, by the cheapest way that the
+	 * engine has (irqfd); a guest must be told that the interrupt is edge-triggered. The line
+	 * is the engine's, and valid until destroy.
+	 */
+	int (*irq)(struct engine *engine, unsigned pin, bool edge, struct irq_line *line,
+		   struct err *err);
+
+	/*
+	 * NULL: none needed. The machine is being reset, all vCPUs are parked: what the engine has
+	 * beside vCPUs goes to its reset state. vcpu_reset for each vCPU comes after it.
+	 */
+	int (*reset)(struct engine *engine, struct err *err);
 
 	int (*vcpu_create)(struct engine *engine, unsigned index, const struct vcpu_wiring *wiring,
 			   struct vcpu **vcpu, struct err *err);
@@ -104,9 +189,13 @@ struct engine_ops {
 	int (*vcpu_init)(struct vcpu *vcpu, struct err *err);
 	void (*vcpu_destroy)(struct vcpu *vcpu);
 
-	/* Put every register into its reset state: EL1h, interrupts masked, MMU off. vCPU not
-	 * running. */
+	/*
+	 * Put every register into its reset state, as after vcpu_create: EL1h, interrupts masked,
+	 * MMU off; x86: real mode at the reset vector, and vCPUs but the first wait for SIPI. vCPU
+	 * not running.
+	 */
 	void (*vcpu_reset)(struct vcpu *vcpu);
+	/* Of a vCPU that is not running, or the calling thread's own. */
 	uint64_t (*vcpu_get)(struct vcpu *vcpu, unsigned reg);
 	void (*vcpu_set)(struct vcpu *vcpu, unsigned reg, uint64_t val);
 
@@ -127,8 +216,16 @@ struct engine_ops {
 	 * machine/vm.c).
 	 */
 	bool (*vcpu_stuck)(struct vcpu *vcpu);
+
+	/*
+	 * NULL: nothing is counted. Why this vCPU left the guest, and how often so far: count() is
+	 * called once for each reason, in the same order each time. Any thread, also while the vCPU
+	 * runs: then the numbers are of about now.
+	 */
+	void (*vcpu_stats)(struct vcpu *vcpu,
+			   void (*count)(void *arg, const char *reason, uint64_t n), void *arg);
 };
 
-extern const struct engine_ops engine_soft;
+extern const struct engine_ops engine_kvm, engine_soft;
 
 #endif

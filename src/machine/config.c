@@ -15,6 +15,7 @@
 #include "boot/cmdline.h"
 #include "boot/kernel.h"
 #include "hako/doctor.h"
+#include "machine/engines.h"
 #include "machine/public.h"
 
 void hako_vm_config_init(struct hako_vm_config *config)
@@ -85,25 +86,6 @@ static int check_machine(const char *name, struct err *err)
 	return err_set(err, -EINVAL, "there is no machine '%s'; there are: %s", name, names);
 }
 
-static int check_engine(const char *name, struct err *err)
-{
-	struct hako_engine engines[8];
-	size_t n = hako_engines(engines, sizeof(engines) / sizeof(engines[0]));
-
-	if (!name)
-		return 0;
-	for (size_t i = 0; i < n; i++) {
-		if (strcmp(name, engines[i].name) != 0)
-			continue;
-		if (!engines[i].available)
-			return err_set(err, -ENODEV, "the engine '%s' cannot be used: %s", name,
-				       engines[i].note);
-		return 0;
-	}
-	return err_set(err, -EINVAL, "there is no engine '%s'; ask 'hako doctor' which there are",
-		       name);
-}
-
 static int check_disks(const struct hako_vm_config *config, struct err *err)
 {
 	if (config->n_disks > HAKO_DISKS_MAX)
@@ -169,7 +151,7 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *p
 	if (!r)
 		r = check_machine(config->machine, err);
 	if (!r)
-		r = check_engine(config->engine, err);
+		r = engines_check(config->engine, err);
 	if (!r)
 		r = check_disks(config, err);
 	if (!r) {

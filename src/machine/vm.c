@@ -20,6 +20,7 @@
 #include "hako/doctor.h"
 #include "host/thread.h"
 #include "machine/config.h"
+#include "machine/engines.h"
 #include "machine/public.h"
 #include "virtio/blk.h"
 #include "virtio/mmio.h"
@@ -87,8 +88,14 @@ static void *cpu_thread(void *arg)
 	while (!res && wait_to_run(cpu)) {
 		enum vcpu_exit exit = VCPU_KICKED;
 		res = ops->vcpu_run(cpu->vcpu, &exit);
-		if (!res && exit == VCPU_CALL)
-			vm->board_ops->call(vm, cpu);
+		if (res)
+			break;
+		switch (exit) {
+		case VCPU_KICKED: break;
+		case VCPU_CALL: vm->board_ops->call(vm, cpu); break;
+		case VCPU_OFF: vm_request(vm, VM_POWEROFF); break;
+		case VCPU_RESET: vm_request(vm, VM_RESET); break;
+		}
 	}
 	if (res) {
 		pthread_mutex_lock(&vm->lock);
@@ -143,15 +150,24 @@ static void fail(struct hako_vm *vm, int res)
 	loop_stop(vm->control);
 }
 
+/* Is this vCPU on after a reset? Where the engine starts vCPUs, all are as far as hako knows. */
+static enum cpu_state reset_state(const struct hako_vm *vm, unsigned i)
+{
+	return i == 0 || vm->engine_ops->starts_cpus ? CPU_ON : CPU_OFF;
+}
+
 /* Reset state everywhere, fresh RAM, everything loaded: as if the VM had just been created. */
 static int power_cycle(struct hako_vm *vm, struct err *err)
 {
 	vm->board_ops->reset(vm);
 	gmem_clear(vm->mem);
+	int res = vm->engine_ops->reset ? vm->engine_ops->reset(vm->engine, err) : 0;
+	if (res)
+		return res;
 	for (unsigned i = 0; i < vm->n_cpus; i++) {
 		vm->engine_ops->vcpu_reset(vm->cpus[i].vcpu);
 		pthread_mutex_lock(&vm->lock);
-		vm->cpus[i].state = i == 0 ? CPU_ON : CPU_OFF;
+		vm->cpus[i].state = reset_state(vm, i);
 		pthread_mutex_unlock(&vm->lock);
 	}
 	return vm->board_ops->load(vm, err);
@@ -321,6 +337,13 @@ static int choose_board(struct hako_vm *vm, const struct hako_vm_config *config,
 	return res;
 }
 
+static enum guest_arch guest_arch(const struct hako_vm *vm)
+{
+	return vm->kernel.arch == KERNEL_ARM64  ? GUEST_A64
+	       : vm->kernel.arch == KERNEL_RV64 ? GUEST_RV64
+						: GUEST_RV32;
+}
+
 static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
 {
 	static const enum blk_cache cache_modes[] = {
@@ -408,7 +431,7 @@ static int create_cpus(struct hako_vm *vm, struct err *err)
 			return res;
 		cpu->vm = vm;
 		cpu->index = i;
-		cpu->state = i == 0 ? CPU_ON : CPU_OFF;
+		cpu->state = reset_state(vm, i);
 	}
 	return 0;
 }
@@ -455,6 +478,11 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 		res = err_set(err, -ENOMEM, "no memory for the machine");
 	if (!res)
 		res = open_files(vm, config, err);
+	if (!res)
+		res = engines_choose(&vm->engine_ops, config->engine, guest_arch(vm), &vm->log,
+				     err);
+	if (!res && vm->board_ops->has_ports)
+		res = bus_create(&vm->pio, err);
 	if (!res) {
 		const struct console_config console = {
 			.loop = vm->control,
@@ -468,11 +496,10 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 	}
 	if (!res) {
 		const struct engine_config engine = {
-			.arch = vm->kernel.arch == KERNEL_ARM64  ? GUEST_A64
-				: vm->kernel.arch == KERNEL_RV64 ? GUEST_RV64
-								 : GUEST_RV32,
+			.arch = guest_arch(vm),
 			.mem = vm->mem,
 			.mmio = vm->mmio,
+			.pio = vm->pio,
 			.clock = vm->clock,
 			.log = &vm->log,
 			.n_vcpus = vm->n_cpus,
@@ -483,6 +510,8 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 		res = vm->board_ops->create(vm, err);
 	if (!res)
 		res = create_cpus(vm, err);
+	if (!res && vm->engine_ops->map)
+		res = vm->engine_ops->map(vm->engine, err);
 	if (!res)
 		res = vm->board_ops->prepare(vm, err);
 	if (!res && config->dump_dtb)
@@ -521,7 +550,6 @@ int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
 	vm->dtb_addr = config->dtb_addr;
 	vm->cmdline_given = config->cmdline || config->append;
 	vm->console_config = config->console;
-	vm->engine_ops = &engine_soft;
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
 	vm->stop.rfd = vm->stop.wfd = vm->act.rfd = vm->act.wfd = -1;
@@ -568,8 +596,8 @@ void hako_vm_destroy(struct hako_vm *vm)
 	free(vm->dtb);
 	free(vm->dtb_path);
 	free(vm->cmdline);
-	if (vm->mmio)
-		bus_destroy(vm->mmio);
+	bus_destroy(vm->pio);
+	bus_destroy(vm->mmio);
 	if (vm->mem)
 		gmem_destroy(vm->mem);
 	if (vm->clock)

@@ -71,7 +71,7 @@ struct hako_vm {
 	uint64_t entry, dtb_addr; /* 0: the board's choice */
 
 	struct gmem *mem;
-	struct bus *mmio;
+	struct bus *mmio, *pio; /* pio: x86 ports, NULL on boards without */
 	struct loop *control;
 	struct clock *clock;
 	struct console *console;
@@ -120,6 +120,7 @@ struct hako_vm {
  */
 struct board_ops {
 	const char *name;
+	bool has_ports; /* x86: there is vm->pio */
 	/* RAM and devices; the engine exists, its vCPUs do not. Leaves nothing behind on failure.
 	 */
 	int (*create)(struct hako_vm *vm, struct err *err);

@@ -296,9 +296,17 @@ struct code_page *soft_code_page(struct vcpu *v, gpa_t gpa, uint8_t *host, _Atom
 
 /* ---- engine ---- */
 
-static int soft_probe(struct err *err)
+static const struct soft_arch *const archs[GUEST_N_ARCHS] = {
+	[GUEST_A64] = &soft_a64,
+	[GUEST_RV32] = &soft_rv,
+	[GUEST_RV64] = &soft_rv,
+};
+
+static int soft_probe(enum guest_arch arch, struct err *err)
 {
-	(void)err;
+	if (!archs[arch])
+		return err_set(err, -ENOTSUP,
+			       "hako's software CPU does arm64 and RISC-V, not x86-64");
 	return 0;
 }
 
@@ -311,11 +319,6 @@ static int soft_create(struct engine **engine, const struct engine_config *cfg, 
 	if (!e)
 		return err_set(err, -ENOMEM, "no memory for the software engine");
 	e->cfg = *cfg;
-	static const struct soft_arch *const archs[] = {
-		[GUEST_A64] = &soft_a64,
-		[GUEST_RV32] = &soft_rv,
-		[GUEST_RV64] = &soft_rv,
-	};
 	e->arch = archs[cfg->arch];
 	e->observer.written = dma_written;
 	gmem_observe(cfg->mem, &e->observer);

@@ -238,6 +238,74 @@ static void doorbells(void **state)
 	notifier_fini(&n1);
 }
 
+/* An engine that takes doorbells of even values, and what it was told. */
+struct ringer {
+	unsigned added, deleted;
+	uint64_t addr;
+	uint32_t match;
+	struct notifier *notifier;
+};
+
+static int ringer_add(void *arg, uint64_t addr, uint32_t match, struct notifier *notifier)
+{
+	struct ringer *r = arg;
+
+	if (match % 2)
+		return -ENOSPC;
+	*r = (struct ringer){ r->added + 1, r->deleted, addr, match, notifier };
+	return 0;
+}
+
+static void ringer_del(void *arg, uint64_t addr, uint32_t match, struct notifier *notifier)
+{
+	struct ringer *r = arg;
+
+	*r = (struct ringer){ r->added, r->deleted + 1, addr, match, notifier };
+}
+
+static void an_engine_is_told_of_doorbells(void **state)
+{
+	static const struct bus_doorbell_ops ops = { ringer_add, ringer_del };
+	struct bus *bus = *state;
+	struct ringer r = { 0 };
+	struct notifier n;
+	struct dev d;
+
+	notifier_init(&n, NULL);
+	bus_set_doorbell_ops(bus, &ops, &r);
+	assert_int_equal(bus_add(bus, region(&d, "blk", 0xa000000, 0x200, 1, 4), NULL), 0);
+	assert_int_equal(bus_doorbell_add(bus, &d.region, 0x50, 2, &n), 0);
+	assert_int_equal(r.added, 1);
+	assert_int_equal(r.addr, 0xa000050);
+	assert_int_equal(r.match, 2);
+	assert_ptr_equal(r.notifier, &n);
+	assert_int_equal(bus_doorbell_add(bus, &d.region, 0x50, 2, &n), -EEXIST);
+	assert_int_equal(r.added, 1);
+
+	/* The one that it refuses works all the same, and it hears no more of it. */
+	assert_int_equal(bus_doorbell_add(bus, &d.region, 0x50, 3, &n), 0);
+	assert_int_equal(bus_write(bus, 0xa000050, 4, 3), 0);
+	assert_true(notifier_clear(&n));
+	bus_doorbell_del(bus, &d.region, 0x50, 3);
+	assert_int_equal(r.deleted, 0);
+
+	/* The one that it took is also rung by what comes to the bus. */
+	assert_int_equal(bus_write(bus, 0xa000050, 2, 2), 0);
+	assert_true(notifier_clear(&n));
+	bus_doorbell_del(bus, &d.region, 0x50, 2);
+	assert_int_equal(r.deleted, 1);
+	assert_int_equal(r.addr, 0xa000050);
+	assert_int_equal(r.match, 2);
+
+	/* A region that goes takes its doorbells with it. */
+	assert_int_equal(bus_doorbell_add(bus, &d.region, 0x50, 4, &n), 0);
+	bus_del(bus, &d.region);
+	assert_int_equal(r.deleted, 2);
+	assert_int_equal(r.match, 4);
+	bus_set_doorbell_ops(bus, NULL, NULL);
+	notifier_fini(&n);
+}
+
 /* Doorbells come and go while vCPUs write: each write reaches the notifier or the device. */
 struct kicker {
 	struct bus *bus;
@@ -336,6 +404,7 @@ int main(void)
 		TEST(regions_do_not_overlap),
 		TEST(malformed_regions_are_refused),
 		TEST(doorbells),
+		TEST(an_engine_is_told_of_doorbells),
 		TEST(doorbells_change_while_vcpus_run),
 		cmocka_unit_test(interrupt_lines),
 	};

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The engines, what they can do on this host, and the choice of one.
+ */
+#include "machine/engines.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "hako/doctor.h"
+
+/* Fastest first. */
+static const struct {
+	const struct engine_ops *ops;
+	const char *about;
+} engines[] = {
+	{ &engine_kvm, "the host's own CPU, by KVM" },
+	{ &engine_soft, "hako's own CPU in software" },
+};
+
+const char *guest_arch_name(enum guest_arch arch)
+{
+	static const char *const names[GUEST_N_ARCHS] = {
+		[GUEST_A64] = "arm64",
+		[GUEST_RV32] = "riscv32",
+		[GUEST_RV64] = "riscv64",
+		[GUEST_X86_64] = "x86-64",
+	};
+
+	return names[arch];
+}
+
+/*
+ * Which guests does the engine run here? Their names, or why none: what is wrong with this host
+ * tells more than what the engine never does.
+ */
+static bool probe_all(const struct engine_ops *ops, char *names, size_t size, struct err *why)
+{
+	size_t len = 0;
+
+	for (enum guest_arch arch = 0; arch < GUEST_N_ARCHS; arch++) {
+		struct err err = ERR_INIT;
+
+		if (ops->probe(arch, &err) == 0)
+			len += (size_t)snprintf(names + len, size - len, "%s%s", len ? ", " : "",
+						guest_arch_name(arch));
+		else if (!why->code || why->code == -ENOTSUP)
+			*why = err;
+	}
+	return len > 0;
+}
+
+size_t hako_engines(struct hako_engine *out, size_t max)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(engines) && i < max; i++) {
+		struct err why = ERR_INIT;
+		char names[64];
+
+		out[i].name = engines[i].ops->name;
+		out[i].available = probe_all(engines[i].ops, names, sizeof(names), &why);
+		snprintf(out[i].note, sizeof(out[i].note), "%s: %s%s", engines[i].about,
+			 out[i].available ? names : why.msg, out[i].available ? " guests" : "");
+	}
+	return ARRAY_SIZE(engines);
+}
+
+static bool is_auto(const char *name)
+{
+	return !name || strcmp(name, "auto") == 0;
+}
+
+static const struct engine_ops *find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++)
+		if (strcmp(name, engines[i].ops->name) == 0)
+			return engines[i].ops;
+	return NULL;
+}
+
+int engines_check(const char *name, struct err *err)
+{
+	const struct engine_ops *ops = is_auto(name) ? NULL : find(name);
+	struct err why = ERR_INIT;
+	char names[64];
+
+	if (is_auto(name))
+		return 0;
+	if (!ops)
+		return err_set(err, -EINVAL,
+			       "there is no engine '%s'; ask 'hako doctor' which there are", name);
+	if (!probe_all(ops, names, sizeof(names), &why))
+		return err_set(err, -ENODEV, "the engine '%s' cannot be used: %s", name, why.msg);
+	return 0;
+}
+
+int engines_choose(const struct engine_ops **ops, const char *name, enum guest_arch arch,
+		   struct log *log, struct err *err)
+{
+	struct err first = ERR_INIT;
+	int res;
+
+	if (!is_auto(name)) {
+		struct err why = ERR_INIT;
+
+		*ops = find(name);
+		res = *ops ? (*ops)->probe(arch, &why) : -EINVAL;
+		if (res)
+			return err_set(err, res, "the engine '%s' cannot run the kernel: %s", name,
+				       why.msg);
+		log_msg(log, LOG_INFO, "engine", "%s runs the CPUs, as asked for", name);
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+		struct err why = ERR_INIT;
+
+		if (engines[i].ops->probe(arch, &why) == 0) {
+			*ops = engines[i].ops;
+			log_msg(log, LOG_INFO, "engine", "%s runs the CPUs%s%s%s", (*ops)->name,
+				first.code ? " (" : "", first.msg, first.code ? ")" : "");
+			return 0;
+		}
+		if (!first.code)
+			first = why;
+	}
+	return err_set(err, -ENODEV, "nothing here can run %s guests: %s", guest_arch_name(arch),
+		       first.msg);
+}
