@@ -3,7 +3,8 @@
 # The front door: meson and ninja do the work. 'make help' lists what there is.
 #
 # Everything made is below $(BUILD): hako and its objects, a folder for each further kind of build
-# (asan, tsan, fuzz), and guest/, the guest images, which 'make clean' leaves alone.
+# (asan, tsan, fuzz, static/ARCH), and guest/, the guest images and what else was fetched, which
+# 'make clean' leaves alone.
 
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -21,7 +22,8 @@ RUN_TESTS = HAKO_GUEST=$(abspath $(GUEST))/arm64 scripts/run-tests
 
 .PHONY: all hako help deps test-deps bench-deps install
 .PHONY: guest guest-amd64 guest-arm64 guest-riscv64 test-guests demo demo-riscv demo-guest
-.PHONY: tests asan tsan test test-asan test-tsan fuzz bench clean distclean
+.PHONY: static static-amd64 static-arm64 tests asan tsan
+.PHONY: test test-nested test-asan test-tsan fuzz bench clean distclean
 .NOTPARALLEL:
 
 all: hako ## build build/hako (the default)
@@ -51,6 +53,11 @@ $(BUILD)/build.ninja:
 hako: $(BUILD)/build.ninja
 	ninja -C $(BUILD) hako
 
+static: static-amd64 static-arm64 ## build static programs for amd64 and arm64, with a cross compiler
+
+static-amd64 static-arm64:
+	scripts/static $(@:static-%=%) $(BUILD)/static/$(@:static-%=%) $(GUEST)/$(@:static-%=%)-libs
+
 install: $(BUILD)/build.ninja ## install hako below PREFIX (default /usr/local); DESTDIR works
 	meson configure $(BUILD) --prefix=$(abspath $(PREFIX))
 	ninja -C $(BUILD) hako libhako.a
@@ -66,7 +73,7 @@ guest-amd64 guest-arm64 guest-riscv64:
 
 # riscv64 comes from another suite of Debian than the host's, and not every mirror has that: what
 # kept it away is left in riscv64.why, for the tests that are skipped then.
-test-guests: guest-arm64
+test-guests: guest-amd64 guest-arm64
 	@rm -f $(GUEST)/riscv64.why
 	@scripts/guest/build.sh riscv64 $(GUEST) 2>$(GUEST)/riscv64.new || \
 		{ cat $(GUEST)/riscv64.new >&2; mv $(GUEST)/riscv64.new $(GUEST)/riscv64.why; }
@@ -106,8 +113,11 @@ asan: $(BUILD)/asan/build.ninja
 tsan: $(BUILD)/tsan/build.ninja
 	ninja -C $(BUILD)/tsan
 
-test: test-deps tests asan test-guests ## run every test, some with sanitizers too; installs what is missing
+test: test-deps tests asan test-guests static ## run every test, some with sanitizers too; installs what is missing
 	@$(RUN_TESTS) $(BUILD) $(BUILD)/asan:$(SHORT)
+
+test-nested: test-deps tests test-guests static ## run the tests of KVM, inside QEMU's emulation of it
+	@$(RUN_TESTS) $(BUILD):nested
 
 test-asan: test-deps asan test-guests ## run the tests with the address and undefined behaviour sanitizers
 	@$(RUN_TESTS) $(BUILD)/asan:$(SHORT)

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Usage: fetch-debian.sh ARCH OUT
+# Usage: fetch-debian.sh ARCH OUT [PACKAGE...]
 #
 # Fetches what a guest of architecture ARCH is made of, a Debian kernel and a static busybox, and
-# unpacks it into the directory OUT (nothing is installed). OUT/packages lists the packages.
+# unpacks it into the directory OUT (nothing is installed). OUT/packages lists the packages. Named
+# PACKAGEs are fetched instead, without what they depend on.
 #
 # apt does the work with a configuration of its own: own sources, lists, cache and package status,
 # so that this machine's are neither changed nor needed to know ARCH, and no root is needed. What
@@ -16,8 +17,9 @@ here=$(dirname "$0")
 # shellcheck source=scripts/guest/common.sh
 . "$here/common.sh"
 
-[ $# -eq 2 ] || die 'usage: fetch-debian.sh ARCH OUT'
+[ $# -ge 2 ] || die 'usage: fetch-debian.sh ARCH OUT [PACKAGE...]'
 arch=$1 out=${2%/}
+shift 2
 guest_arch "$arch"
 need apt-get apt
 need dpkg-deb dpkg
@@ -113,12 +115,15 @@ field() {
 say "fetching the package lists of Debian $suite for $arch"
 fetch update
 
-# The meta package's first dependency is the real one: "linux-image-VERSION (= ...), ...".
-image=$(field "$kernel" Depends | sed 's/[ ,|].*//')
-[ -n "$image" ] || die "Debian $suite has no package $kernel for $arch"
+[ $# -gt 0 ] || {
+    # The meta package's first dependency is the real one: "linux-image-VERSION (= ...), ...".
+    image=$(field "$kernel" Depends | sed 's/[ ,|].*//')
+    [ -n "$image" ] || die "Debian $suite has no package $kernel for $arch"
+    set -- "$image" busybox-static
+}
 
 cd "$apt"
-for package in "$image" busybox-static; do
+for package; do
     version=$(field "$package" Version)
     [ -n "$version" ] || die "Debian $suite has no package $package for $arch"
     size=$(field "$package" Size | awk '{ printf "%.1f MB", $1 / 1e6 }')
