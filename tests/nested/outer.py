@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""The outer system of a nested test: Debian's kernel in QEMU's emulation of a machine that has
+hardware virtualization, so that KVM is there, whatever the host has.
+
+    with Outer(arch, guest, {"hako": path, ...}, disks=[image]) as outer:
+        outer.sh("hako/hako doctor")
+
+The system is an initramfs: busybox, the modules that KVM needs, and the given files in /hako, which
+is where its shell is. Disks are host files, the outer system's /dev/vda and so on.
+"""
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.join(HERE, "../..")
+sys.path.insert(0, os.path.join(HERE, "../lib"))
+from console import Console, Ended, Skip  # noqa: E402
+
+# The machine's own KVM would be used by nobody: the emulation is what provides it inside.
+ARCHES = {
+    "amd64": {
+        "qemu": "qemu-system-x86_64",
+        "package": "qemu-system-x86",
+        "machine": ["-M", "q35", "-cpu", "EPYC,+svm,+npt"],
+        "console": "ttyS0",
+        "disk": "virtio-blk-pci",
+        # kvm-amd needs ccp and, through kvm, irqbypass.
+        "modules": ["kvm-amd", "virtio_pci", "virtio_blk"],
+    },
+    "arm64": {
+        "qemu": "qemu-system-aarch64",
+        "package": "qemu-system-arm",
+        "machine": ["-M", "virt,virtualization=on,gic-version=3", "-cpu", "max"],
+        "console": "ttyAMA0",
+        "disk": "virtio-blk-device",
+        "modules": ["virtio_mmio", "virtio_blk"],
+    },
+}
+SECONDS = 900  # after which QEMU is killed, whatever the test does
+PROMPT = re.compile(rb"outer:# ")
+
+
+def cpio(files):
+    """A cpio archive in the kernel's format (buffer-format.rst) of files in /hako: name to path."""
+    def entry(number, mode, name, data):
+        name = name.encode() + b"\0"
+        fields = [number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0]
+        yield b"070701" + b"".join(b"%08X" % f for f in fields) + name
+        yield bytes(-(110 + len(name)) % 4) + data + bytes(-len(data) % 4)
+
+    yield from entry(1, stat.S_IFDIR | 0o755, "hako", b"")
+    for number, (name, path) in enumerate(files.items(), 2):
+        with open(path, "rb") as f:
+            yield from entry(number, stat.S_IFREG | 0o755, "hako/" + name, f.read())
+    yield from entry(0, 0, "TRAILER!!!", b"")
+
+
+def make_initrd(out, tree, files, modules):
+    """The outer system: scripts/guest's initramfs with our init, and a second archive behind it."""
+    subprocess.run([os.path.join(TOP, "scripts/guest/make-initramfs.sh"), tree,
+                    os.path.join(HERE, "init"), out] + modules, check=True)
+    with open(out, "ab") as f:
+        f.writelines(cpio(files))
+
+
+class Outer(Console):
+    patience = 300
+
+    def __init__(self, arch, guest, files, disks=(), memory="2048", cpus=1):
+        a = ARCHES[arch]
+        if not shutil.which(a["qemu"]):
+            raise Skip("there is no %s: install %s" % (a["qemu"], a["package"]))
+        make_initrd("outer.cpio", os.path.join(guest, "debian"), files, a["modules"])
+        command = ["timeout", "-k", "5", str(SECONDS), a["qemu"], "-accel", "tcg", *a["machine"],
+                   "-m", memory, "-smp", str(cpus), "-nodefaults", "-nographic",
+                   "-serial", "stdio", "-no-reboot",
+                   "-kernel", os.path.join(guest, "Image"), "-initrd", "outer.cpio",
+                   "-append", "console=%s quiet panic=-1" % a["console"]]
+        for i, disk in enumerate(disks):
+            command += ["-drive", "if=none,id=d%d,format=raw,file=%s" % (i, disk),
+                        "-device", "%s,drive=d%d" % (a["disk"], i)]
+        super().__init__(command)
+        self.login(PROMPT)
+
+    # ---- An inner guest has the same console: while it runs, sh() and expect() are its own.
+
+    def start(self, command):
+        """Begin a command that will use the console itself."""
+        self.count += 1
+        self.started = self.count
+        self.write(b"%s; echo \"<$?|%d>\"\n" % (command.encode(), self.count))
+
+    def end(self):
+        """Wait for the command's end; its status and what it has printed."""
+        match = self.expect(rb"(.*?)<(\d+)\|%d>\r?\n" % self.started)
+        return int(match.group(2)), match.group(1).decode(errors="replace").replace("\r\n", "\n")
+
+
+__all__ = ["ARCHES", "Ended", "Outer", "Skip"]
