@@ -208,6 +208,48 @@ int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err 
 /* After HAKO_FAILED: the code that the guest gave. RISC-V's test device takes one. */
 unsigned hako_vm_failure(const struct hako_vm *vm);
 
+/*
+ * How the run went. All of this is asked between hako_vm_run() and hako_vm_destroy(); strings live
+ * as long as the VM.
+ */
+
+/* What is worth knowing the time of. A reset forgets nothing: the first of all is meant. */
+enum hako_event {
+	HAKO_EVENT_CREATE,    /* hako_vm_create() begins, the configuration is good */
+	HAKO_EVENT_CREATED,   /* the machine is built, the kernel is in its memory */
+	HAKO_EVENT_GUEST,     /* CPU 0 is about to execute the guest's first instruction */
+	HAKO_EVENT_FIRMWARE,  /* the guest calls hako as its firmware (PSCI, SBI) */
+	HAKO_EVENT_CONSOLE,   /* it sends a byte to the serial port */
+	HAKO_EVENT_VIRTIO,    /* it accesses a register of a virtio slot */
+	HAKO_EVENT_DRIVER_OK, /* a driver has a virtio device ready */
+	HAKO_EVENT_READ,      /* a disk is read */
+	HAKO_EVENT_WRITE,     /* a disk is written */
+	HAKO_EVENT_RESET,     /* the guest asks for a reset */
+	HAKO_EVENT_END,       /* the run ends: the guest asks for it, or another reason is there */
+	HAKO_N_EVENTS
+};
+
+struct hako_moment {
+	uint64_t at;  /* CLOCK_MONOTONIC, ns */
+	uint64_t cpu; /* CPU time that the process had used by then, all threads, ns */
+};
+
+/* When `event` was first; false: it was not, and the moment is zeros. */
+bool hako_vm_first(const struct hako_vm *vm, enum hako_event event, struct hako_moment *moment);
+
+/* What the engine counted, of all CPUs: exits by reason, and the like. */
+struct hako_counter {
+	const char *name; /* a word, [a-z0-9_] */
+	uint64_t value;
+};
+
+/* Counter number n, or false: there are no more. */
+bool hako_vm_counter(const struct hako_vm *vm, unsigned n, struct hako_counter *counter);
+
+/* What the VM was built from: as hako/doctor.h names them. Any time. */
+const char *hako_vm_engine(const struct hako_vm *vm);
+const char *hako_vm_machine(const struct hako_vm *vm);
+
 /* End the run soon. Sticky: a run that has not begun yet ends at once. */
 void hako_vm_stop(struct hako_vm *vm);
 

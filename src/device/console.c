@@ -37,6 +37,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/mark.h"
 #include "host/loop.h"
 
 enum {
@@ -188,6 +189,7 @@ bool console_put(struct console *con, uint8_t byte)
 {
 	bool taken = true, post = false;
 
+	mark_hit(con->config.first);
 	pthread_mutex_lock(&con->lock);
 	if (con->gone) {
 		/* dropped */

@@ -23,6 +23,7 @@
 struct console;
 struct err;
 struct loop;
+struct mark;
 
 /* The UART above. */
 struct console_port {
@@ -40,6 +41,7 @@ struct console_config {
 	bool escape;       /* the key after Ctrl-A is for key(), and not for the UART */
 	void (*key)(void *arg, char key); /* the key after Ctrl-A, but for Ctrl-A itself */
 	void *arg;
+	struct mark *first; /* of the first byte out; or NULL */
 };
 
 int console_create(struct console **con, const struct console_config *config, struct err *err);

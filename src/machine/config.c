@@ -72,6 +72,14 @@ unsigned config_arch(const struct hako_vm_config *config)
 	return KERNEL_ANY;
 }
 
+const char *config_machine_name(enum kernel_arch arch)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(machines); i++)
+		if (machines[i].arch == arch)
+			return machines[i].name;
+	return "";
+}
+
 static int check_machine(const char *name, struct err *err)
 {
 	char names[80] = "";

@@ -32,6 +32,11 @@ static const uint64_t watch_interval = 500000000;
 
 static void request(struct hako_vm *vm, enum vm_action action, unsigned code)
 {
+	/* A reset that --no-reboot turns into the end is both. */
+	if (action == VM_RESET)
+		mark_hit(&vm->marks[HAKO_EVENT_RESET]);
+	if (action != VM_RESET || vm->no_reboot)
+		mark_hit(&vm->marks[HAKO_EVENT_END]);
 	pthread_mutex_lock(&vm->lock);
 	if (vm->action == VM_NONE) {
 		vm->action = action;
@@ -87,12 +92,17 @@ static void *cpu_thread(void *arg)
 
 	while (!res && wait_to_run(cpu)) {
 		enum vcpu_exit exit = VCPU_KICKED;
+		if (cpu->index == 0)
+			mark_hit(&vm->marks[HAKO_EVENT_GUEST]);
 		res = ops->vcpu_run(cpu->vcpu, &exit);
 		if (res)
 			break;
 		switch (exit) {
 		case VCPU_KICKED: break;
-		case VCPU_CALL: vm->board_ops->call(vm, cpu); break;
+		case VCPU_CALL:
+			mark_hit(&vm->marks[HAKO_EVENT_FIRMWARE]);
+			vm->board_ops->call(vm, cpu);
+			break;
 		case VCPU_OFF: vm_request(vm, VM_POWEROFF); break;
 		case VCPU_RESET: vm_request(vm, VM_RESET); break;
 		}
@@ -137,6 +147,7 @@ static void release_cpus(struct hako_vm *vm)
 
 static void finish(struct hako_vm *vm, enum hako_outcome outcome)
 {
+	mark_hit(&vm->marks[HAKO_EVENT_END]);
 	vm->outcome = outcome;
 	loop_stop(vm->control);
 }
@@ -395,6 +406,8 @@ static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, s
 			.blk = vm->disks[i].blk,
 			.loop = vm->io,
 			.log = &vm->log,
+			.read = &vm->marks[HAKO_EVENT_READ],
+			.written = &vm->marks[HAKO_EVENT_WRITE],
 		};
 		res = virtio_blk_create(&vm->disks[i].dev, &dev, err);
 	}
@@ -415,6 +428,8 @@ int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_lin
 		.log = &vm->log,
 		.legacy = vm->virtio_legacy,
 		.lint = vm->lint,
+		.touched = &vm->marks[HAKO_EVENT_VIRTIO],
+		.driver_ok = &vm->marks[HAKO_EVENT_DRIVER_OK],
 	};
 
 	snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);
@@ -491,6 +506,7 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 			.escape = config->console.key,
 			.key = console_key,
 			.arg = &vm->console_config,
+			.first = &vm->marks[HAKO_EVENT_CONSOLE],
 		};
 		res = console_create(&vm->console, &console, err);
 	}
@@ -537,6 +553,7 @@ int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
 	struct hako_vm *vm = calloc(1, sizeof(*vm));
 	if (!vm)
 		return err_set(err, -ENOMEM, "no memory for a VM");
+	mark_hit(&vm->marks[HAKO_EVENT_CREATE]);
 	vm->log_fn = config->log;
 	vm->log_arg = config->log_arg;
 	log_init(&vm->log, (enum log_level)config->log_level, config->log ? log_out : NULL, vm);
@@ -559,8 +576,55 @@ int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
 		hako_vm_destroy(vm);
 		return res;
 	}
+	mark_hit(&vm->marks[HAKO_EVENT_CREATED]);
 	*out = vm;
 	return 0;
+}
+
+bool hako_vm_first(const struct hako_vm *vm, enum hako_event event, struct hako_moment *moment)
+{
+	const struct mark *mark = &vm->marks[event];
+
+	*moment = (struct hako_moment){ .at = atomic_load(&mark->at), .cpu = mark->cpu };
+	return moment->at;
+}
+
+/* Reason number `n` of all vCPUs; `at` is the one that comes next. */
+struct counting {
+	unsigned n, at;
+	struct hako_counter sum;
+};
+
+static void count(void *arg, const char *reason, uint64_t value)
+{
+	struct counting *c = arg;
+
+	if (c->at++ != c->n)
+		return;
+	c->sum.name = reason;
+	c->sum.value += value;
+}
+
+bool hako_vm_counter(const struct hako_vm *vm, unsigned n, struct hako_counter *counter)
+{
+	struct counting c = { .n = n };
+
+	for (unsigned i = 0; vm->engine_ops->vcpu_stats && i < vm->n_cpus; i++) {
+		c.at = 0;
+		vm->engine_ops->vcpu_stats(vm->cpus[i].vcpu, count, &c);
+	}
+	*counter = c.sum;
+	return c.sum.name;
+}
+
+const char *hako_vm_engine(const struct hako_vm *vm)
+{
+	return vm->engine_ops->name;
+}
+
+const char *hako_vm_machine(const struct hako_vm *vm)
+{
+	return config_machine_name(vm->kernel.arch);
 }
 
 void hako_vm_destroy(struct hako_vm *vm)

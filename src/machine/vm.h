@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "base/mark.h"
 #include "boot/initrd.h"
 #include "boot/kernel.h"
 #include "bus/clock.h"
@@ -113,6 +114,8 @@ struct hako_vm {
 	unsigned failure; /* under lock: the guest's code for VM_FAILURE */
 	int failed;       /* negative errno when hako itself failed while running */
 	struct err *run_err;
+
+	struct mark marks[HAKO_N_EVENTS]; /* by enum hako_event; never go back, not at a reset */
 };
 
 /*

@@ -22,6 +22,7 @@
 #include "base/endian.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "block/blk.h"
 #include "host/loop.h"
 #include "virtio/lint.h"
@@ -164,6 +165,7 @@ struct vblk {
 	_Atomic uint8_t writeback;  /* as in the configuration; the driver may write it any time */
 	uint8_t id[ID_BYTES];       /* padded with zeros, not terminated (5.2.6) */
 	struct vblk_queue *queue;   /* [ops.n_queues] */
+	struct mark *read, *written;
 };
 
 static struct vblk *vblk(struct virtio_dev *dev)
@@ -330,6 +332,7 @@ static void request_read(struct request *r, uint64_t sector, struct iovec *in, u
 	/* Leave the status, the last byte, out of the data. */
 	if (--in[n - 1].iov_len == 0)
 		n--;
+	mark_hit(r->q->b->read);
 	request_submit(r, BLK_READ, sector << SECTOR_SHIFT, len, in, n);
 }
 
@@ -343,6 +346,7 @@ static void request_write(struct request *r, uint64_t sector, struct iovec *out,
 	} else if (blk_readonly(r->q->b->blk)) {
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 	} else {
+		mark_hit(r->q->b->written);
 		request_submit(r, BLK_WRITE, sector << SECTOR_SHIFT, len, out, n);
 	}
 }
@@ -740,6 +744,8 @@ int virtio_blk_create(struct virtio_dev **dev, const struct virtio_blk_config *c
 	snprintf(b->name, sizeof(b->name), "%s", config->name);
 	b->log = config->log;
 	b->blk = config->blk;
+	b->read = config->read;
+	b->written = config->written;
 	memcpy(b->id, id, strnlen(id, ID_BYTES));
 	for (uint16_t i = 0; i < n; i++) {
 		b->queue[i].b = b;

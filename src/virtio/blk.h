@@ -11,6 +11,7 @@ struct blk;
 struct err;
 struct log;
 struct loop;
+struct mark;
 struct virtio_dev;
 
 struct virtio_blk_config {
@@ -19,7 +20,8 @@ struct virtio_blk_config {
 	struct blk *blk;    /* backend; must outlive the device */
 	struct loop *loop;  /* the device's I/O loop; the backend's too */
 	struct log *log;
-	uint16_t queues; /* 1 to VIRTIO_BLK_QUEUES_MAX; 0: 1 */
+	uint16_t queues;             /* 1 to VIRTIO_BLK_QUEUES_MAX; 0: 1 */
+	struct mark *read, *written; /* of the first of these requests; or NULL */
 };
 
 enum { VIRTIO_BLK_QUEUES_MAX = 64 };

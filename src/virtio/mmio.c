@@ -356,6 +356,8 @@ static void status_write(struct virtio_mmio *m, uint32_t val)
 		driver_wrong(m, LINT_STATUS_CLEARED, STATUS,
 			     "Status 0x%x written over 0x%x clears bits (2.1.1)", val, m->status);
 	m->front->status_set(m, (uint8_t)(val & STATUS_DRIVERS & ~m->status));
+	if (m->status & VIRTIO_STATUS_DRIVER_OK)
+		mark_hit(m->driver_ok);
 }
 
 /* What both versions have. */
@@ -438,6 +440,7 @@ static uint64_t mmio_read(void *dev, uint64_t off, unsigned size)
 	struct virtio_mmio *m = dev;
 	uint64_t val = 0;
 
+	mark_hit(m->touched);
 	enter(m);
 	if (off < CONFIG) {
 		const struct mmio_reg *r = reg_find(m, off, size, false);
@@ -462,6 +465,7 @@ static void mmio_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 {
 	struct virtio_mmio *m = dev;
 
+	mark_hit(m->touched);
 	enter(m);
 	if (off < CONFIG) {
 		const struct mmio_reg *r = reg_find(m, off, size, true);
@@ -564,6 +568,8 @@ int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_confi
 	m->mem = config->mem;
 	m->log = config->log;
 	m->irq = config->irq;
+	m->touched = config->touched;
+	m->driver_ok = config->driver_ok;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_mutex_init(&m->irq_lock, NULL);
 	pthread_cond_init(&m->quiet, NULL);

@@ -16,6 +16,7 @@ struct bus;
 struct err;
 struct gmem;
 struct log;
+struct mark;
 struct virtio_dev;
 struct virtio_mmio;
 
@@ -37,6 +38,7 @@ struct virtio_mmio_config {
 	bool notification_data;
 	uint64_t without; /* feature bits that are not offered, for tests and experiments */
 	enum lint_level lint;
+	struct mark *touched, *driver_ok; /* a register accessed, DRIVER_OK written; or NULL */
 };
 
 /*

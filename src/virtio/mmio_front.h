@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "base/mark.h"
 #include "bus/bus.h"
 #include "bus/irq.h"
 #include "host/loop.h"
@@ -121,7 +122,8 @@ struct virtio_mmio {
 	bool stopping;          /* a vCPU waits for queues to come to rest */
 	struct log_limit limit; /* the messages about what the driver does */
 	struct lint *lint;      /* NULL: off */
-	atomic_bool tripped;    /* a strict lint has found what it does not let pass */
+	struct mark *touched, *driver_ok;
+	atomic_bool tripped; /* a strict lint has found what it does not let pass */
 	uint8_t status;
 	uint32_t device_features_sel, driver_features_sel;
 	uint64_t driver_features;

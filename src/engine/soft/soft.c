@@ -41,6 +41,7 @@ void soft_sleep(struct vcpu *v, uint64_t ns, bool for_ever)
 		until.tv_sec++;
 	}
 
+	soft_count(v, SOFT_COUNT_SLEEP);
 	pthread_mutex_lock(&v->lock);
 	atomic_store(&v->for_ever, for_ever);
 	atomic_store(&v->state, VCPU_ASLEEP);
@@ -276,6 +277,7 @@ struct code_page *soft_code_page(struct vcpu *v, gpa_t gpa, uint8_t *host, _Atom
 		p = code_add(&v->code, gpa, host);
 	}
 	p->live = true;
+	soft_count(v, SOFT_COUNT_PAGE);
 	/*
 	 * The flag, then whoever may store to the page, then the bytes: see soft.h. Not only when
 	 * the flag is new: the vCPU that set it may not have asked the others yet.
@@ -405,6 +407,7 @@ static int soft_vcpu_run(struct vcpu *v, enum vcpu_exit *exit)
 	atomic_store(&v->state, VCPU_RUNNING);
 	int res = v->engine->arch->run(v, exit);
 	atomic_store(&v->state, VCPU_STOPPED);
+	soft_count(v, *exit == VCPU_CALL ? SOFT_COUNT_CALL : SOFT_COUNT_KICK);
 	return res;
 }
 
@@ -437,6 +440,19 @@ static bool soft_vcpu_stuck(struct vcpu *v)
 	       !atomic_load(&v->timer_due);
 }
 
+static void soft_vcpu_stats(struct vcpu *v,
+			    void (*count)(void *arg, const char *reason, uint64_t n), void *arg)
+{
+	static const char *const names[SOFT_N_COUNTS] = {
+		[SOFT_COUNT_MMIO_READ] = "mmio_read", [SOFT_COUNT_MMIO_WRITE] = "mmio_write",
+		[SOFT_COUNT_SLEEP] = "sleep",         [SOFT_COUNT_CALL] = "firmware_call",
+		[SOFT_COUNT_KICK] = "kick",           [SOFT_COUNT_PAGE] = "decoded_page",
+	};
+
+	for (unsigned i = 0; i < SOFT_N_COUNTS; i++)
+		count(arg, names[i], atomic_load_explicit(&v->counts[i], memory_order_relaxed));
+}
+
 const struct engine_ops engine_soft = {
 	.name = "soft",
 	.probe = soft_probe,
@@ -453,4 +469,5 @@ const struct engine_ops engine_soft = {
 	.vcpu_irq = soft_vcpu_irq,
 	.vcpu_fence = soft_vcpu_fence,
 	.vcpu_stuck = soft_vcpu_stuck,
+	.vcpu_stats = soft_vcpu_stats,
 };

@@ -58,6 +58,17 @@ struct engine {
 	_Atomic bool releasing; /* somebody is in release(), soft.c */
 };
 
+/* What is counted: the slow paths, each on the vCPU's own thread. */
+enum soft_count {
+	SOFT_COUNT_MMIO_READ,
+	SOFT_COUNT_MMIO_WRITE,
+	SOFT_COUNT_SLEEP, /* in WFI or WFE, waiting for something to happen */
+	SOFT_COUNT_CALL,  /* firmware calls that the machine answers */
+	SOFT_COUNT_KICK,  /* returns to the machine because it asked */
+	SOFT_COUNT_PAGE,  /* pages of which decoding began */
+	SOFT_N_COUNTS
+};
+
 enum vcpu_state { VCPU_STOPPED, VCPU_RUNNING, VCPU_ASLEEP };
 
 /* The common part of a vCPU, embedded in the architecture's. */
@@ -93,6 +104,8 @@ struct vcpu {
 
 	struct code_cache code;
 	uint8_t heat[SOFT_HEAT_SLOTS]; /* stores to code pages since a release, by page number */
+
+	_Atomic uint64_t counts[SOFT_N_COUNTS]; /* written on the own thread only: soft_count() */
 };
 
 /* What the guest architecture supplies. */
@@ -123,6 +136,14 @@ int soft_vcpu_init(struct vcpu *v, struct engine *engine, unsigned index,
 		   const struct vcpu_wiring *wiring, unsigned page_ops, uint16_t end_handler,
 		   struct err *err);
 void soft_vcpu_fini(struct vcpu *v);
+
+static inline void soft_count(struct vcpu *v, enum soft_count what)
+{
+	/* There is no other writer, so this needs no locked instruction. */
+	uint64_t n = atomic_load_explicit(&v->counts[what], memory_order_relaxed);
+
+	atomic_store_explicit(&v->counts[what], n + 1, memory_order_relaxed);
+}
 
 /* Any thread: make the vCPU look up, and wake it if it sleeps. The reason is in place already. */
 void soft_attend(struct vcpu *v);

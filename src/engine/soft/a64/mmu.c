@@ -302,6 +302,7 @@ static void watch(struct a64_cpu *c, const struct tlb *t, uint64_t va, unsigned 
 static uint64_t bus_load(struct a64_cpu *c, uint64_t va, gpa_t pa, unsigned size)
 {
 	uint64_t v;
+	soft_count(&c->vcpu, SOFT_COUNT_MMIO_READ);
 	if (bus_read(c->vcpu.engine->cfg.mmio, pa, size, &v))
 		a64_data_abort(c, va, A64_FSC_EXTERNAL, 0);
 	return v;
@@ -309,6 +310,7 @@ static uint64_t bus_load(struct a64_cpu *c, uint64_t va, gpa_t pa, unsigned size
 
 static void bus_store(struct a64_cpu *c, uint64_t va, gpa_t pa, unsigned size, uint64_t v)
 {
+	soft_count(&c->vcpu, SOFT_COUNT_MMIO_WRITE);
 	if (bus_write(c->vcpu.engine->cfg.mmio, pa, size, v))
 		a64_data_abort(c, va, A64_FSC_EXTERNAL, A64_ISS_WNR);
 }

@@ -297,6 +297,7 @@ uint64_t rv_load_slow(struct rv_cpu *c, uint64_t va, unsigned size)
 			return soft_load(p.host, size);
 		if (va % size)
 			rv_raise(c, RV_LOAD_MISALIGNED, va);
+		soft_count(&c->vcpu, SOFT_COUNT_MMIO_READ);
 		if (bus_read(c->vcpu.engine->cfg.mmio, p.pa, size, &v))
 			fault(c, va, READ, false);
 		return v;
@@ -323,6 +324,7 @@ void rv_store_slow(struct rv_cpu *c, uint64_t va, unsigned size, uint64_t v)
 		}
 		if (va % size)
 			rv_raise(c, RV_STORE_MISALIGNED, va);
+		soft_count(&c->vcpu, SOFT_COUNT_MMIO_WRITE);
 		if (bus_write(c->vcpu.engine->cfg.mmio, p.pa, size, v & mask_low(8 * size)))
 			fault(c, va, WRITE, false);
 		return;
