@@ -46,6 +46,8 @@ static const struct sub subs[] = {
 	{ "aio", "aio=WAY", CHOICE(aio) },
 	{ "iops", "iops=N", .kind = SUB_NUMBER, AT(iops), .max = 1000000000, .unit = 1 },
 	{ "bps", "bps=SIZE", .kind = SUB_SIZE, AT(bps) },
+	{ "root", "root", .kind = SUB_FLAG, AT(root) },
+	{ "partuuid", "partuuid=UUID", .kind = SUB_TEXT, AT(partuuid) },
 	{ "burst", "burst=SECONDS", .kind = SUB_NUMBER, AT(burst_ms), .max = 3600, .unit = 1000 },
 };
 enum { N_SUBS = sizeof(subs) / sizeof(subs[0]) };

@@ -13,7 +13,8 @@
 	"Options: ro (read-only), serial=TEXT, format=raw,\n" \
 	"cache=writeback|writethrough|none|unsafe,\n"         \
 	"aio=auto|io_uring|threads, iops=N, bps=SIZE,\n"      \
-	"burst=SECONDS. A comma in FILE or TEXT is written ',,'"
+	"burst=SECONDS, root, partuuid=UUID.\n"               \
+	"A comma in FILE or TEXT is written ',,'"
 
 /*
  * Describe a disk: *disk has what `text` says, and zeros, which are the defaults. Its strings are

@@ -99,6 +99,12 @@ struct hako_disk {
 	uint32_t iops;
 	uint64_t bps;
 	uint32_t burst_ms;
+	/*
+	 * The kernel is told to take its root from this disk, whatever else the command line says;
+	 * of one disk at most. No disk: it is told so of the first, by the default command line.
+	 */
+	bool root;
+	const char *partuuid; /* of the partition on it that is meant, NULL: the whole disk */
 };
 
 /* The serial port. */

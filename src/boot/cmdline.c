@@ -14,25 +14,23 @@
 int cmdline_make(char **out, const struct cmdline_config *c, struct err *err)
 {
 	const char *append = c->append && *c->append ? c->append : NULL;
-	char base[96];
+	const bool add_root = c->root && (!c->base || c->root_always);
 	size_t len;
 	char *line;
 	int n;
 
 	*out = NULL;
-	if (!c->base) {
-		/*
-		 * After a panic Linux would spin for ever; when a reset
-		 * ends the run, let it reset at once (kernel-parameters.txt, "panic=").
-		 */
-		snprintf(base, sizeof(base), "console=%s%s%s%s", c->console,
-			 c->disk ? " root=/dev/vda" : "",
-			 !c->disk           ? ""
-			 : c->disk_readonly ? " ro"
-					    : " rw",
-			 c->no_reboot ? " panic=-1" : "");
-	}
-	n = asprintf(&line, "%s%s%s", c->base ? c->base : base, append ? " " : "",
+	/*
+	 * Of two root= the kernel takes the last. After a panic Linux would spin for ever; when a
+	 * reset ends the run, let it reset at once (kernel-parameters.txt, "panic=").
+	 */
+	n = asprintf(&line, "%s%s%s%s%s%s%s%s",
+		     c->base ? c->base : "console=", c->base ? "" : c->console,
+		     add_root ? " root=" : "", add_root ? c->root : "",
+		     !add_root          ? ""
+		     : c->root_readonly ? " ro"
+					: " rw",
+		     !c->base && c->no_reboot ? " panic=-1" : "", append ? " " : "",
 		     append ? append : "");
 	if (n < 0)
 		return err_set(err, -ENOMEM, "cannot make the command line: out of memory");

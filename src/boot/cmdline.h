@@ -16,9 +16,11 @@ struct cmdline_config {
 
 	/* What the default depends on. */
 	const char *console; /* the name of the serial port's device, "ttyS0" */
-	bool disk;           /* there is a disk: it is the root */
-	bool disk_readonly;  /* and the root is mounted read-only */
 	bool no_reboot;      /* a panic shall end the run, not hang it */
+
+	const char *root;   /* what the root is on, "/dev/vda" or "PARTUUID=..."; NULL: no disk */
+	bool root_readonly; /* it is mounted read-only */
+	bool root_always; /* it is told behind a base that is given too; else the default has it */
 
 	size_t size; /* what the kernel takes, CMDLINE_SIZE_* */
 };

@@ -94,6 +94,39 @@ static int check_machine(const char *name, struct err *err)
 	return err_set(err, -EINVAL, "there is no machine '%s'; there are: %s", name, names);
 }
 
+enum { PARTUUID_MAX = 64 };
+
+/* One word of the command line: a UUID, or what MBR disks have in its place. */
+static bool partuuid_ok(const char *text)
+{
+	size_t len = strspn(text, "0123456789abcdefABCDEF-");
+
+	return len && !text[len] && len <= PARTUUID_MAX;
+}
+
+static int check_root(const struct hako_vm_config *config, struct err *err)
+{
+	const struct hako_disk *root = NULL;
+
+	for (size_t i = 0; i < config->n_disks; i++) {
+		const struct hako_disk *disk = &config->disks[i];
+
+		if (disk->partuuid && !partuuid_ok(disk->partuuid))
+			return err_set(err, -EINVAL,
+				       "'%s' cannot be the PARTUUID of a partition on disk '%s': "
+				       "it has hexadecimal digits and '-' only",
+				       disk->partuuid, disk->path);
+		if (disk->root && root)
+			return err_set(err, -EINVAL,
+				       "only one disk can be the root, and '%s' and '%s' are both "
+				       "marked",
+				       root->path, disk->path);
+		if (disk->root)
+			root = disk;
+	}
+	return 0;
+}
+
 static int check_disks(const struct hako_vm_config *config, struct err *err)
 {
 	if (config->n_disks > HAKO_DISKS_MAX)
@@ -117,23 +150,47 @@ static int check_disks(const struct hako_vm_config *config, struct err *err)
 				       "characters",
 				       disk->serial, disk->path, HAKO_SERIAL_MAX);
 	}
-	return 0;
+	return check_root(config, err);
+}
+
+/* What Linux calls virtio disk number i: vda to vdz, vdaa and so on. */
+static void disk_name(size_t i, char *text, size_t size)
+{
+	char name[8] = "";
+	size_t at = sizeof(name) - 1;
+
+	for (i++; i && at; i = (i - 1) / 26)
+		name[--at] = (char)('a' + (i - 1) % 26);
+	snprintf(text, size, "/dev/vd%s", name + at);
 }
 
 int config_cmdline(const struct hako_vm_config *config, unsigned arch, char **out, struct err *err)
 {
 	bool arm64 = arch & KERNEL_ARM64;
-	const struct cmdline_config cmdline = {
+	struct cmdline_config cmdline = {
 		.base = config->cmdline,
 		.append = config->append,
-		.disk = config->n_disks > 0,
-		.disk_readonly = config->n_disks > 0 && config->disks[0].readonly,
 		.no_reboot = config->no_reboot,
 		/* The PL011, or the 16550. */
 		.console = arm64 ? "ttyAMA0" : "ttyS0",
 		.size = arm64 ? CMDLINE_SIZE_ARM64 : CMDLINE_SIZE_RISCV,
 	};
+	const struct hako_disk *root = config->disks;
+	char name[sizeof("PARTUUID=") + PARTUUID_MAX];
 
+	for (size_t i = 0; i < config->n_disks && !cmdline.root_always; i++) {
+		cmdline.root_always = config->disks[i].root;
+		if (cmdline.root_always)
+			root = &config->disks[i];
+	}
+	if (config->n_disks) {
+		if (root->partuuid)
+			snprintf(name, sizeof(name), "PARTUUID=%s", root->partuuid);
+		else
+			disk_name((size_t)(root - config->disks), name, sizeof(name));
+		cmdline.root = name;
+		cmdline.root_readonly = root->readonly;
+	}
 	return cmdline_make(out, &cmdline, err);
 }
 

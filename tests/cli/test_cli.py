@@ -167,6 +167,10 @@ USAGE = [
     (["bps", "nothing"], ["run", "-k", "a", "--disk", "x,bps=0"]),
     (["auto, io_uring or threads"], ["run", "-k", "a", "--disk", "x,aio"]),
     (["'iouring'", "'io_uring'"], ["run", "-k", "a", "--disk", "x,aio=iouring"]),
+    (["'a'", "'b'", "root"], ["run", "-k", "a", "-d", "a,root", "-d", "x", "-d", "b,root"]),
+    (["root takes no value"], ["run", "-k", "a", "-d", "a,root=1"]),
+    (["partuuid"], ["run", "-k", "a", "-d", "a,partuuid"]),
+    (["'1 2'", "PARTUUID"], ["run", "-k", "a", "-d", "a,root,partuuid=1 2"]),
     (["names no file"], ["run", "-k", "a", "--disk", ",ro"]),
     (["names no file"], ["run", "-k", "a", "--disk", ""]),
     (["a,b", "123456789012345678901", "20"],
@@ -261,6 +265,7 @@ def make_files():
     write("off", image(PSCI_OFF))
     write("reset", image(PSCI_RESET))
     write("empty", b"")
+    write("other", b"other" * 1000)
     write("short", image([])[:40])
     write("data", os.urandom(5000))
     os.symlink("data", "link")
@@ -455,6 +460,32 @@ def dump_dtb():
     with open("out.dtb", "rb") as f:
         assert f.read(4) == b"\xd0\x0d\xfe\xed"
     os.unlink("out.dtb")
+
+
+def bootargs(*args):
+    """The command line that the guest would get."""
+    code, _, err = hako("run", "-k", "spin", "--dump-dtb", "args.dtb", *args)
+    assert code == 0, err
+    with open("args.dtb", "rb") as f:
+        tree_bytes = f.read()
+    os.unlink("args.dtb")
+    start = tree_bytes.index(b"console=" if b"console=" in tree_bytes else b"args=")
+    return tree_bytes[start:tree_bytes.index(b"\0", start)].decode()
+
+
+def the_root():
+    disks = ["-d", "data,ro"]
+    assert bootargs() == "console=ttyAMA0"
+    assert bootargs("-d", "data") == "console=ttyAMA0 root=/dev/vda rw"
+    assert bootargs(*disks) == "console=ttyAMA0 root=/dev/vda ro"
+    assert bootargs(*disks, "-d", "other,root") == "console=ttyAMA0 root=/dev/vdb rw"
+    assert bootargs(*disks * 25, "-d", "other,root") == "console=ttyAMA0 root=/dev/vdz rw"
+    assert bootargs(*disks * 27, "-d", "other,root", *disks) == "console=ttyAMA0 root=/dev/vdab rw"
+    assert bootargs(*disks, "-d", "other,partuuid=0123-aF,root") == \
+        "console=ttyAMA0 root=PARTUUID=0123-aF rw"
+    assert bootargs(*disks, "--cmdline", "args=1") == "args=1"
+    assert bootargs(*disks, "-d", "other,root", "--cmdline", "args=1", "-a", "last") == \
+        "args=1 root=/dev/vdb rw last"
 
 
 @contextlib.contextmanager
@@ -665,7 +696,7 @@ TESTS += [
     help_and_version, a_riscv_kernel_chooses_its_machine, output_that_cannot_be_written, doctor, lint_list,
     disk_create, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
     guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
-    dump_dtb, signals, disk_in_use,
+    dump_dtb, the_root, signals, disk_in_use,
     keys, terminal_after_sigterm, terminal_after_sigquit, terminal_after_sigsegv,
     terminal_after_timeout, terminal_while_stopped,
 ]

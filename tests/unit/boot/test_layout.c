@@ -177,12 +177,24 @@ static void command_lines(void **state)
 {
 	(void)state;
 	check_line(&(struct cmdline_config){ 0 }, "console=ttyAMA0");
-	check_line(&(struct cmdline_config){ .disk = true }, "console=ttyAMA0 root=/dev/vda rw");
-	check_line(&(struct cmdline_config){ .disk = true, .disk_readonly = true },
-		   "console=ttyAMA0 root=/dev/vda ro");
+	check_line(&(struct cmdline_config){ .root = "/dev/vda" },
+		   "console=ttyAMA0 root=/dev/vda rw");
+	check_line(&(struct cmdline_config){ .root = "/dev/vdb", .root_readonly = true },
+		   "console=ttyAMA0 root=/dev/vdb ro");
 	check_line(&(struct cmdline_config){ .no_reboot = true, .append = "quiet" },
 		   "console=ttyAMA0 panic=-1 quiet");
-	check_line(&(struct cmdline_config){ .base = "", .disk = true }, "");
+	check_line(&(struct cmdline_config){ .root = "PARTUUID=1-2",
+					     .no_reboot = true,
+					     .append = "quiet" },
+		   "console=ttyAMA0 root=PARTUUID=1-2 rw panic=-1 quiet");
+	check_line(&(struct cmdline_config){ .base = "", .root = "/dev/vda" }, "");
+	check_line(&(struct cmdline_config){ .base = "root=/dev/vda",
+					     .root = "/dev/vdb",
+					     .root_always = true,
+					     .no_reboot = true,
+					     .append = "c" },
+		   "root=/dev/vda root=/dev/vdb rw c");
+	check_line(&(struct cmdline_config){ .base = "a", .root_always = true }, "a");
 	check_line(&(struct cmdline_config){ .base = "a=b", .append = "c" }, "a=b c");
 	check_line(&(struct cmdline_config){ .base = "a=b", .append = "" }, "a=b");
 }
