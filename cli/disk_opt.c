@@ -19,6 +19,7 @@ enum sub_kind {
 	SUB_CHOICE, /* an enum: the number of the word */
 	SUB_NUMBER, /* uint32_t, 1 to `max`, in units of `unit` */
 	SUB_SIZE,   /* uint64_t, bytes, not 0 */
+	SUB_OFFER,  /* on or off; bool, which says that it is off */
 	SUB_FORMAT, /* raw, and nothing else */
 };
 
@@ -31,9 +32,13 @@ struct sub {
 	uint32_t max, unit;
 };
 
-/* By enum hako_cache and enum hako_aio. */
+/* By enum hako_cache and so on. */
 static const char *const cache_words[] = { "writeback", "writethrough", "none", "unsafe", NULL };
 static const char *const aio_words[] = { "auto", "io_uring", "threads", NULL };
+static const char *const transport_words[] = { "auto", "modern", "legacy", NULL };
+static const char *const on_error_words[] = { "report", "stop", NULL };
+/* What a machine offers unless told not to. */
+static const char *const no_words[] = { "on", "off", NULL };
 
 #define AT(field)     .off = offsetof(struct hako_disk, field)
 #define CHOICE(field) .kind = SUB_CHOICE, AT(field), .words = field##_words
@@ -49,6 +54,14 @@ static const struct sub subs[] = {
 	{ "root", "root", .kind = SUB_FLAG, AT(root) },
 	{ "partuuid", "partuuid=UUID", .kind = SUB_TEXT, AT(partuuid) },
 	{ "burst", "burst=SECONDS", .kind = SUB_NUMBER, AT(burst_ms), .max = 3600, .unit = 1000 },
+	{ "on-error", "on-error=WAY", CHOICE(on_error) },
+	{ "transport", "transport=VERSION", CHOICE(transport) },
+	{ "queues", "queues=N", .kind = SUB_NUMBER, AT(queues), .max = HAKO_QUEUES_MAX, .unit = 1 },
+	{ "block-size", "block-size=BYTES", .kind = SUB_NUMBER, AT(block_size),
+	  .max = HAKO_BLOCK_SIZE_MAX, .unit = 1 },
+	{ "packed", "packed=on|off", .kind = SUB_OFFER, AT(no_packed), .words = no_words },
+	{ "event-idx", "event-idx=on|off", .kind = SUB_OFFER, AT(no_event_idx), .words = no_words },
+	{ "indirect", "indirect=on|off", .kind = SUB_OFFER, AT(no_indirect), .words = no_words },
 };
 enum { N_SUBS = sizeof(subs) / sizeof(subs[0]) };
 
@@ -72,7 +85,7 @@ static int unknown(const char *name)
 {
 	static const char comma[] = "a comma in a file name is written ',,'";
 	const char *near = nearest(name, &subs[0].name, N_SUBS, sizeof(subs[0]));
-	char all[256];
+	char all[320];
 
 	if (strcmp(name, "readonly") == 0 || strcmp(name, "read-only") == 0)
 		near = "ro";
@@ -83,17 +96,16 @@ static int unknown(const char *name)
 			 comma);
 }
 
-static int choose(const struct sub *sub, void *field, const char *value)
+/* The number of `value` among the words, or -1 after telling why not. */
+static int choose(const struct sub *sub, const char *value)
 {
 	const char *near;
 	char all[64];
 	int n = 0;
 
 	for (; sub->words[n]; n++) {
-		if (strcmp(value, sub->words[n]) == 0) {
-			memcpy(field, &n, sizeof(n));
-			return 0;
-		}
+		if (strcmp(value, sub->words[n]) == 0)
+			return n;
 	}
 	near = nearest(value, sub->words, (size_t)n, sizeof(sub->words[0]));
 	if (near)
@@ -134,15 +146,14 @@ static int set_size(const struct sub *sub, void *field, const char *value)
 	return size ? 0 : say_usage("--disk: %s cannot be '%s': %s", sub->name, value, why);
 }
 
-/* sizeof(enum) is that of an int here; choose() relies on it. */
-_Static_assert(sizeof(enum hako_cache) == sizeof(int) && sizeof(enum hako_aio) == sizeof(int),
-	       "choices");
+_Static_assert(sizeof(enum hako_cache) == sizeof(int), "a choice is an int");
 
 int disk_opt_set(struct hako_disk *disk, const char *name, const char *value)
 {
 	const char *given = value ? value : "";
 	const struct sub *sub = subs;
 	void *field;
+	int choice;
 
 	while (sub < subs + N_SUBS && strcmp(name, sub->name) != 0)
 		sub++;
@@ -160,7 +171,15 @@ int disk_opt_set(struct hako_disk *disk, const char *name, const char *value)
 			return say_usage("--disk: %s needs a value, as in %s=mydisk", name, name);
 		*(const char **)field = value;
 		return 0;
-	case SUB_CHOICE: return choose(sub, field, given);
+	case SUB_CHOICE:
+		choice = choose(sub, given);
+		if (choice >= 0)
+			memcpy(field, &choice, sizeof(choice));
+		return choice < 0 ? -1 : 0;
+	case SUB_OFFER:
+		choice = choose(sub, given);
+		*(bool *)field = choice == 1;
+		return choice < 0 ? -1 : 0;
 	case SUB_NUMBER: return set_number(sub, field, given);
 	case SUB_SIZE: return set_size(sub, field, given);
 	case SUB_FORMAT:

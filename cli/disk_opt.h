@@ -12,8 +12,11 @@
 #define DISK_OPT_HELP                                         \
 	"Options: ro (read-only), serial=TEXT, format=raw,\n" \
 	"cache=writeback|writethrough|none|unsafe,\n"         \
-	"aio=auto|io_uring|threads, iops=N, bps=SIZE,\n"      \
-	"burst=SECONDS, root, partuuid=UUID.\n"               \
+	"aio=auto|io_uring|threads, on-error=report|stop,\n"  \
+	"iops=N, bps=SIZE, burst=SECONDS, queues=N,\n"        \
+	"transport=modern|legacy, block-size=BYTES,\n"        \
+	"packed=on|off, event-idx=on|off, indirect=on|off,\n" \
+	"root, partuuid=UUID.\n"                              \
 	"A comma in FILE or TEXT is written ',,'"
 
 /*

@@ -24,6 +24,7 @@ enum {
 	EXIT_STUCK = 11,
 	EXIT_TIMEOUT = 12,
 	EXIT_GUEST = 13,
+	EXIT_DISK = 14,
 	EXIT_SIGNAL = 128, /* plus the signal, as shells tell it */
 };
 
@@ -37,6 +38,14 @@ struct run {
 
 /* The VM that signals and keys stop. */
 static struct hako_vm *_Atomic running;
+
+static void refresh_disks(void)
+{
+	struct hako_vm *vm = atomic_load(&running);
+
+	if (vm)
+		hako_vm_refresh_disks(vm);
+}
 
 static void stop_running(void)
 {
@@ -261,10 +270,11 @@ static bool is_open(int fd)
 	return fcntl(fd, F_GETFD) >= 0;
 }
 
-static int finish(const struct run *run, enum hako_outcome outcome, unsigned failure)
+static int finish(const struct run *run, enum hako_outcome outcome, unsigned failure,
+		  const char *disk_error)
 {
 	int signo = tty_signal(), status = EXIT_FAILED;
-	char line[128] = "the run ended in a way that this version does not know";
+	char line[600] = "the run ended in a way that this version does not know";
 
 	switch (outcome) {
 	case HAKO_POWEROFF:
@@ -277,6 +287,10 @@ static int finish(const struct run *run, enum hako_outcome outcome, unsigned fai
 			 "code %u",
 			 failure);
 		status = EXIT_GUEST;
+		break;
+	case HAKO_DISK_ERROR:
+		snprintf(line, sizeof(line), "%s", disk_error);
+		status = EXIT_DISK;
 		break;
 	case HAKO_RESET:
 		snprintf(line, sizeof(line), "the guest asked for a reset");
@@ -314,6 +328,7 @@ static int run_vm(struct run *run)
 	struct hako_err err = { 0 };
 	enum hako_outcome outcome = HAKO_STOPPED;
 	struct hako_vm *vm;
+	char disk_error[512];
 	unsigned failure;
 	bool terminal;
 	int r;
@@ -347,7 +362,7 @@ static int run_vm(struct run *run)
 	}
 
 	atomic_store(&running, vm);
-	tty_signals(stop_running);
+	tty_signals(stop_running, refresh_disks);
 	if (terminal && !run->quiet)
 		say("the terminal is the guest's; Ctrl-A x quits, Ctrl-A h helps");
 	if (terminal && (r = tty_raw(STDIN_FILENO)) < 0)
@@ -356,6 +371,7 @@ static int run_vm(struct run *run)
 	r = hako_vm_run(vm, &outcome, &err);
 	atomic_store(&running, NULL);
 	failure = hako_vm_failure(vm);
+	snprintf(disk_error, sizeof(disk_error), "%s", hako_vm_disk_error(vm));
 	/* Destroyed first: it writes out what the guest has printed last. */
 	hako_vm_destroy(vm);
 	tty_restore();
@@ -363,7 +379,7 @@ static int run_vm(struct run *run)
 		say("%s", err.msg);
 		return EXIT_FAILED;
 	}
-	return finish(run, outcome, failure);
+	return finish(run, outcome, failure, disk_error);
 }
 
 static int run_run(const struct command *command, int argc, char **argv)
@@ -407,9 +423,10 @@ const struct command command_run = {
 		"all of it goes to the guest.\n\n"
 		"Exit status: 0 the guest powered off, or Ctrl-A x; 1 hako failed; 2 wrong usage;\n"
 		"10 the guest asked for a reset (--no-reboot); 11 the guest can never run again;\n"
-		"12 the time is over (--timeout); 13 the guest says that it failed; 128 + N signal "
-		"N\n"
-		"ended the run.",
+		"12 the time is over (--timeout); 13 the guest says that it failed; 14 a disk "
+		"failed\n"
+		"(on-error=stop); 128 + N signal N ended the run.\n\n"
+		"SIGHUP has the sizes of disks looked at again, and the guest told.",
 	.opts = run_opts,
 	.run = run_run,
 };

@@ -7,6 +7,7 @@
 #include "tty.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -19,8 +20,9 @@ static struct {
 	struct termios before, raw;
 	volatile sig_atomic_t is_raw;
 	volatile sig_atomic_t signal;
-	void (*stop)(void);
-} tty = { .fd = -1 };
+	void (*stop)(void), (*refresh)(void);
+	int controlling; /* the terminal that the process was begun on, -1: none */
+} tty = { .fd = -1, .controlling = -1 };
 
 /* Without SIGTTOU, with which the kernel stops a background process that does this. */
 static void set_attributes(const struct termios *attributes)
@@ -60,6 +62,17 @@ static void install(int signo, void (*handler)(int), int flags)
 	sigaction(signo, &action, NULL);
 }
 
+static void install_info(int signo, void (*handler)(int, siginfo_t *, void *))
+{
+	struct sigaction action;
+
+	memset(&action, 0, sizeof(action));
+	action.sa_sigaction = handler;
+	action.sa_flags = SA_SIGINFO | SA_RESTART;
+	sigfillset(&action.sa_mask);
+	sigaction(signo, &action, NULL);
+}
+
 static void on_stop(int signo)
 {
 	int saved = errno;
@@ -73,6 +86,24 @@ static void on_stop(int signo)
 	tty.signal = signo;
 	if (tty.stop)
 		tty.stop();
+	errno = saved;
+}
+
+/*
+ * The terminal is gone, or somebody asks for a refresh? The kernel sends the signal itself when a
+ * terminal hangs up; a shell passes it on to its jobs, and by then every use of the terminal fails.
+ */
+static void on_hangup(int signo, siginfo_t *info, void *context)
+{
+	int saved = errno;
+	struct termios attributes;
+	bool gone = tty.controlling >= 0 && tcgetattr(tty.controlling, &attributes) < 0;
+
+	(void)context;
+	if (info->si_code == SI_KERNEL || gone)
+		on_stop(signo);
+	else
+		tty.refresh();
 	errno = saved;
 }
 
@@ -106,7 +137,7 @@ static void on_tstp(int signo)
 	errno = saved;
 }
 
-void tty_signals(void (*stop)(void))
+void tty_signals(void (*stop)(void), void (*refresh)(void))
 {
 	static const int stopping[] = { SIGTERM, SIGINT, SIGHUP };
 	static const int fatal[] = { SIGQUIT, SIGSEGV, SIGBUS, SIGILL,
@@ -114,11 +145,17 @@ void tty_signals(void (*stop)(void))
 	struct sigaction old;
 
 	tty.stop = stop;
+	tty.refresh = refresh;
+	if (refresh && tty.controlling < 0)
+		tty.controlling = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof(stopping) / sizeof(stopping[0]); i++) {
 		/* nohup and shells ignore signals for their children; so be it. */
 		if (sigaction(stopping[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN)
 			continue;
-		install(stopping[i], on_stop, 0);
+		if (refresh && stopping[i] == SIGHUP)
+			install_info(SIGHUP, on_hangup);
+		else
+			install(stopping[i], on_stop, 0);
 	}
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
 		install(fatal[i], on_fatal, (int)SA_RESETHAND);

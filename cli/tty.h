@@ -14,8 +14,10 @@
  * Handle signals for a run. SIGTERM, SIGINT and SIGHUP call stop(), which may be NULL, once;
  * another one ends the process at once. Signals that end the process restore the terminal first.
  * SIGPIPE and SIGXFSZ are ignored.
+ *
+ * With a refresh(), a SIGHUP calls that, unless it says that the terminal is gone.
  */
-void tty_signals(void (*stop)(void));
+void tty_signals(void (*stop)(void), void (*refresh)(void));
 /* The signal that called stop(), or 0. */
 int tty_signal(void);
 

@@ -23,9 +23,9 @@
  * A VM is an object: any number may live in one process. The library installs no signal handlers,
  * changes no terminal settings and never exits.
  *
- * Threads: create, run and destroy are called by one thread at a time. hako_vm_stop() may be called
- * by any thread and from a signal handler. The callbacks are called on threads of the library; they
- * may call hako_vm_stop() and nothing else of this header.
+ * Threads: create, run and destroy are called by one thread at a time. hako_vm_stop() and
+ * hako_vm_refresh_disks() may be called by any thread and from a signal handler. The callbacks are
+ * called on threads of the library; they may call these two and nothing else of this header.
  */
 #ifndef HAKO_VM_H
 #define HAKO_VM_H
@@ -46,6 +46,9 @@ enum {
 	HAKO_CPUS_MAX = 8,
 	HAKO_DISKS_MAX = 32,  /* one virtio-mmio slot each */
 	HAKO_SERIAL_MAX = 20, /* bytes (virtio 1.2, 5.2.6) */
+	HAKO_QUEUES_MAX = 64, /* of a disk */
+	HAKO_BLOCK_SIZE_MIN = 512,
+	HAKO_BLOCK_SIZE_MAX = 4096,
 };
 
 /* Guest memory, bytes. */
@@ -56,12 +59,13 @@ enum {
 
 /* How a run ended. */
 enum hako_outcome {
-	HAKO_POWEROFF, /* the guest powered off */
-	HAKO_RESET,    /* the guest asked for a reset and no_reboot was set */
-	HAKO_STUCK,    /* all CPUs are off, or wait with nothing that could wake them */
-	HAKO_TIMEOUT,  /* timeout_ms ran out */
-	HAKO_STOPPED,  /* hako_vm_stop() was called */
-	HAKO_FAILED,   /* the guest powered off and said that it failed: hako_vm_failure() */
+	HAKO_POWEROFF,   /* the guest powered off */
+	HAKO_RESET,      /* the guest asked for a reset and no_reboot was set */
+	HAKO_STUCK,      /* all CPUs are off, or wait with nothing that could wake them */
+	HAKO_TIMEOUT,    /* timeout_ms ran out */
+	HAKO_STOPPED,    /* hako_vm_stop() was called */
+	HAKO_FAILED,     /* the guest powered off and said that it failed: hako_vm_failure() */
+	HAKO_DISK_ERROR, /* a disk failed, whose on_error is to stop: hako_vm_disk_error() */
 };
 
 enum hako_log_level { HAKO_LOG_ERROR, HAKO_LOG_WARN, HAKO_LOG_INFO, HAKO_LOG_DEBUG };
@@ -87,6 +91,21 @@ enum hako_aio {
 	HAKO_AIO_THREADS,
 };
 
+/* The version of virtio-mmio's registers that drivers find. */
+enum hako_virtio_mmio {
+	/* The machine's; and of a machine modern, but for a 32-bit ELF kernel, which expects QEMU's
+	 * default. */
+	HAKO_VIRTIO_MMIO_AUTO,
+	HAKO_VIRTIO_MMIO_MODERN, /* version 2, virtio 1.0 and later */
+	HAKO_VIRTIO_MMIO_LEGACY, /* version 1 */
+};
+
+/* What becomes of a request that the host could not do, such as a write to a full disk. */
+enum hako_on_error {
+	HAKO_ON_ERROR_REPORT, /* the guest gets an I/O error */
+	HAKO_ON_ERROR_STOP,   /* the run ends as HAKO_DISK_ERROR, before the guest learns of it */
+};
+
 /* A raw image file or block device, served as a virtio-blk disk: the first is the guest's vda. */
 struct hako_disk {
 	const char *path;
@@ -99,6 +118,15 @@ struct hako_disk {
 	uint32_t iops;
 	uint64_t bps;
 	uint32_t burst_ms;
+	enum hako_virtio_mmio transport;
+	unsigned queues; /* at most HAKO_QUEUES_MAX; 0: one for each CPU */
+	enum hako_on_error on_error;
+	/* Bytes in a block, as the guest is told: a power of two from HAKO_BLOCK_SIZE_MIN to
+	 * HAKO_BLOCK_SIZE_MAX; 0: as the file's or device's own. */
+	uint32_t block_size;
+	/* Features of queues that the guest is not offered: the packed ring, event indices,
+	 * indirect descriptors. */
+	bool no_packed, no_event_idx, no_indirect;
 	/*
 	 * The kernel is told to take its root from this disk, whatever else the command line says;
 	 * of one disk at most. No disk: it is told so of the first, by the default command line.
@@ -121,14 +149,6 @@ struct hako_console {
 	 */
 	void (*key)(void *arg, char key);
 	void *arg;
-};
-
-/* The version of virtio-mmio's registers that drivers find. */
-enum hako_virtio_mmio {
-	HAKO_VIRTIO_MMIO_AUTO, /* modern, but for a 32-bit ELF kernel, which expects QEMU's default
-				*/
-	HAKO_VIRTIO_MMIO_MODERN, /* version 2, virtio 1.0 and later */
-	HAKO_VIRTIO_MMIO_LEGACY, /* version 1 */
 };
 
 /* What is done when a virtio driver of the guest breaks a rule of the standard (hako/lint.h). */
@@ -214,6 +234,9 @@ int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err 
 /* After HAKO_FAILED: the code that the guest gave. RISC-V's test device takes one. */
 unsigned hako_vm_failure(const struct hako_vm *vm);
 
+/* After HAKO_DISK_ERROR: a sentence about which disk and how. It lives as long as the VM. */
+const char *hako_vm_disk_error(const struct hako_vm *vm);
+
 /*
  * How the run went. All of this is asked between hako_vm_run() and hako_vm_destroy(); strings live
  * as long as the VM.
@@ -255,6 +278,12 @@ bool hako_vm_counter(const struct hako_vm *vm, unsigned n, struct hako_counter *
 /* What the VM was built from: as hako/doctor.h names them. Any time. */
 const char *hako_vm_engine(const struct hako_vm *vm);
 const char *hako_vm_machine(const struct hako_vm *vm);
+
+/*
+ * Files of disks may have another size now: look, and tell the guest of those that have. Begins
+ * soon, and goes on while the VM runs or is about to.
+ */
+void hako_vm_refresh_disks(struct hako_vm *vm);
 
 /* End the run soon. Sticky: a run that has not begun yet ends at once. */
 void hako_vm_stop(struct hako_vm *vm);

@@ -15,6 +15,7 @@
 #include "boot/cmdline.h"
 #include "boot/kernel.h"
 #include "hako/doctor.h"
+#include "machine/disk_dev.h"
 #include "machine/engines.h"
 #include "machine/public.h"
 
@@ -138,17 +139,8 @@ static int check_disks(const struct hako_vm_config *config, struct err *err)
 
 		if (!disk->path || !*disk->path)
 			return err_set(err, -EINVAL, "disk %zu has no file name", i + 1);
-		if ((unsigned)disk->cache > HAKO_CACHE_UNSAFE)
-			return err_set(err, -EINVAL, "disk '%s' has no such cache mode as %d",
-				       disk->path, (int)disk->cache);
-		if ((unsigned)disk->aio > HAKO_AIO_THREADS)
-			return err_set(err, -EINVAL, "disk '%s' cannot be asked in way %d",
-				       disk->path, (int)disk->aio);
-		if (disk->serial && strlen(disk->serial) > HAKO_SERIAL_MAX)
-			return err_set(err, -EINVAL,
-				       "the serial '%s' of disk '%s' is too long; it can have %d "
-				       "characters",
-				       disk->serial, disk->path, HAKO_SERIAL_MAX);
+		if (disk_dev_check(disk, err))
+			return -EINVAL;
 	}
 	return check_root(config, err);
 }

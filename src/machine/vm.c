@@ -14,7 +14,6 @@
 
 #include "base/bits.h"
 #include "base/err.h"
-#include "block/blk.h"
 #include "bus/bus.h"
 #include "device/console.h"
 #include "hako/doctor.h"
@@ -22,8 +21,7 @@
 #include "machine/config.h"
 #include "machine/engines.h"
 #include "machine/public.h"
-#include "virtio/blk.h"
-#include "virtio/mmio.h"
+#include "machine/vm_disks.h"
 
 /* How often the control thread looks whether the guest can still run, ns. */
 static const uint64_t watch_interval = 500000000;
@@ -38,7 +36,7 @@ static void request(struct hako_vm *vm, enum vm_action action, unsigned code)
 	if (action != VM_RESET || vm->no_reboot)
 		mark_hit(&vm->marks[HAKO_EVENT_END]);
 	pthread_mutex_lock(&vm->lock);
-	if (vm->action == VM_NONE) {
+	if (vm->action == VM_NONE || action == VM_DISK_FAILURE) {
 		vm->action = action;
 		vm->failure = code;
 	}
@@ -199,6 +197,8 @@ static void act(struct loop_source *source, uint32_t events)
 		finish(vm, HAKO_POWEROFF);
 	} else if (action == VM_FAILURE) {
 		finish(vm, HAKO_FAILED);
+	} else if (action == VM_DISK_FAILURE) {
+		finish(vm, HAKO_DISK_ERROR);
 	} else if (action == VM_RESET && vm->no_reboot) {
 		finish(vm, HAKO_RESET);
 	} else if (action == VM_RESET) {
@@ -357,17 +357,6 @@ static enum guest_arch guest_arch(const struct hako_vm *vm)
 
 static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
 {
-	static const enum blk_cache cache_modes[] = {
-		[HAKO_CACHE_WRITEBACK] = BLK_CACHE_WRITEBACK,
-		[HAKO_CACHE_WRITETHROUGH] = BLK_CACHE_WRITETHROUGH,
-		[HAKO_CACHE_NONE] = BLK_CACHE_NONE,
-		[HAKO_CACHE_UNSAFE] = BLK_CACHE_UNSAFE,
-	};
-	static const enum blk_aio aio_modes[] = {
-		[HAKO_AIO_AUTO] = BLK_AIO_AUTO,
-		[HAKO_AIO_IO_URING] = BLK_AIO_IO_URING,
-		[HAKO_AIO_THREADS] = BLK_AIO_THREADS,
-	};
 	int res;
 
 	if (config->kernel)
@@ -382,58 +371,7 @@ static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, s
 		res = initrd_open(&vm->initrd, config->initrd, err);
 		vm->has_initrd = !res;
 	}
-	for (size_t i = 0; i < config->n_disks && !res; i++) {
-		char name[32];
-		snprintf(name, sizeof(name), "blk%zu", i);
-		const struct blk_config blk = {
-			.path = config->disks[i].path,
-			.readonly = config->disks[i].readonly,
-			.cache = cache_modes[config->disks[i].cache],
-			.aio = aio_modes[config->disks[i].aio],
-			.iops = config->disks[i].iops,
-			.bps = config->disks[i].bps,
-			.burst_ms = config->disks[i].burst_ms ? config->disks[i].burst_ms : 1000,
-			.loop = vm->io,
-			.name = name,
-			.log = &vm->log,
-		};
-		res = blk_open_raw(&vm->disks[i].blk, &blk, err);
-		if (res)
-			break;
-		const struct virtio_blk_config dev = {
-			.name = name,
-			.serial = config->disks[i].serial,
-			.blk = vm->disks[i].blk,
-			.loop = vm->io,
-			.log = &vm->log,
-			.read = &vm->marks[HAKO_EVENT_READ],
-			.written = &vm->marks[HAKO_EVENT_WRITE],
-		};
-		res = virtio_blk_create(&vm->disks[i].dev, &dev, err);
-	}
-	return res;
-}
-
-int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_line irq,
-		   struct virtio_mmio **slot, struct err *err)
-{
-	bool disk = i < vm->n_disks;
-	char name[16];
-	const struct virtio_mmio_config config = {
-		.name = name,
-		.base = base,
-		.irq = irq,
-		.bus = vm->mmio,
-		.mem = vm->mem,
-		.log = &vm->log,
-		.legacy = vm->virtio_legacy,
-		.lint = vm->lint,
-		.touched = &vm->marks[HAKO_EVENT_VIRTIO],
-		.driver_ok = &vm->marks[HAKO_EVENT_DRIVER_OK],
-	};
-
-	snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);
-	return virtio_mmio_create(slot, &config, disk ? vm->disks[i].dev : NULL, err);
+	return res ? res : vm_disks_open(vm, config, err);
 }
 
 static int create_cpus(struct hako_vm *vm, struct err *err)
@@ -570,6 +508,7 @@ int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
 	vm->stop.rfd = vm->stop.wfd = vm->act.rfd = vm->act.wfd = -1;
+	vm->refresh.rfd = vm->refresh.wfd = -1;
 
 	res = build(vm, config, err);
 	if (res) {
@@ -631,6 +570,9 @@ void hako_vm_destroy(struct hako_vm *vm)
 {
 	if (!vm)
 		return;
+	pthread_mutex_lock(&vm->lock);
+	vm->quit = true; /* for a VM that never ran; see look_again() */
+	pthread_mutex_unlock(&vm->lock);
 	/* Devices first, while their loop still runs: they finish what is in flight. */
 	if (vm->board_ops)
 		vm->board_ops->destroy(vm);
@@ -638,12 +580,7 @@ void hako_vm_destroy(struct hako_vm *vm)
 		loop_stop(vm->io);
 		pthread_join(vm->io_thread, NULL);
 	}
-	for (size_t i = 0; i < vm->n_disks; i++) {
-		if (vm->disks[i].dev)
-			virtio_blk_destroy(vm->disks[i].dev);
-		if (vm->disks[i].blk)
-			blk_close(vm->disks[i].blk);
-	}
+	vm_disks_close(vm);
 	for (unsigned i = 0; i < vm->n_cpus; i++)
 		if (vm->cpus[i].vcpu)
 			vm->engine_ops->vcpu_destroy(vm->cpus[i].vcpu);

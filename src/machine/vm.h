@@ -26,15 +26,14 @@
 #include "hako/vm.h"
 #include "host/loop.h"
 #include "host/notifier.h"
+#include "machine/disk_dev.h"
 #include "mem/gmem.h"
 #include "virtio/lint.h"
 
-struct blk;
 struct board;
 struct console;
 struct err;
 struct hako_vm;
-struct virtio_dev;
 struct virtio_mmio;
 
 /* Power state of a vCPU (PSCI, SBI HSM). Under vm->lock. */
@@ -50,12 +49,15 @@ struct vm_cpu {
 	bool has_thread;
 };
 
-/* What a vCPU asks of the control thread; the first wins. */
-enum vm_action { VM_NONE, VM_POWEROFF, VM_RESET, VM_FAILURE };
+/* What a vCPU, or a disk, asks of the control thread; the first wins, but a disk always. */
+enum vm_action { VM_NONE, VM_POWEROFF, VM_RESET, VM_FAILURE, VM_DISK_FAILURE };
 
 struct vm_disk {
-	struct blk *blk;
-	struct virtio_dev *dev;
+	struct disk_dev d;
+	struct hako_vm *vm;
+	char *path;
+	bool legacy;      /* virtio-mmio version 1 */
+	uint64_t without; /* features of queues that are not offered */
 };
 
 struct hako_vm {
@@ -86,12 +88,15 @@ struct hako_vm {
 	pthread_t io_thread;
 	bool has_io_thread;
 	struct vm_disk disks[HAKO_DISKS_MAX];
+	struct notifier refresh; /* hako_vm_refresh_disks() */
+	struct loop_source refresh_source;
+	char disk_error[512]; /* under lock: the sentence for VM_DISK_FAILURE */
 
 	struct kernel kernel, firmware;
 	struct initrd initrd;
 	bool has_kernel, has_firmware, has_initrd;
 	bool no_firmware;   /* RISC-V: the kernel is its own, and starts in M-mode */
-	bool virtio_legacy; /* virtio-mmio version 1 */
+	bool virtio_legacy; /* virtio-mmio version 1, where the disk does not say */
 	enum lint_level lint;
 	char *cmdline;
 	char *dtb_path; /* the user's tree, NULL: the board builds one */
@@ -145,7 +150,8 @@ struct board_ops {
 
 extern const struct board_ops board_arm64, board_riscv;
 
-/* On a vCPU's thread: the machine shall power off or reset. Returns; the vCPU is then stopped. */
+/* On a vCPU's thread, or the I/O thread: the machine shall power off, reset, or end because of a
+ * disk. Returns; a vCPU is then stopped. */
 void vm_request(struct hako_vm *vm, enum vm_action action);
 /* The same for a guest that powers off and says that it failed. */
 void vm_request_failure(struct hako_vm *vm, unsigned code);

@@ -166,6 +166,9 @@ struct vblk {
 	uint8_t id[ID_BYTES];       /* padded with zeros, not terminated (5.2.6) */
 	struct vblk_queue *queue;   /* [ops.n_queues] */
 	struct mark *read, *written;
+	uint32_t block_size; /* bytes */
+	virtio_blk_failed_fn *failed;
+	void *failed_arg;
 };
 
 static struct vblk *vblk(struct virtio_dev *dev)
@@ -254,21 +257,41 @@ static const char *const op_name[] = {
 
 static bool segment_next(struct request *r);
 
+/* The backend could not do it. True: nobody answers the driver. */
+static bool request_failed(const struct vblk *b, const struct blk_req *io, int res)
+{
+	const struct virtio_blk_failure failure = {
+		.what = op_name[io->op],
+		.sector = io->off >> SECTOR_SHIFT,
+		.bytes = io->len,
+		.code = res,
+	};
+
+	if (!b->failed)
+		return false;
+	b->failed(b->failed_arg, &failure);
+	return true;
+}
+
 static void request_done(struct blk_req *io, int res, bool more)
 {
 	struct request *r = container_of(io, struct request, io);
 	struct vblk_queue *q = r->q;
 	struct vblk *b = q->b;
-	bool in = io->op == BLK_READ;
+	bool in = io->op == BLK_READ, untold = false;
 
-	if (unlikely(res))
+	if (unlikely(res)) {
 		log_guest(b->log, &b->limit, LOG_ERROR, b->name,
 			  "%s of %llu bytes at sector %llu failed: %s", op_name[io->op],
 			  (unsigned long long)io->len, (unsigned long long)io->off >> SECTOR_SHIFT,
 			  strerror(-res));
+		untold = request_failed(b, io, res);
+	}
 	q->in_flight--;
 	/* Of a read that failed we do not know what was written: claim nothing. */
-	if (likely(res || r->next == r->n_segments || !segment_next(r)))
+	if (unlikely(untold))
+		r->next = r->n_segments;
+	else if (likely(res || r->next == r->n_segments || !segment_next(r)))
 		request_answer(r, res ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
 			       in && !res ? io->len : 0);
 	if (more || q->draining)
@@ -649,6 +672,28 @@ static uint32_t sectors32(uint64_t bytes)
 	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
+/* In sectors: all whole blocks. */
+static uint64_t capacity(const struct vblk *b)
+{
+	return align_down(blk_capacity(b->blk), b->block_size) >> SECTOR_SHIFT;
+}
+
+/* The blocks that the driver is told of. */
+static int set_block_size(struct vblk *b, const struct virtio_blk_config *config, struct err *err)
+{
+	struct blk_limits l;
+
+	blk_limits(b->blk, &l);
+	b->block_size = config->block_size ? config->block_size : l.logical_block;
+	if (blk_capacity(b->blk) % b->block_size == 0)
+		return 0;
+	return err_set(err, -EINVAL,
+		       "the disk %s has %llu bytes, which is not a multiple of its blocks of %u "
+		       "bytes; make it %llu bytes, or give it smaller blocks",
+		       config->name, (unsigned long long)blk_capacity(b->blk), b->block_size,
+		       (unsigned long long)align_up(blk_capacity(b->blk), b->block_size));
+}
+
 /* The configuration, and the features that go with it. */
 static void config_init(struct vblk *b)
 {
@@ -657,10 +702,10 @@ static void config_init(struct vblk *b)
 	uint32_t block;
 
 	blk_limits(b->blk, &l);
-	block = l.logical_block;
+	block = b->block_size;
 	b->features = BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
 		      BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_FLUSH);
-	c->capacity = le64(blk_capacity(b->blk) >> SECTOR_SHIFT);
+	c->capacity = le64(capacity(b));
 	/* A chain may be as long as the queue; two buffers of it are the header and the status. */
 	c->seg_max = le32(VQ_SIZE_MAX - 2);
 	c->blk_size = le32(block);
@@ -699,7 +744,7 @@ static void capacity_change(struct virtio_dev *dev)
 {
 	struct vblk *b = vblk(dev);
 
-	b->config.capacity = le64(blk_capacity(b->blk) >> SECTOR_SHIFT);
+	b->config.capacity = le64(capacity(b));
 }
 
 int virtio_blk_resize(struct virtio_dev *dev)
@@ -746,11 +791,17 @@ int virtio_blk_create(struct virtio_dev **dev, const struct virtio_blk_config *c
 	b->blk = config->blk;
 	b->read = config->read;
 	b->written = config->written;
+	b->failed = config->failed;
+	b->failed_arg = config->failed_arg;
 	memcpy(b->id, id, strnlen(id, ID_BYTES));
 	for (uint16_t i = 0; i < n; i++) {
 		b->queue[i].b = b;
 		b->queue[i].index = i;
 		b->queue[i].again.run = drain_again;
+	}
+	if (set_block_size(b, config, err)) {
+		virtio_blk_destroy(&b->dev);
+		return -EINVAL;
 	}
 	config_init(b);
 	*dev = &b->dev;

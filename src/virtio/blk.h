@@ -14,13 +14,28 @@ struct loop;
 struct mark;
 struct virtio_dev;
 
+/* A request that the backend could not do. */
+struct virtio_blk_failure {
+	const char *what; /* "write" */
+	uint64_t sector, bytes;
+	int code; /* negative errno */
+};
+typedef void virtio_blk_failed_fn(void *arg, const struct virtio_blk_failure *failure);
+
 struct virtio_blk_config {
 	const char *name;   /* for the log; copied */
 	const char *serial; /* at most 20 bytes (5.2.6), NULL: the name */
 	struct blk *blk;    /* backend; must outlive the device */
 	struct loop *loop;  /* the device's I/O loop; the backend's too */
 	struct log *log;
-	uint16_t queues;             /* 1 to VIRTIO_BLK_QUEUES_MAX; 0: 1 */
+	uint16_t queues; /* 1 to VIRTIO_BLK_QUEUES_MAX; 0: 1 */
+	/* blk_size (5.2.4), a power of two from 512, of which the disk's length is a multiple; 0:
+	 * the backend's logical block. */
+	uint32_t block_size;
+	/* NULL: a request that the backend cannot do is an I/O error for the driver. Else it is
+	 * told here, on the loop, and never answered: the machine is to be stopped. */
+	virtio_blk_failed_fn *failed;
+	void *failed_arg;
 	struct mark *read, *written; /* of the first of these requests; or NULL */
 };
 

@@ -6,6 +6,7 @@ no file is harmed by it, and that the terminal is as it was afterwards.
 usage: test_cli.py HAKO          prints TAP
 """
 import contextlib
+import fcntl
 import gzip
 import hashlib
 import os
@@ -165,6 +166,15 @@ USAGE = [
     (["bps", "50M"], ["run", "-k", "a", "--disk", "x,bps"]),
     (["bps", "'fast'"], ["run", "-k", "a", "--disk", "x,bps=fast"]),
     (["bps", "nothing"], ["run", "-k", "a", "--disk", "x,bps=0"]),
+    (["transport", "auto, modern or legacy", "old"],
+     ["run", "-k", "a", "--disk", "x,transport=old"]),
+    (["queues", "1 to 64"], ["run", "-k", "a", "--disk", "x,queues=65"]),
+    (["queues", "1 to 64"], ["run", "-k", "a", "--disk", "x,queues=0"]),
+    (["on-error", "report or stop", "ignore"], ["run", "-k", "a", "--disk", "x,on-error=ignore"]),
+    (["'on_error'", "'on-error'"], ["run", "-k", "a", "--disk", "x,on_error=stop"]),
+    (["1000", "power of two", "512"], ["run", "-k", "a", "--disk", "x,block-size=1000"]),
+    (["block-size", "4096"], ["run", "-k", "a", "--disk", "x,block-size=8192"]),
+    (["packed", "on or off", "maybe"], ["run", "-k", "a", "--disk", "x,packed=maybe"]),
     (["auto, io_uring or threads"], ["run", "-k", "a", "--disk", "x,aio"]),
     (["'iouring'", "'io_uring'"], ["run", "-k", "a", "--disk", "x,aio=iouring"]),
     (["'a'", "'b'", "root"], ["run", "-k", "a", "-d", "a,root", "-d", "x", "-d", "b,root"]),
@@ -390,7 +400,6 @@ def disk_create_no_room():
 
 
 def disk_create_in_use():
-    import fcntl
     write("used.img", b"\0" * 4096)
     with open("used.img", "r+b") as f:
         # Of the open file: an ordinary one would go with any close of the file in this process.
@@ -503,7 +512,7 @@ def spinning(*args, stdin=subprocess.DEVNULL):
 
 
 def signals():
-    for signo in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for signo in (signal.SIGTERM, signal.SIGINT):
         with spinning() as run:
             time.sleep(0.5)
             run.send_signal(signo)
@@ -512,6 +521,48 @@ def signals():
         need_vm(err)
         assert run.returncode == 128 + signo, "%d: %s" % (run.returncode, err)
         assert signal.Signals(signo).name in err, err
+
+
+def said_soon(run, what):
+    """Wait until the run has said it; the line."""
+    for line in iter(run.stderr.readline, b""):
+        if what in line:
+            return line.decode()
+    raise AssertionError("hako never said %r" % what)
+
+
+def hangup_has_disks_looked_at_again():
+    write("grows.img", b"\0" * 8192)
+    with spinning("-vd", "grows.img", "-d", "off,ro") as run:
+        time.sleep(0.5)
+        for size in (1 << 20, 4096, 8192 + 100):
+            os.truncate("grows.img", size)
+            run.send_signal(signal.SIGHUP)
+            line = said_soon(run, b"bytes now")
+            assert "blk0" in line and "%d bytes now" % (size + -size % 512) in line, line
+        assert run.poll() is None
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(PATIENCE) == 128 + signal.SIGTERM
+    os.unlink("grows.img")
+
+
+def hangup_of_the_terminal_ends_the_run():
+    """Whether the kernel sends the signal, or a shell passes it on to its jobs."""
+    for command in ("exec %s run -k spin </dev/null 2>said",
+                    "trap 'kill -HUP $!' HUP; %s run -k spin </dev/null 2>said & wait; wait"):
+        ours, guests = pty.openpty()
+        with subprocess.Popen(
+                ["sh", "-c", command % HAKO], start_new_session=True, stdin=guests,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as session:
+            os.close(guests)
+            time.sleep(0.7)
+            os.close(ours)
+            session.wait(PATIENCE)
+        with open("said", encoding="utf-8") as f:
+            said = f.read()
+        os.unlink("said")
+        need_vm(said)
+        assert "stopped by SIGHUP" in said, (command, said)
 
 
 def disk_in_use():
@@ -696,7 +747,8 @@ TESTS += [
     help_and_version, a_riscv_kernel_chooses_its_machine, output_that_cannot_be_written, doctor, lint_list,
     disk_create, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
     guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
-    dump_dtb, the_root, signals, disk_in_use,
+    dump_dtb, the_root, signals, hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
+    disk_in_use,
     keys, terminal_after_sigterm, terminal_after_sigquit, terminal_after_sigsegv,
     terminal_after_timeout, terminal_while_stopped,
 ]

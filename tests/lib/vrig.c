@@ -87,13 +87,18 @@ int vrig_disk(struct vrig *rig, const char *path, bool readonly, struct err *err
 		.loop = rig->loop,
 		.log = &rig->log,
 		.queues = rig->queues,
+		.block_size = rig->block_size,
+		.failed = rig->failed,
+		.failed_arg = rig->failed_arg,
 	};
 	int code = blk_open_raw(&rig->blk, &backend, err);
 
 	if (code)
 		return code;
 	config.blk = rig->blk;
-	must(virtio_blk_create(&rig->dev, &config, err), err);
+	code = virtio_blk_create(&rig->dev, &config, err);
+	if (code)
+		return code;
 	vrig_attach(rig, rig->dev);
 	return 0;
 }

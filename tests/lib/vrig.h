@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "vdriver.h"
+#include "virtio/blk.h"
 #include "virtio/mmio.h"
 
 struct blk;
@@ -42,7 +43,11 @@ struct vrig {
 	bool legacy, notification_data;
 	uint64_t without;
 	enum lint_level lint;
-	uint16_t queues; /* of the disk; 0: one */
+	/* Of the disk: 0 is one queue, and the backend's own blocks. */
+	uint16_t queues;
+	uint32_t block_size;
+	virtio_blk_failed_fn *failed;
+	void *failed_arg;
 };
 
 /* Fails the program when a part cannot be had. `ram`: bytes of guest memory. */

@@ -110,10 +110,8 @@ struct t {
 	int head[DEPTH];
 };
 
-static void begin(struct t *t, bool readonly, uint64_t features)
+static void attach(struct t *t, bool readonly, uint64_t features)
 {
-	memset(t, 0, sizeof(*t));
-	vrig_init(&t->rig, 8 << 20);
 	assert_int_equal(vrig_disk(&t->rig, "fake", readonly, NULL), 0);
 	t->d = &t->rig.driver;
 	for (unsigned i = 0; i < DEPTH; i++) {
@@ -123,6 +121,13 @@ static void begin(struct t *t, bool readonly, uint64_t features)
 	assert_int_equal(vd_begin(t->d, features), 0);
 	assert_int_equal(vd_queue_init(t->d, &t->q, 0, 64), 0);
 	vd_go(t->d);
+}
+
+static void begin(struct t *t, bool readonly, uint64_t features)
+{
+	memset(t, 0, sizeof(*t));
+	vrig_init(&t->rig, 8 << 20);
+	attach(t, readonly, features);
 }
 
 static void add(struct t *t, unsigned i, uint32_t type, uint64_t sector)
@@ -317,6 +322,90 @@ static void test_limits(void **state)
 	end(&t);
 }
 
+/* The same with blocks of another size: capacity and limits stay in sectors of 512 bytes. */
+static void test_block_size(void **state)
+{
+	struct err err = ERR_INIT;
+	struct t t;
+
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	vrig_init(&t.rig, 8 << 20);
+	t.rig.block_size = 4096;
+	attach(&t, false, ~0ULL);
+	assert_int_equal(vd_config(t.d, 0, 8), SECTORS);
+	assert_int_equal(vd_config(t.d, 20, 4), 4096);
+	assert_int_equal(vd_config(t.d, 24, 1), 0);
+	assert_int_equal(vd_config(t.d, 25, 1), 0);
+	assert_int_equal(vd_config(t.d, 26, 2), 2);
+	assert_int_equal(vd_config(t.d, 28, 4), 16);
+	assert_int_equal(vd_config(t.d, 36, 4), 8);
+	end(&t);
+
+	memset(&t, 0, sizeof(t));
+	vrig_init(&t.rig, 8 << 20);
+	t.rig.block_size = 65536; /* the disk has 8 KiB */
+	assert_int_equal(vrig_disk(&t.rig, "fake", false, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "65536"));
+	vrig_fini(&t.rig);
+}
+
+struct told {
+	unsigned times;
+	struct virtio_blk_failure first;
+};
+
+static void tell(void *arg, const struct virtio_blk_failure *failure)
+{
+	struct told *told = arg;
+
+	if (!told->times++)
+		told->first = *failure;
+}
+
+/* Where errors stop the machine: the owner is told, the driver never; others are answered, and the
+ * queue can be stopped. */
+static void test_failure_is_not_answered(void **state)
+{
+	const uint32_t segments[8] = { 1, 0, 1, 0, 3, 0, 1, 0 }; /* sectors 1 and 3 */
+	struct told told = { 0 };
+	uint16_t head;
+	uint32_t len;
+	struct t t;
+
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	vrig_init(&t.rig, 8 << 20);
+	t.rig.failed = tell;
+	t.rig.failed_arg = &told;
+	attach(&t, false, ~BIT(VIRTIO_F_IN_ORDER));
+	memcpy(vd_ptr(t.d, t.data[2].gpa, sizeof(segments)), segments, sizeof(segments));
+	t.data[2].len = sizeof(segments);
+	add(&t, 0, VD_BLK_OUT, 5);
+	add(&t, 1, VD_BLK_IN, 6);
+	add(&t, 2, VD_BLK_DISCARD, 0);
+	kick(&t, 3);
+	answer(&t, 0, 1, -ENOSPC);
+	assert_int_equal(told.times, 1);
+	assert_string_equal(told.first.what, "write");
+	assert_int_equal(told.first.sector, 5);
+	assert_int_equal(told.first.bytes, SECTOR);
+	assert_int_equal(told.first.code, -ENOSPC);
+	assert_int_equal(vd_used_idx(&t.q), 0);
+	answer(&t, 2, 3, -EIO); /* the first segment; the second never begins */
+	assert_int_equal(told.times, 2);
+	assert_int_equal(t.rig.blk->n, 3);
+	assert_int_equal(vd_used_idx(&t.q), 0);
+	answer(&t, 1, 2, 0);
+	assert_true(vd_used(&t.q, &head, &len));
+	assert_int_equal(head, t.head[1]);
+	assert_int_equal(vd_blk_status(t.d, &t.r[0]), 0xff);
+	assert_int_equal(vd_blk_status(t.d, &t.r[1]), OK);
+	assert_int_equal(vd_blk_status(t.d, &t.r[2]), 0xff);
+	vd_reset(t.d);
+	end(&t);
+}
+
 /* Segments one after the other, an error ends them; over the limit none begins. */
 static void test_segments(void **state)
 {
@@ -413,6 +502,8 @@ int main(void)
 		cmocka_unit_test(test_write_through),
 		cmocka_unit_test(test_config_wce),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_block_size),
+		cmocka_unit_test(test_failure_is_not_answered),
 		cmocka_unit_test(test_segments),
 		cmocka_unit_test(test_refused_requests_stay_here),
 		cmocka_unit_test(test_reset_waits_for_answers),
