@@ -317,7 +317,7 @@ static int finish(const struct run *run, enum hako_outcome outcome, unsigned fai
 		}
 		break;
 	}
-	if (!run->quiet)
+	if (!run->quiet || outcome == HAKO_DISK_ERROR)
 		say("%s", line);
 	return status;
 }

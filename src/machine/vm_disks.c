@@ -27,7 +27,7 @@ static void disk_failed(void *arg, const struct virtio_blk_failure *f)
 	struct hako_vm *vm = d->vm;
 
 	pthread_mutex_lock(&vm->lock);
-	if (!vm->disk_error[0])
+	if (!vm->disk_error[0] && !vm->quit) /* it may be read from then on */
 		snprintf(vm->disk_error, sizeof(vm->disk_error),
 			 "disk '%s' (blk%td): %s of %" PRIu64 " bytes at sector %" PRIu64
 			 " failed: %s; the guest was stopped before it was told",
