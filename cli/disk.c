@@ -110,7 +110,7 @@ static int disk_create(const struct disk_options *o, const char *size, const cha
 		return EXIT_USAGE;
 	}
 
-	tty_signals(NULL, NULL);
+	tty_signals(NULL, NULL, NULL);
 	clock_gettime(CLOCK_MONOTONIC, &progress.start);
 	create.arg = &progress;
 	r = hako_disk_create(&create, &err);

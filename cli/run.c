@@ -55,6 +55,14 @@ static void stop_running(void)
 		hako_vm_stop(vm);
 }
 
+static void dump_running(void)
+{
+	struct hako_vm *vm = atomic_load(&running);
+
+	if (vm)
+		hako_vm_dump(vm);
+}
+
 /* ---- What options set ---- */
 
 static int set_disk(void *target, const char *text)
@@ -123,6 +131,50 @@ static int set_lint(void *target, const char *text)
 		}
 	}
 	return say_usage("--lint is off, warn or strict, not '%s'", text);
+}
+
+/* By bits of HAKO_TRACE_ALL. */
+static const struct trace_name {
+	const char *name;
+	unsigned bit;
+} trace_names[] = {
+	{ "virtio", HAKO_TRACE_VIRTIO },
+};
+enum { N_TRACES = sizeof(trace_names) / sizeof(trace_names[0]) };
+
+static int unknown_trace(const char *name, size_t len)
+{
+	char all[80] = "", word[32];
+	const char *near;
+	size_t at = 0;
+
+	snprintf(word, sizeof(word), "%.*s", (int)len, name);
+	near = nearest(word, &trace_names[0].name, N_TRACES, sizeof(trace_names[0]));
+	if (near)
+		return say_usage("--trace has no '%s'; did you mean '%s'?", word, near);
+	for (size_t i = 0; i < N_TRACES; i++)
+		at += (size_t)snprintf(all + at, sizeof(all) - at, "%s%s", i ? ", " : "",
+				       trace_names[i].name);
+	return say_usage("--trace has no '%s'; it takes a list of: %s", word, all);
+}
+
+static int set_trace(void *target, const char *text)
+{
+	struct run *run = target;
+
+	for (;;) {
+		size_t len = strcspn(text, ","), i = 0;
+
+		while (i < N_TRACES && (strlen(trace_names[i].name) != len ||
+					strncmp(text, trace_names[i].name, len) != 0))
+			i++;
+		if (i == N_TRACES)
+			return unknown_trace(text, len);
+		run->config.trace |= trace_names[i].bit;
+		if (!text[len])
+			return 0;
+		text += len + 1;
+	}
 }
 
 /* ---- The options ---- */
@@ -203,6 +255,11 @@ static const struct opt run_opts[] = {
 		  "which rule one breaks, strict also stops the device\n"
 		  "('hako lint list' has the rules)",
 	  CALL(set_lint) },
+	{ .name = "trace",
+	  .arg = "LIST",
+	  .help = "tell what happens inside, a list of: virtio (what each queue\n"
+		  "did last; told on SIGUSR1, and when nothing happens any more)",
+	  CALL(set_trace) },
 	{ .name = "engine",
 	  .arg = "NAME",
 	  .help = "what runs the CPUs ('hako doctor' lists them);\n"
@@ -362,7 +419,7 @@ static int run_vm(struct run *run)
 	}
 
 	atomic_store(&running, vm);
-	tty_signals(stop_running, refresh_disks);
+	tty_signals(stop_running, refresh_disks, dump_running);
 	if (terminal && !run->quiet)
 		say("the terminal is the guest's; Ctrl-A x quits, Ctrl-A h helps");
 	if (terminal && (r = tty_raw(STDIN_FILENO)) < 0)

@@ -20,7 +20,7 @@ static struct {
 	struct termios before, raw;
 	volatile sig_atomic_t is_raw;
 	volatile sig_atomic_t signal;
-	void (*stop)(void), (*refresh)(void);
+	void (*stop)(void), (*refresh)(void), (*dump)(void);
 	int controlling; /* the terminal that the process was begun on, -1: none */
 } tty = { .fd = -1, .controlling = -1 };
 
@@ -89,6 +89,15 @@ static void on_stop(int signo)
 	errno = saved;
 }
 
+static void on_dump(int signo)
+{
+	int saved = errno;
+
+	(void)signo;
+	tty.dump();
+	errno = saved;
+}
+
 /*
  * The terminal is gone, or somebody asks for a refresh? The kernel sends the signal itself when a
  * terminal hangs up; a shell passes it on to its jobs, and by then every use of the terminal fails.
@@ -137,7 +146,7 @@ static void on_tstp(int signo)
 	errno = saved;
 }
 
-void tty_signals(void (*stop)(void), void (*refresh)(void))
+void tty_signals(void (*stop)(void), void (*refresh)(void), void (*dump)(void))
 {
 	static const int stopping[] = { SIGTERM, SIGINT, SIGHUP };
 	static const int fatal[] = { SIGQUIT, SIGSEGV, SIGBUS, SIGILL,
@@ -148,6 +157,7 @@ void tty_signals(void (*stop)(void), void (*refresh)(void))
 	tty.refresh = refresh;
 	if (refresh && tty.controlling < 0)
 		tty.controlling = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	tty.dump = dump;
 	for (size_t i = 0; i < sizeof(stopping) / sizeof(stopping[0]); i++) {
 		/* nohup and shells ignore signals for their children; so be it. */
 		if (sigaction(stopping[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN)
@@ -160,6 +170,8 @@ void tty_signals(void (*stop)(void), void (*refresh)(void))
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
 		install(fatal[i], on_fatal, (int)SA_RESETHAND);
 	install(SIGTSTP, on_tstp, SA_RESTART);
+	if (dump)
+		install(SIGUSR1, on_dump, SA_RESTART);
 	/* A write that fails is told by its result: a reader that went, a limit of file sizes. */
 	install(SIGPIPE, SIG_IGN, 0);
 	install(SIGXFSZ, SIG_IGN, 0);

@@ -15,9 +15,10 @@
  * another one ends the process at once. Signals that end the process restore the terminal first.
  * SIGPIPE and SIGXFSZ are ignored.
  *
- * With a refresh(), a SIGHUP calls that, unless it says that the terminal is gone.
+ * With a refresh(), a SIGHUP calls that, unless it says that the terminal is gone. With a dump(),
+ * SIGUSR1 calls that.
  */
-void tty_signals(void (*stop)(void), void (*refresh)(void));
+void tty_signals(void (*stop)(void), void (*refresh)(void), void (*dump)(void));
 /* The signal that called stop(), or 0. */
 int tty_signal(void);
 

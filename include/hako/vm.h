@@ -23,9 +23,10 @@
  * A VM is an object: any number may live in one process. The library installs no signal handlers,
  * changes no terminal settings and never exits.
  *
- * Threads: create, run and destroy are called by one thread at a time. hako_vm_stop() and
- * hako_vm_refresh_disks() may be called by any thread and from a signal handler. The callbacks are
- * called on threads of the library; they may call these two and nothing else of this header.
+ * Threads: create, run and destroy are called by one thread at a time. hako_vm_stop(),
+ * hako_vm_refresh_disks() and hako_vm_dump() may be called by any thread and from a signal handler.
+ * The callbacks are called on threads of the library; they may call these three and nothing else of
+ * this header.
  */
 #ifndef HAKO_VM_H
 #define HAKO_VM_H
@@ -68,7 +69,14 @@ enum hako_outcome {
 	HAKO_DISK_ERROR, /* a disk failed, whose on_error is to stop: hako_vm_disk_error() */
 };
 
-enum hako_log_level { HAKO_LOG_ERROR, HAKO_LOG_WARN, HAKO_LOG_INFO, HAKO_LOG_DEBUG };
+/* HAKO_LOG_TRACE is what config.trace or hako_vm_dump() asked for: it is never dropped. */
+enum hako_log_level {
+	HAKO_LOG_TRACE = -1,
+	HAKO_LOG_ERROR,
+	HAKO_LOG_WARN,
+	HAKO_LOG_INFO,
+	HAKO_LOG_DEBUG
+};
 
 /*
  * One message, a whole line without newline. `who` is the speaker: "blk0", "cpu1". Any thread, one
@@ -158,6 +166,15 @@ enum hako_lint {
 	HAKO_LINT_STRICT, /* and after a broken MUST the device stops, and asks for a reset */
 };
 
+/* What is traced, to the log. */
+enum {
+	/* Virtio queues: a record of what happened last in each, told by hako_vm_dump(), when the
+	 * guest is stuck or its time is over, and when nothing happens in a queue for two seconds
+	 * although the driver or the device has something to do. */
+	HAKO_TRACE_VIRTIO = 1,
+	HAKO_TRACE_ALL = HAKO_TRACE_VIRTIO,
+};
+
 /*
  * What hako_vm_create() builds. hako_vm_config_init() sets every default; change what differs.
  * Everything pointed to is read during hako_vm_create() and may go afterwards.
@@ -197,6 +214,7 @@ struct hako_vm_config {
 	size_t n_disks; /* at most HAKO_DISKS_MAX; RISC-V: 8 */
 	enum hako_virtio_mmio virtio_mmio;
 	enum hako_lint lint;
+	unsigned trace; /* HAKO_TRACE_*, or'd */
 
 	struct hako_console console;
 
@@ -287,6 +305,12 @@ void hako_vm_refresh_disks(struct hako_vm *vm);
 
 /* End the run soon. Sticky: a run that has not begun yet ends at once. */
 void hako_vm_stop(struct hako_vm *vm);
+
+/*
+ * Tell the log, soon, what the traces of config.trace that keep a record have in it, and how things
+ * stand. Any thread, and signal handlers.
+ */
+void hako_vm_dump(struct hako_vm *vm);
 
 /* Not while hako_vm_run() is under way. NULL is allowed. */
 void hako_vm_destroy(struct hako_vm *vm);

@@ -14,7 +14,8 @@
 #include <pthread.h>
 #include <stdint.h>
 
-enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+/* LOG_TRACE is what the user has asked for by name: it is never dropped. */
+enum log_level { LOG_TRACE = -1, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 typedef void log_sink(void *arg, enum log_level level, const char *who, const char *text);
 

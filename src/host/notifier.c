@@ -45,7 +45,7 @@ void notifier_set(struct notifier *n)
 	errno = saved;
 }
 
-bool notifier_clear(struct notifier *n)
+uint64_t notifier_clear(struct notifier *n)
 {
 	uint64_t count;
 	ssize_t got;
@@ -53,5 +53,5 @@ bool notifier_clear(struct notifier *n)
 	do {
 		got = read(n->rfd, &count, sizeof(count));
 	} while (got < 0 && errno == EINTR);
-	return got == sizeof(count);
+	return got == sizeof(count) ? count : 0;
 }

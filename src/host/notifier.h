@@ -7,7 +7,7 @@
 #ifndef HAKO_HOST_NOTIFIER_H
 #define HAKO_HOST_NOTIFIER_H
 
-#include <stdbool.h>
+#include <stdint.h>
 
 struct err;
 
@@ -19,7 +19,7 @@ int notifier_init(struct notifier *n, struct err *err);
 void notifier_fini(struct notifier *n);
 /* Any thread, also from a signal handler. */
 void notifier_set(struct notifier *n);
-/* The receiver: take the wake-up back; was it set? */
-bool notifier_clear(struct notifier *n);
+/* The receiver: take the wake-up back; how often was it set? */
+uint64_t notifier_clear(struct notifier *n);
 
 #endif

@@ -204,6 +204,9 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *p
 			       (unsigned long long)config->entry);
 	if ((unsigned)config->lint > HAKO_LINT_STRICT)
 		return err_set(err, -EINVAL, "there is no such lint as %d", (int)config->lint);
+	if (config->trace & ~(unsigned)HAKO_TRACE_ALL)
+		return err_set(err, -EINVAL, "there are no such traces as 0x%x",
+			       config->trace & ~(unsigned)HAKO_TRACE_ALL);
 	r = check_mem(config->mem, err);
 	if (!r)
 		r = check_machine(config->machine, err);

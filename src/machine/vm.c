@@ -213,6 +213,17 @@ static void act(struct loop_source *source, uint32_t events)
 	}
 }
 
+static void dump_asked(struct loop_source *source, uint32_t events)
+{
+	struct hako_vm *vm = container_of(source, struct hako_vm, dump_source);
+
+	(void)events;
+	notifier_clear(&vm->dump);
+	if (!(vm->trace & HAKO_TRACE_VIRTIO))
+		log_msg(&vm->log, LOG_TRACE, "vm", "there is no trace that keeps a record");
+	vm_disks_look(vm, true);
+}
+
 static void stop_asked(struct loop_source *source, uint32_t events)
 {
 	(void)events;
@@ -221,7 +232,10 @@ static void stop_asked(struct loop_source *source, uint32_t events)
 
 static void timed_out(struct clock_timer *timer)
 {
-	finish(container_of(timer, struct hako_vm, timeout), HAKO_TIMEOUT);
+	struct hako_vm *vm = container_of(timer, struct hako_vm, timeout);
+
+	vm_disks_look(vm, true);
+	finish(vm, HAKO_TIMEOUT);
 }
 
 /*
@@ -247,6 +261,7 @@ static void watch(struct clock_timer *timer)
 	if (stuck && any_on)
 		stuck = !vm->board_ops->alive(vm);
 	vm->seen_stuck = stuck ? vm->seen_stuck + 1 : 0;
+	vm_disks_look(vm, vm->seen_stuck == 2);
 	if (vm->seen_stuck == 2)
 		finish(vm, HAKO_STUCK);
 	else
@@ -305,6 +320,11 @@ int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err 
 void hako_vm_stop(struct hako_vm *vm)
 {
 	notifier_set(&vm->stop);
+}
+
+void hako_vm_dump(struct hako_vm *vm)
+{
+	notifier_set(&vm->dump);
 }
 
 /* ---- building ---- */
@@ -411,13 +431,17 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 	vm->stop_source = (struct loop_source){ vm->stop.rfd, LOOP_IN, stop_asked };
 	if (!res)
 		res = notifier_init(&vm->act, err);
+	if (!res)
+		res = notifier_init(&vm->dump, err);
+	vm->dump_source = (struct loop_source){ vm->dump.rfd, LOOP_IN, dump_asked };
 	vm->act_source = (struct loop_source){ vm->act.rfd, LOOP_IN, act };
 	if (!res)
 		res = loop_create(&vm->control, err);
 	if (!res)
 		res = loop_create(&vm->io, err);
 	if (!res &&
-	    (loop_add(vm->control, &vm->stop_source) || loop_add(vm->control, &vm->act_source)))
+	    (loop_add(vm->control, &vm->stop_source) || loop_add(vm->control, &vm->act_source) ||
+	     loop_add(vm->control, &vm->dump_source)))
 		res = err_set(err, -EIO, "the event loop takes no sources");
 	if (!res)
 		res = clock_create(&vm->clock, vm->control, err);
@@ -500,6 +524,7 @@ int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
 	vm->n_disks = config->n_disks;
 	vm->no_reboot = config->no_reboot;
 	vm->lint = (enum lint_level)config->lint;
+	vm->trace = config->trace;
 	vm->timeout_ms = config->timeout_ms;
 	vm->entry = config->entry;
 	vm->dtb_addr = config->dtb_addr;
@@ -509,6 +534,7 @@ int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
 	pthread_cond_init(&vm->changed, NULL);
 	vm->stop.rfd = vm->stop.wfd = vm->act.rfd = vm->act.wfd = -1;
 	vm->refresh.rfd = vm->refresh.wfd = -1;
+	vm->dump.rfd = vm->dump.wfd = -1;
 
 	res = build(vm, config, err);
 	if (res) {
@@ -609,6 +635,8 @@ void hako_vm_destroy(struct hako_vm *vm)
 		loop_destroy(vm->control);
 	if (vm->act.rfd >= 0)
 		notifier_fini(&vm->act);
+	if (vm->dump.rfd >= 0)
+		notifier_fini(&vm->dump);
 	if (vm->stop.rfd >= 0)
 		notifier_fini(&vm->stop);
 	pthread_cond_destroy(&vm->changed);

@@ -56,8 +56,9 @@ struct vm_disk {
 	struct disk_dev d;
 	struct hako_vm *vm;
 	char *path;
-	bool legacy;      /* virtio-mmio version 1 */
-	uint64_t without; /* features of queues that are not offered */
+	bool legacy;              /* virtio-mmio version 1 */
+	uint64_t without;         /* features of queues that are not offered */
+	struct virtio_mmio *slot; /* the board's; NULL: not there yet */
 };
 
 struct hako_vm {
@@ -98,6 +99,7 @@ struct hako_vm {
 	bool no_firmware;   /* RISC-V: the kernel is its own, and starts in M-mode */
 	bool virtio_legacy; /* virtio-mmio version 1, where the disk does not say */
 	enum lint_level lint;
+	unsigned trace; /* HAKO_TRACE_* */
 	char *cmdline;
 	char *dtb_path; /* the user's tree, NULL: the board builds one */
 	bool cmdline_given;
@@ -111,8 +113,8 @@ struct hako_vm {
 	bool hold; /* vCPU threads must park */
 	bool quit; /* vCPU threads must end */
 
-	struct notifier stop, act; /* hako_vm_stop(); a vCPU set `action` */
-	struct loop_source stop_source, act_source;
+	struct notifier stop, act, dump; /* hako_vm_stop(); a vCPU set `action`; hako_vm_dump() */
+	struct loop_source stop_source, act_source, dump_source;
 	struct clock_timer timeout, watch;
 	unsigned seen_stuck;
 	enum hako_outcome outcome;

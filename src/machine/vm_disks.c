@@ -75,6 +75,15 @@ void hako_vm_refresh_disks(struct hako_vm *vm)
 	notifier_set(&vm->refresh);
 }
 
+/* ---- Their queues ---- */
+
+void vm_disks_look(struct hako_vm *vm, bool dump)
+{
+	for (size_t i = 0; i < vm->n_disks; i++)
+		if (vm->disks[i].slot)
+			virtio_mmio_look(vm->disks[i].slot, dump);
+}
+
 /* ---- Life ---- */
 
 static int open_one(struct hako_vm *vm, unsigned i, const struct hako_disk *disk, struct err *err)
@@ -133,8 +142,9 @@ void vm_disks_close(struct hako_vm *vm)
 int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_line irq,
 		   struct virtio_mmio **slot, struct err *err)
 {
-	const struct vm_disk *disk = i < vm->n_disks ? &vm->disks[i] : NULL;
+	struct vm_disk *disk = i < vm->n_disks ? &vm->disks[i] : NULL;
 	char name[16];
+	int res;
 	const struct virtio_mmio_config config = {
 		.name = name,
 		.base = base,
@@ -145,10 +155,14 @@ int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_lin
 		.legacy = disk ? disk->legacy : vm->virtio_legacy,
 		.without = disk ? disk->without : 0,
 		.lint = vm->lint,
+		.trace = vm->trace & HAKO_TRACE_VIRTIO,
 		.touched = &vm->marks[HAKO_EVENT_VIRTIO],
 		.driver_ok = &vm->marks[HAKO_EVENT_DRIVER_OK],
 	};
 
 	snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);
-	return virtio_mmio_create(slot, &config, disk ? disk->d.dev : NULL, err);
+	res = virtio_mmio_create(slot, &config, disk ? disk->d.dev : NULL, err);
+	if (!res && disk)
+		disk->slot = *slot;
+	return res;
 }

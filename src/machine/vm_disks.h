@@ -8,12 +8,16 @@
 #ifndef HAKO_MACHINE_VM_DISKS_H
 #define HAKO_MACHINE_VM_DISKS_H
 
+#include <stdbool.h>
+
 struct err;
 struct hako_vm;
 struct hako_vm_config;
 
 /* The board is chosen. What was opened before a failure is for vm_disks_close(). */
 int vm_disks_open(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err);
+/* virtio_mmio_look() at each of them. Control thread. */
+void vm_disks_look(struct hako_vm *vm, bool dump);
 /* The slots are gone. */
 void vm_disks_close(struct hako_vm *vm);
 

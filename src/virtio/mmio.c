@@ -74,8 +74,10 @@ static struct virtio_mmio *host_mmio(struct virtio_host *host)
 
 static void host_queue_irq(struct virtio_host *host, unsigned q)
 {
-	(void)q; /* one line for all queues */
-	irq_raise(host_mmio(host), INT_USED_BUFFER);
+	struct virtio_mmio *m = host_mmio(host);
+
+	irq_raise(m, INT_USED_BUFFER); /* one line for all queues */
+	vq_interrupted(m->queue[q].vq);
 }
 
 static void host_config_change(struct virtio_host *host, void (*change)(struct virtio_dev *dev))
@@ -124,7 +126,7 @@ static void queue_kicked(struct loop_source *source, uint32_t events)
 	struct mmio_queue *q = container_of(source, struct mmio_queue, source);
 
 	(void)events;
-	notifier_clear(&q->kick);
+	vq_kicked(q->vq, notifier_clear(&q->kick));
 	if (q->started)
 		queue_kick(q);
 }
@@ -509,6 +511,11 @@ static int queue_init(struct virtio_mmio *m, struct mmio_queue *q, unsigned inde
 		goto fail;
 	}
 	vq_lint(q->vq, m->lint, index);
+	if (m->trace && vq_watch(q->vq, VQ_WATCH_TRACE)) {
+		code = err_set(err, -ENOMEM, "cannot record queue %u of %s: out of memory", index,
+			       m->name);
+		goto fail;
+	}
 	code = bus_doorbell_add(m->bus, &m->region, QUEUE_NOTIFY, index, &q->kick);
 	if (code) {
 		err_set(err, code, "cannot set up the doorbell of queue %u of %s: %s", index,
@@ -570,6 +577,7 @@ int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_confi
 	m->irq = config->irq;
 	m->touched = config->touched;
 	m->driver_ok = config->driver_ok;
+	m->trace = config->trace;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_mutex_init(&m->irq_lock, NULL);
 	pthread_cond_init(&m->quiet, NULL);
@@ -620,6 +628,73 @@ void virtio_mmio_reset(struct virtio_mmio *mmio)
 	mmio->page_size = 0; /* what a driver's own reset leaves alone, see mmio_front.h */
 	lint_reset(mmio->lint, true);
 	leave(mmio);
+}
+
+/* Looking at the queues, on the loop */
+
+enum { STILL = 4 }; /* looks without a change, after which a queue whose turn it is stands still */
+
+struct look {
+	struct loop_task task;
+	struct virtio_mmio *m;
+	bool dump, done;
+};
+
+static void trace_line(void *arg, const char *text)
+{
+	struct mmio_queue *q = arg;
+	char who[48];
+
+	snprintf(who, sizeof(who), "%s.q%u", q->mmio->name, q->index);
+	log_msg(q->mmio->log, LOG_TRACE, who, "%s", text);
+}
+
+static void queue_look(struct mmio_queue *q, bool dump)
+{
+	struct vq_outside outside = {
+		.kicked = mmio_kicked(q),
+		.irq = q->mmio->interrupt_status & INT_USED_BUFFER,
+	};
+	char why[240], line[300];
+	enum vq_turn turn = vq_turn(q->vq, outside, why, sizeof(why));
+
+	q->still = turn != VQ_TURN_NOBODYS && vq_events(q->vq) == q->events ? q->still + 1 : 0;
+	q->events = vq_events(q->vq);
+	if (!dump && q->still != STILL)
+		return;
+	vq_dump(q->vq, trace_line, q);
+	snprintf(line, sizeof(line), "%s%s", dump ? "" : "nothing happens: ", why);
+	trace_line(q, line);
+}
+
+static void look_run(struct loop_task *task)
+{
+	struct look *look = container_of(task, struct look, task);
+	struct virtio_mmio *m = look->m;
+
+	/* One that is not started is no business of the loop's. */
+	for (unsigned i = 0; i < m->n_queues; i++)
+		if (m->queue[i].started)
+			queue_look(&m->queue[i], look->dump);
+		else if (look->dump)
+			trace_line(&m->queue[i], "the queue is not in use");
+	pthread_mutex_lock(&m->lock);
+	look->done = true;
+	pthread_cond_broadcast(&m->quiet);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void virtio_mmio_look(struct virtio_mmio *m, bool dump)
+{
+	struct look look = { .task.run = look_run, .m = m, .dump = dump };
+
+	if (!m->dev || !m->trace)
+		return;
+	pthread_mutex_lock(&m->lock);
+	loop_post(m->dev->loop, &look.task);
+	while (!look.done)
+		pthread_cond_wait(&m->quiet, &m->lock);
+	pthread_mutex_unlock(&m->lock);
 }
 
 struct lint *virtio_mmio_lint(struct virtio_mmio *mmio)

@@ -39,6 +39,7 @@ struct virtio_mmio_config {
 	uint64_t without; /* feature bits that are not offered, for tests and experiments */
 	enum lint_level lint;
 	struct mark *touched, *driver_ok; /* a register accessed, DRIVER_OK written; or NULL */
+	bool trace;                       /* a flight recorder for each queue (vq.h) */
 };
 
 /*
@@ -51,6 +52,13 @@ int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_confi
 void virtio_mmio_destroy(struct virtio_mmio *mmio);
 /* The machine's reset line: as if the driver wrote 0 to Status. vCPUs stopped, loop running. */
 void virtio_mmio_reset(struct virtio_mmio *mmio);
+/*
+ * Look at the queues, now and then, every time_ms or so: tells of those in which nothing has
+ * happened for some time although it is somebody's turn (with `trace`). Or, with `dump`, say at
+ * once how each of them stands, and what its recorder holds. Any thread but the device's loop,
+ * which must be running; waits for it.
+ */
+void virtio_mmio_look(struct virtio_mmio *mmio, bool dump);
 /* What the lint has found; NULL when it is off. */
 struct lint *virtio_mmio_lint(struct virtio_mmio *mmio);
 

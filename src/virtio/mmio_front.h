@@ -103,6 +103,8 @@ struct mmio_queue {
 	struct notifier kick;
 	struct loop_source source;
 	struct loop_task start, stop;
+	uint64_t events; /* vq_events() at the last look, */
+	unsigned still;  /* and how many looks have found no others since */
 };
 
 struct virtio_mmio {
@@ -123,6 +125,7 @@ struct virtio_mmio {
 	struct log_limit limit; /* the messages about what the driver does */
 	struct lint *lint;      /* NULL: off */
 	struct mark *touched, *driver_ok;
+	bool trace;
 	atomic_bool tripped; /* a strict lint has found what it does not let pass */
 	uint8_t status;
 	uint32_t device_features_sel, driver_features_sel;

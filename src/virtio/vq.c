@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "virtio/vq_ring.h"
+#include "virtio/vq_watch.h"
 
 /* Life */
 
@@ -41,6 +42,7 @@ void vq_destroy(struct vq *vq)
 	if (!vq)
 		return;
 	vq_reset(vq);
+	vq_watch_free(vq);
 	free(vq->iov);
 	free(vq->buf);
 	free(vq);
@@ -96,6 +98,8 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 		return -EINVAL;
 	}
 	vq->ring = ring;
+	if (vq->watch)
+		vq_watch_setup(vq, features);
 	return 0;
 }
 
@@ -111,6 +115,8 @@ static void buffers_release(struct vq *vq, uint16_t slot)
 
 void vq_reset(struct vq *vq)
 {
+	if (vq->watch && vq->ring)
+		vq_watch_reset(vq);
 	for (uint16_t i = 0; i < vq->s.size; i++) {
 		if (vq->slot[i].in_flight && !vq->slot[i].done)
 			buffers_release(vq, i);
@@ -198,9 +204,14 @@ void vq_chain_taken(struct vq *vq, const struct vq_chain *c)
 
 int vq_pop(struct vq *vq, struct vq_chain *chain)
 {
+	int got;
+
 	if (unlikely(vq->s.broken || !vq->ring))
 		return vq->s.broken ? -EPROTO : 0;
-	return vq->ring->pop(vq, chain);
+	got = vq->ring->pop(vq, chain);
+	if (unlikely(vq->watch))
+		vq_watch_pop(vq, got, chain);
+	return got;
 }
 
 /* Giving them back */
@@ -225,6 +236,8 @@ void vq_push(struct vq *vq, struct vq_chain *chain, uint32_t written)
 {
 	struct vq_slot *s = &vq->slot[chain->slot];
 
+	if (unlikely(vq->watch))
+		vq_watch_push(vq, chain->slot, written);
 	buffers_release(vq, chain->slot);
 	vq->in_flight--;
 	if (unlikely(vq->in_order)) {
@@ -249,10 +262,21 @@ void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const c
 
 bool vq_publish(struct vq *vq)
 {
-	return vq->ring && vq->ring->publish(vq);
+	bool irq = vq->ring && vq->ring->publish(vq);
+
+	if (unlikely(vq->watch))
+		vq_watch_publish(vq, irq);
+	return irq;
 }
 
 bool vq_kicks(struct vq *vq, bool on)
 {
-	return vq->ring && !vq->s.broken && vq->ring->kicks(vq, on);
+	bool more;
+
+	if (!vq->ring || vq->s.broken)
+		return false;
+	more = vq->ring->kicks(vq, on);
+	if (unlikely(vq->watch))
+		vq_watch_kicks(vq, on, more);
+	return more;
 }

@@ -110,4 +110,30 @@ bool vq_kicks(struct vq *vq, bool on);
 /* Chains popped and not pushed yet. */
 unsigned vq_in_flight(const struct vq *vq);
 
+/*
+ * For those who look on (vq_watch.h). All but vq_watch() do nothing, or find nothing, where nobody
+ * does.
+ */
+enum { VQ_WATCH_TRACE = 1 }; /* the flight recorder */
+/* Before vq_setup(), once. -ENOMEM. */
+int vq_watch(struct vq *vq, unsigned what);
+/* The transport has seen `n` notifications of the driver; it has raised the queue's interrupt. */
+void vq_kicked(struct vq *vq, uint64_t n);
+void vq_interrupted(struct vq *vq);
+
+/* What the transport knows of a queue. */
+struct vq_outside {
+	bool kicked; /* a notification has come, and the device has not been told */
+	bool irq;    /* the interrupt was raised, and the driver has not acknowledged it */
+};
+/* Whose turn it is. */
+enum vq_turn { VQ_TURN_NOBODYS, VQ_TURN_DRIVERS, VQ_TURN_DEVICES };
+/* And why, in a sentence with the section of virtio 1.2. */
+enum vq_turn vq_turn(struct vq *vq, struct vq_outside outside, char *why, size_t size);
+/* Has anything happened? A number that then is another. */
+uint64_t vq_events(const struct vq *vq);
+/* All that the recorder holds, oldest first, a line each. */
+typedef void vq_line_fn(void *arg, const char *line);
+void vq_dump(const struct vq *vq, vq_line_fn *line, void *arg);
+
 #endif

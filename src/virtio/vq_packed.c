@@ -248,10 +248,27 @@ static bool packed_kicks(struct vq *vq, bool on)
 	return is_available(ring_load16(flags_of(ring_desc(vq, pos))), pos_wrap(pos));
 }
 
+static void packed_look(const struct vq *vq, struct vq_look *look)
+{
+	const struct wire_event *driver = vq->avail, *device = vq->used;
+	const uint16_t pos = vq->s.next_avail;
+
+	*look = (struct vq_look){
+		.available = is_available(ring_load16_acquire(flags_of(ring_desc(vq, pos))),
+					  pos_wrap(pos)),
+		.driver = pos & POS_MASK,
+		.kicks_off = (ring_load16(&device->flags) & EVENT_FLAGS) == EVENT_DISABLE,
+		.kick_event = ring_load16(&device->off_wrap) & POS_MASK,
+		.irqs_off = (ring_load16(&driver->flags) & EVENT_FLAGS) == EVENT_DISABLE,
+		.irq_event = ring_load16(&driver->off_wrap) & POS_MASK,
+	};
+}
+
 const struct vq_ring vq_packed = {
 	.setup = packed_setup,
 	.pop = packed_pop,
 	.put = packed_put,
 	.publish = packed_publish,
 	.kicks = packed_kicks,
+	.look = packed_look,
 };

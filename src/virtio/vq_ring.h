@@ -23,6 +23,16 @@ enum { DESC_F_NEXT = 1, DESC_F_WRITE = 2, DESC_F_INDIRECT = 4 };
 
 enum { DESC_SIZE = 16, DESC_ALIGN = 16 }; /* 2.7, 2.8.10 */
 
+/* How a ring stands, for those who look on. */
+struct vq_look {
+	bool available;  /* there is something to take */
+	uint16_t driver; /* split: the available ring's idx; packed: where the device looks next */
+	bool kicks_off;  /* the device wants no notifications, */
+	uint16_t kick_event; /* with the event index: but for this */
+	bool irqs_off;       /* the driver wants no interrupts, */
+	uint16_t irq_event;  /* with the event index: but for this */
+};
+
 /* One layout of the ring. */
 struct vq_ring {
 	/* Map the parts of vq->s with vq_part_map(). 0 or -EINVAL. */
@@ -33,6 +43,8 @@ struct vq_ring {
 	bool (*kicks)(struct vq *vq, bool on);
 	/* Write the used entry of a slot, not to be seen before publish(). */
 	void (*put)(struct vq *vq, uint16_t slot, uint32_t written);
+	/* Reads the ring and changes nothing. */
+	void (*look)(const struct vq *vq, struct vq_look *look);
 };
 extern const struct vq_ring vq_split, vq_packed;
 
@@ -101,8 +113,9 @@ struct vq {
 	struct gmem *mem;
 	struct log *log;
 	struct log_limit limit;
-	struct lint *lint; /* NULL: none */
-	unsigned index;    /* the queue's number, for the lint */
+	struct lint *lint;      /* NULL: none */
+	struct vq_watch *watch; /* NULL: nobody looks on */
+	unsigned index;         /* the queue's number, for the lint */
 	char name[32];
 };
 

@@ -256,10 +256,25 @@ static bool split_kicks(struct vq *vq, bool on)
 	return ring_load16(&avail(vq)->idx) != vq->s.next_avail;
 }
 
+static void split_look(const struct vq *vq, struct vq_look *look)
+{
+	uint16_t idx = ring_load16_acquire(&avail(vq)->idx);
+
+	*look = (struct vq_look){
+		.available = idx != vq->s.next_avail,
+		.driver = idx,
+		.kicks_off = ring_load16(&used(vq)->flags) & USED_F_NO_NOTIFY,
+		.kick_event = vq->event_idx ? ring_load16(avail_event(vq)) : 0,
+		.irqs_off = ring_load16(&avail(vq)->flags) & AVAIL_F_NO_INTERRUPT,
+		.irq_event = vq->event_idx ? ring_load16(used_event(vq)) : 0,
+	};
+}
+
 const struct vq_ring vq_split = {
 	.setup = split_setup,
 	.pop = split_pop,
 	.put = split_put,
 	.publish = split_publish,
 	.kicks = split_kicks,
+	.look = split_look,
 };

@@ -69,6 +69,7 @@ void vrig_attach(struct vrig *rig, struct virtio_dev *dev)
 		.notification_data = rig->notification_data,
 		.without = rig->without,
 		.lint = rig->lint,
+		.trace = rig->trace,
 	};
 
 	must(virtio_mmio_create(&rig->mmio, &config, dev, &err), &err);

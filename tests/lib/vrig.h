@@ -39,8 +39,8 @@ struct vrig {
 	struct blk *blk;
 	struct vdriver driver;
 	/* Set before a device is attached: the transport's version 1, NOTIFICATION_DATA, and
-	 * features that are not offered, the lint. */
-	bool legacy, notification_data;
+	 * features that are not offered, the lint; the flight recorder. */
+	bool legacy, notification_data, trace;
 	uint64_t without;
 	enum lint_level lint;
 	/* Of the disk: 0 is one queue, and the backend's own blocks. */

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Looking on while a queue works: notes for the flight recorder, and whose turn it is.
+ */
+#include "virtio/vq_watch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "virtio/vq_ring.h"
+#include "virtio/vq_trace.h"
+
+enum { BUFFERS_SHOWN = 8 }; /* of one chain */
+
+int vq_watch(struct vq *vq, unsigned what)
+{
+	struct vq_watch *w = vq->watch = calloc(1, sizeof(*w));
+
+	if (!w)
+		return -ENOMEM;
+	if (what & VQ_WATCH_TRACE)
+		w->trace = vq_trace_create();
+	if ((what & VQ_WATCH_TRACE) && !w->trace)
+		return -ENOMEM; /* the rest goes with the queue */
+	return 0;
+}
+
+void vq_watch_free(struct vq *vq)
+{
+	if (!vq->watch)
+		return;
+	vq_trace_destroy(vq->watch->trace);
+	free(vq->watch);
+	vq->watch = NULL;
+}
+
+static void note(struct vq *vq, struct vq_event event)
+{
+	vq->watch->events++;
+	if (vq->watch->trace)
+		vq_trace_add(vq->watch->trace, event);
+}
+
+/* A position as the driver counts it: split: an index; packed: without the wrap counter. */
+static uint16_t position(const struct vq *vq, uint16_t pos)
+{
+	return vq->ring == &vq_packed ? pos & 0x7fff : pos;
+}
+
+/* ---- What vq.c tells ---- */
+
+void vq_watch_setup(struct vq *vq, uint64_t features)
+{
+	/* Nothing written into the ring asks for no notifications. */
+	vq->watch->kicks_on = true;
+	vq->watch->avail = vq->s.next_avail;
+	vq->watch->used = vq->s.next_used;
+	note(vq, (struct vq_event){ .kind = VQ_EV_SETUP, .a = features, .pos = vq->s.size });
+}
+
+void vq_watch_reset(struct vq *vq)
+{
+	note(vq, (struct vq_event){ .kind = VQ_EV_RESET });
+}
+
+void vq_watch_pop(struct vq *vq, int got, const struct vq_chain *c)
+{
+	unsigned n;
+
+	if (!got)
+		return;
+	if (got < 0) {
+		note(vq, (struct vq_event){ .kind = VQ_EV_BROKEN,
+					    .pos = position(vq, vq->s.next_avail) });
+		return;
+	}
+	note(vq, (struct vq_event){
+			 .kind = VQ_EV_HEAD,
+			 .slot = c->slot,
+			 .pos = position(vq, vq->watch->avail),
+			 .n_out = c->n_out,
+			 .n_in = c->n_in,
+			 .a = c->out_len,
+			 .b = c->in_len,
+		 });
+	vq->watch->avail = vq->s.next_avail;
+	n = (unsigned)c->n_out + c->n_in;
+	for (unsigned i = 0; i < n && i < BUFFERS_SHOWN; i++) {
+		const struct vq_buf *b = &vq->buf[(size_t)c->slot * VQ_ROW + i];
+
+		note(vq, (struct vq_event){ .kind = VQ_EV_BUFFER,
+					    .a = b->gpa,
+					    .b = b->len,
+					    .flag = i >= c->n_out });
+	}
+	if (n > BUFFERS_SHOWN)
+		note(vq, (struct vq_event){ .kind = VQ_EV_MORE, .a = n - BUFFERS_SHOWN });
+}
+
+void vq_watch_push(struct vq *vq, uint16_t slot, uint32_t written)
+{
+	note(vq, (struct vq_event){ .kind = VQ_EV_DONE, .slot = slot, .a = written });
+}
+
+void vq_watch_publish(struct vq *vq, bool irq)
+{
+	if (vq->watch->used == vq->s.next_used)
+		return;
+	vq->watch->used = vq->s.next_used;
+	note(vq, (struct vq_event){ .kind = VQ_EV_PUBLISH,
+				    .pos = position(vq, vq->s.next_used),
+				    .flag = irq });
+}
+
+void vq_watch_kicks(struct vq *vq, bool on, bool more)
+{
+	vq->watch->kicks_on = on && !more;
+	note(vq, (struct vq_event){
+			 .kind = VQ_EV_KICKS, .pos = position(vq, vq->s.next_avail), .flag = on });
+}
+
+/* ---- What the transport tells and asks ---- */
+
+void vq_kicked(struct vq *vq, uint64_t n)
+{
+	if (vq->watch)
+		note(vq, (struct vq_event){ .kind = VQ_EV_KICK, .a = n });
+}
+
+void vq_interrupted(struct vq *vq)
+{
+	if (vq->watch)
+		note(vq, (struct vq_event){ .kind = VQ_EV_IRQ });
+}
+
+uint64_t vq_events(const struct vq *vq)
+{
+	return vq->watch ? vq->watch->events : 0;
+}
+
+void vq_dump(const struct vq *vq, vq_line_fn *line, void *arg)
+{
+	if (vq->watch && vq->watch->trace)
+		vq_trace_dump(vq->watch->trace, line, arg);
+}
+
+/* Something is available. */
+static enum vq_turn turn_to_take(const struct vq *vq, const struct vq_look *look,
+				 struct vq_outside outside, char *why, size_t size)
+{
+	char where[80], asked[40];
+
+	if (vq->ring == &vq_packed)
+		snprintf(where, sizeof(where), "descriptor %u is available", look->driver);
+	else
+		snprintf(where, sizeof(where), "idx is %u, taken are those up to %u", look->driver,
+			 vq->s.next_avail);
+	if (vq->event_idx)
+		snprintf(asked, sizeof(asked), "avail_event %u", look->kick_event);
+	else
+		snprintf(asked, sizeof(asked), "flags 0");
+	if (outside.kicked || !vq->watch || !vq->watch->kicks_on) {
+		snprintf(why, size, "%s, %s: the device's turn, 2.7.13", where,
+			 outside.kicked ? "the notification has come"
+					: "and the device wants no notification while it is busy");
+		return VQ_TURN_DEVICES;
+	}
+	snprintf(why, size,
+		 "%s, %s asks for a notification, and none has come: the driver's turn, %s", where,
+		 asked, vq->ring == &vq_packed ? "2.8.21.2" : "2.7.10.1");
+	return VQ_TURN_DRIVERS;
+}
+
+enum vq_turn vq_turn(struct vq *vq, struct vq_outside outside, char *why, size_t size)
+{
+	struct vq_look look;
+	uint16_t used = position(vq, vq->s.next_used);
+
+	if (!vq->ring) {
+		snprintf(why, size, "the queue is not in use");
+		return VQ_TURN_NOBODYS;
+	}
+	if (vq->s.broken) {
+		snprintf(why, size,
+			 "the ring is malformed at %u: the driver's turn, to reset the device, "
+			 "2.1.2",
+			 position(vq, vq->s.next_avail));
+		return VQ_TURN_DRIVERS;
+	}
+	vq->ring->look(vq, &look);
+	if (look.available)
+		return turn_to_take(vq, &look, outside, why, size);
+	if (vq->in_flight) {
+		snprintf(why, size,
+			 "%u requests are taken and not answered: the device's turn, 2.7.14",
+			 vq->in_flight);
+		return VQ_TURN_DEVICES;
+	}
+	if (outside.irq) {
+		snprintf(why, size,
+			 "all is answered, up to %u, and the interrupt not acknowledged: the "
+			 "driver's "
+			 "turn, 4.2.3.4.1",
+			 used);
+		return VQ_TURN_DRIVERS;
+	}
+	if (vq->event_idx)
+		snprintf(why, size,
+			 "all is answered, up to %u; the driver wants an interrupt from %u on",
+			 used, look.irq_event);
+	else
+		snprintf(why, size, "all is answered, up to %u; the driver wants %s", used,
+			 look.irqs_off ? "no interrupts" : "interrupts");
+	return VQ_TURN_NOBODYS;
+}

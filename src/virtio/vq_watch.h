@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Those who look on while a queue works: the flight recorder (vq_trace.c).
+ *
+ * vq.c calls the hooks below where vq->watch is not NULL, that is: where somebody asked for it by
+ * vq_watch(). Nobody looks on by default, and then each hook is one branch that is never taken.
+ *
+ * Threads: the device's loop, as all of vq.h.
+ */
+#ifndef HAKO_VIRTIO_VQ_WATCH_H
+#define HAKO_VIRTIO_VQ_WATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtio/vq.h"
+
+struct vq_trace;
+
+struct vq_watch {
+	struct vq_trace *trace; /* NULL: no recorder */
+	bool kicks_on;        /* the device has asked for notifications, and found the ring empty */
+	uint16_t avail, used; /* the state's next_avail and next_used, when last looked at */
+	uint64_t events;      /* so many things have happened */
+};
+
+void vq_watch_free(struct vq *vq);
+/* The queue was set up, or is about to be forgotten. */
+void vq_watch_setup(struct vq *vq, uint64_t features);
+void vq_watch_reset(struct vq *vq);
+/* vq_pop() gave this. */
+void vq_watch_pop(struct vq *vq, int got, const struct vq_chain *chain);
+/* A chain is about to be given back. */
+void vq_watch_push(struct vq *vq, uint16_t slot, uint32_t written);
+/* Used entries up to the state's next_used are the driver's, who wants an interrupt or not. */
+void vq_watch_publish(struct vq *vq, bool irq);
+/* vq_kicks(vq, on) said whether there is more. */
+void vq_watch_kicks(struct vq *vq, bool on, bool more);
+
+#endif

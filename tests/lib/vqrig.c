@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A queue without a transport; see vqrig.h.
+ */
+#include "vqrig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RAM 0x80000000ULL
+enum { RAM_SIZE = 32 << 20, PAGE = 4096 };
+
+static void must(bool good, const char *what)
+{
+	if (good)
+		return;
+	fprintf(stderr, "the queue rig: %s\n", what);
+	abort();
+}
+
+static void note(void *arg, enum log_level level, const char *who, const char *text)
+{
+	struct vqrig *rig = arg;
+
+	(void)level;
+	(void)who;
+	snprintf(rig->last, sizeof(rig->last), "%s", text);
+	rig->said++;
+}
+
+void vqrig_init(struct vqrig *rig, unsigned watch)
+{
+	memset(rig, 0, sizeof(*rig));
+	log_init(&rig->log, LOG_WARN, note, rig);
+	must(!gmem_create(&rig->mem, NULL) && !gmem_add_ram(rig->mem, RAM, RAM_SIZE, NULL),
+	     "no memory for the guest");
+	vd_init(&rig->d, rig->mem, NULL, 0, RAM, RAM_SIZE);
+	must(!vq_create(&rig->vq, rig->mem, &rig->log, "q") &&
+		     (!watch || !vq_watch(rig->vq, watch)),
+	     "no memory for the queue");
+	rig->buf = vd_alloc(&rig->d, PAGE, PAGE);
+}
+
+void vqrig_setup(struct vqrig *rig, uint16_t size, uint64_t features)
+{
+	struct vq_state s = { .size = size, .ready = 1 };
+
+	rig->d.features = features;
+	vd_queue_layout(&rig->d, &rig->q, 0, size);
+	s.desc = rig->q.desc;
+	s.avail = rig->q.avail;
+	s.used = rig->q.used;
+	must(!vq_setup(rig->vq, &s, features), "the queue is not acceptable");
+}
+
+void vqrig_fini(struct vqrig *rig)
+{
+	vq_destroy(rig->vq);
+	gmem_destroy(rig->mem);
+	log_fini(&rig->log);
+}
+
+uint16_t vqrig_offer(struct vqrig *rig, uint32_t in, bool indirect)
+{
+	const struct vd_buf buf[] = { { rig->buf, 16 }, { rig->buf + 16, in } };
+	int head = vd_add(&rig->q, buf, 1, in ? 1 : 0, indirect);
+
+	must(head >= 0, "no descriptors left");
+	vd_publish(&rig->q);
+	return (uint16_t)head;
+}
+
+void vqrig_take(struct vqrig *rig, struct vq_chain *chain)
+{
+	must(vq_pop(rig->vq, chain) == 1, "nothing is available");
+}
+
+void vqrig_answer(struct vqrig *rig, struct vq_chain *chain)
+{
+	vq_push(rig->vq, chain, (uint32_t)chain->in_len);
+	vq_publish(rig->vq);
+}

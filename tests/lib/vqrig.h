@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A queue without a transport: guest memory, the driver's side (vdriver.h), the device's side
+ * (virtio/vq.h), a log that remembers its last line. The test plays both sides, and the transport
+ * where it tells the queue of a notification.
+ *
+ * Threads: one.
+ */
+#ifndef HAKO_TESTS_VQRIG_H
+#define HAKO_TESTS_VQRIG_H
+
+#include "base/log.h"
+#include "vdriver.h"
+#include "virtio/vq.h"
+
+struct vqrig {
+	struct gmem *mem;
+	struct vdriver d;
+	struct vd_queue q;
+	struct vq *vq;
+	gpa_t buf; /* a page for buffers */
+	struct log log;
+	unsigned said;  /* messages */
+	char last[512]; /* the last one */
+};
+
+/* `watch` is for vq_watch(), 0: nobody looks on. Not set up yet. */
+void vqrig_init(struct vqrig *rig, unsigned watch);
+/* A queue of `size` entries. Fails the program when the device refuses it. */
+void vqrig_setup(struct vqrig *rig, uint16_t size, uint64_t features);
+void vqrig_fini(struct vqrig *rig);
+
+/* The driver: make a chain available, 16 readable bytes and `in` writable ones; its head. */
+uint16_t vqrig_offer(struct vqrig *rig, uint32_t in, bool indirect);
+/* The device: take a chain that must be there, give it back, show what was given back. */
+void vqrig_take(struct vqrig *rig, struct vq_chain *chain);
+void vqrig_answer(struct vqrig *rig, struct vq_chain *chain);
+
+#endif
