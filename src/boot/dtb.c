@@ -17,9 +17,12 @@
 #include "boot/layout.h"
 #include "host/file.h"
 
-/* The first two cells of an interrupt specifier, and the third (arm,gic-v3.yaml). */
+/*
+ * The first two cells of an interrupt specifier, and the third, in which GICv2 has the CPUs of a
+ * PPI too (arm,gic-v3.yaml, arm,gic.yaml).
+ */
 enum { GIC_SPI = 0, GIC_PPI = 1 };
-enum { IRQ_LEVEL_HIGH = 4 };
+enum { IRQ_EDGE_RISING = 1, IRQ_LEVEL_HIGH = 4, PPI_CPUS_SHIFT = 8 };
 
 /* What nodes call each other by. */
 enum { PHANDLE_GIC = 1, PHANDLE_CLOCK = 2 };
@@ -173,40 +176,44 @@ static void write_cpus(struct writer *w, const struct dtb_arm64_config *c)
 
 static void write_gic(struct writer *w, const struct dtb_arm64_config *c)
 {
-	const uint64_t reg[] = { c->gicd_base, c->gicd_size, c->gicr_base, c->gicr_size };
+	const uint64_t reg[] = { c->gicd_base, c->gicd_size, c->gic_cpu_base, c->gic_cpu_size };
 
 	begin_at(w, "intc", c->gicd_base);
-	prop_string(w, "compatible", "arm,gic-v3");
+	prop_string(w, "compatible", c->gic_version == 3 ? "arm,gic-v3" : "arm,cortex-a15-gic");
 	prop_empty(w, "interrupt-controller");
 	prop_u32s(w, "#interrupt-cells", 3);
 	prop_u32s(w, "#address-cells", 2);
 	prop_u32s(w, "#size-cells", 2);
 	prop_empty(w, "ranges");
 	prop_reg(w, reg, 2);
-	prop_u32s(w, "#redistributor-regions", 1);
+	if (c->gic_version == 3)
+		prop_u32s(w, "#redistributor-regions", 1);
 	prop_u32s(w, "phandle", PHANDLE_GIC);
 	end(w);
 }
 
 static void write_timer(struct writer *w, const struct dtb_arm64_config *c)
 {
+	uint32_t cpus = c->gic_version == 3 ? 0 : (1U << c->n_cpus) - 1;
+	uint32_t flags = IRQ_LEVEL_HIGH | cpus << PPI_CPUS_SHIFT;
+
 	begin(w, "timer");
 	prop_string(w, "compatible", "arm,armv8-timer");
 	/* The order of arm,arch_timer.yaml. */
-	prop_u32s(w, "interrupts", GIC_PPI, c->ppi_secure, IRQ_LEVEL_HIGH, GIC_PPI, c->ppi_phys,
-		  IRQ_LEVEL_HIGH, GIC_PPI, c->ppi_virt, IRQ_LEVEL_HIGH, GIC_PPI, c->ppi_hyp,
-		  IRQ_LEVEL_HIGH);
+	prop_u32s(w, "interrupts", GIC_PPI, c->ppi_secure, flags, GIC_PPI, c->ppi_phys, flags,
+		  GIC_PPI, c->ppi_virt, flags, GIC_PPI, c->ppi_hyp, flags);
 	prop_empty(w, "always-on");
 	end(w);
 }
 
-static void write_device(struct writer *w, const char *name, const struct dtb_device *d)
+static void write_device(struct writer *w, const char *name, const struct dtb_device *d,
+			 uint32_t trigger)
 {
 	const uint64_t reg[] = { d->base, d->size };
 
 	begin_at(w, name, d->base);
 	prop_reg(w, reg, 1);
-	prop_u32s(w, "interrupts", GIC_SPI, d->irq, IRQ_LEVEL_HIGH);
+	prop_u32s(w, "interrupts", GIC_SPI, d->irq, trigger);
 }
 
 static void write_apb(struct writer *w, const struct dtb_arm64_config *c)
@@ -219,20 +226,25 @@ static void write_apb(struct writer *w, const struct dtb_arm64_config *c)
 	prop_u32s(w, "phandle", PHANDLE_CLOCK);
 	end(w);
 
-	write_device(w, "pl011", &c->uart);
+	write_device(w, "pl011", &c->uart, IRQ_LEVEL_HIGH);
 	prop_strings(w, "compatible", "arm,pl011\0arm,primecell");
 	prop_u32s(w, "clocks", PHANDLE_CLOCK, PHANDLE_CLOCK);
 	prop_strings(w, "clock-names", "uartclk\0apb_pclk");
 	end(w);
 
-	write_device(w, "pl031", &c->rtc);
+	write_device(w, "pl031", &c->rtc, IRQ_LEVEL_HIGH);
 	prop_strings(w, "compatible", "arm,pl031\0arm,primecell");
 	prop_u32s(w, "clocks", PHANDLE_CLOCK);
 	prop_string(w, "clock-names", "apb_pclk");
 	end(w);
 }
 
-/* Linux names disks in the order of the nodes, so they ascend. */
+/*
+ * Linux names disks in the order of the nodes, so they ascend. The lines are levels, and work for a
+ * guest that takes them as such; but to see an edge is enough for a driver that acknowledges what
+ * it has read, and with hardware virtualization an edge costs no exit when the guest is done with
+ * it. QEMU's tree says the same.
+ */
 static void write_virtio(struct writer *w, const struct dtb_arm64_config *c)
 {
 	for (unsigned i = 0; i < c->n_virtio; i++) {
@@ -240,7 +252,7 @@ static void write_virtio(struct writer *w, const struct dtb_arm64_config *c)
 
 		slot.base += i * slot.size;
 		slot.irq += i;
-		write_device(w, "virtio_mmio", &slot);
+		write_device(w, "virtio_mmio", &slot, IRQ_EDGE_RISING);
 		prop_string(w, "compatible", "virtio,mmio");
 		prop_empty(w, "dma-coherent");
 		end(w);

@@ -41,10 +41,12 @@ struct dtb_arm64_config {
 	gpa_t ram_base;
 	uint64_t ram_size;
 	unsigned n_cpus;
-	gpa_t gicd_base; /* GICv3 distributor */
+	unsigned gic_version; /* 3 or 2 */
+	gpa_t gicd_base;      /* distributor */
 	uint64_t gicd_size;
-	gpa_t gicr_base;    /* redistributors, one after the other */
-	uint64_t gicr_size; /* all of them */
+	/* GICv3: the redistributors of all CPUs, one after the other; GICv2: the CPU interface. */
+	gpa_t gic_cpu_base;
+	uint64_t gic_cpu_size;
 	/* PPIs of the generic timers, by number (0 is interrupt 16). */
 	unsigned ppi_secure, ppi_phys, ppi_virt, ppi_hyp;
 	struct dtb_device uart, rtc;

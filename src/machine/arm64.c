@@ -21,7 +21,8 @@
 /* The memory map, and interrupts as SPI numbers (INTID - 32). */
 enum {
 	GICD_BASE = 0x08000000,
-	GICR_BASE = 0x080a0000,
+	GICC_BASE = 0x08010000, /* GICv2, which only KVM may have */
+	GICR_BASE = 0x080a0000, /* GICv3 */
 	UART_BASE = 0x09000000,
 	UART_SPI = 1,
 	RTC_BASE = 0x09010000,
@@ -31,6 +32,8 @@ enum {
 	VIRTIO_SLOTS = 32,
 	RAM_BASE = 0x40000000,
 	DEVICE_SIZE = 0x1000,
+	GICV2_DIST_SIZE = 0x1000, /* arm,gic.yaml */
+	GICV2_CPU_SIZE = 0x2000,
 };
 
 /* Private interrupts of the generic timers (DEN 0094, Base System Architecture): INTID - 16. */
@@ -39,7 +42,8 @@ enum { PPI_SECURE = 13, PPI_PHYS = 14, PPI_VIRT = 11, PPI_HYP = 10, PPI_INTID = 
 _Static_assert((int)VIRTIO_SLOTS >= (int)HAKO_DISKS_MAX, "a slot for each disk");
 
 struct board {
-	struct gicv3 *gic;
+	struct gicv3 *gic;    /* NULL: the engine has its own */
+	unsigned gic_version; /* 3, or 2 */
 	struct pl011 *uart;
 	struct pl031 *rtc;
 	struct virtio_mmio *virtio[VIRTIO_SLOTS];
@@ -74,6 +78,8 @@ static struct vcpu_wiring arm64_wiring(struct hako_vm *vm, unsigned index)
 	};
 
 	(void)index;
+	if (!vm->board->gic)
+		return (struct vcpu_wiring){ 0 };
 	return (struct vcpu_wiring){
 		.icc = &icc,
 		.icc_dev = vm->board->gic,
@@ -84,14 +90,63 @@ static struct vcpu_wiring arm64_wiring(struct hako_vm *vm, unsigned index)
 
 /* ---- devices ---- */
 
-static int create_virtio(struct hako_vm *vm, struct err *err)
+/* The engine's interrupt controller if it has one, else ours: the guest sees the same. */
+static int create_gic(struct hako_vm *vm, struct err *err)
 {
-	int res = 0;
+	const struct gicv3_config config = {
+		.bus = vm->mmio,
+		.dist_base = GICD_BASE,
+		.redist_base = GICR_BASE,
+		.n_cpus = vm->n_cpus,
+		.cpu_irq = cpu_irq,
+		.arg = vm,
+		.log = &vm->log,
+	};
+	struct engine_irqchip chip = {
+		.gicd_base = GICD_BASE,
+		.gicr_base = GICR_BASE,
+		.gicc_base = GICC_BASE,
+		.n_spis = GICV3_N_SPIS,
+		.gic_version = 3,
+	};
+	int res;
 
-	for (unsigned i = 0; i < VIRTIO_SLOTS && !res; i++)
-		res = vm_create_slot(vm, i, VIRTIO_BASE + i * (uint64_t)VIRTIO_MMIO_SIZE,
-				     gicv3_spi(vm->board->gic, VIRTIO_SPI + i),
-				     &vm->board->virtio[i], err);
+	if (vm->engine_ops->irqchip_create)
+		res = vm->engine_ops->irqchip_create(vm->engine, &chip, err);
+	else
+		res = gicv3_create(&vm->board->gic, &config, err);
+	vm->board->gic_version = chip.gic_version;
+	return res;
+}
+
+/* A line into it. */
+static int spi_line(struct hako_vm *vm, unsigned spi, struct irq_line *line, struct err *err)
+{
+	if (!vm->board->gic)
+		return vm->engine_ops->irq(vm->engine, spi, false, line, err);
+	*line = gicv3_spi(vm->board->gic, spi);
+	return 0;
+}
+
+static int create_devices(struct hako_vm *vm, struct err *err)
+{
+	struct board *b = vm->board;
+	struct irq_line line;
+	int res = spi_line(vm, UART_SPI, &line, err);
+
+	if (!res)
+		res = pl011_create(&b->uart, vm->mmio, UART_BASE, line, vm->console, vm->clock,
+				   &vm->log, err);
+	if (!res)
+		res = spi_line(vm, RTC_SPI, &line, err);
+	if (!res)
+		res = pl031_create(&b->rtc, vm->mmio, RTC_BASE, line, vm->clock, err);
+	for (unsigned i = 0; i < VIRTIO_SLOTS && !res; i++) {
+		res = spi_line(vm, VIRTIO_SPI + i, &line, err);
+		if (!res)
+			res = vm_create_slot(vm, i, VIRTIO_BASE + i * (uint64_t)VIRTIO_MMIO_SIZE,
+					     line, &b->virtio[i], err);
+	}
 	return res;
 }
 
@@ -116,31 +171,16 @@ static void arm64_destroy(struct hako_vm *vm)
 
 static int arm64_create(struct hako_vm *vm, struct err *err)
 {
-	struct board *b = vm->board = calloc(1, sizeof(*b));
-	const struct gicv3_config gic = {
-		.bus = vm->mmio,
-		.dist_base = GICD_BASE,
-		.redist_base = GICR_BASE,
-		.n_cpus = vm->n_cpus,
-		.cpu_irq = cpu_irq,
-		.arg = vm,
-		.log = &vm->log,
-	};
 	int res;
 
-	if (!b)
+	vm->board = calloc(1, sizeof(*vm->board));
+	if (!vm->board)
 		return err_set(err, -ENOMEM, "no memory for the machine");
 	res = gmem_add_ram(vm->mem, RAM_BASE, vm->mem_size, err);
 	if (!res)
-		res = gicv3_create(&b->gic, &gic, err);
+		res = create_gic(vm, err);
 	if (!res)
-		res = pl011_create(&b->uart, vm->mmio, UART_BASE, gicv3_spi(b->gic, UART_SPI),
-				   vm->console, vm->clock, &vm->log, err);
-	if (!res)
-		res = pl031_create(&b->rtc, vm->mmio, RTC_BASE, gicv3_spi(b->gic, RTC_SPI),
-				   vm->clock, err);
-	if (!res)
-		res = create_virtio(vm, err);
+		res = create_devices(vm, err);
 	if (res)
 		arm64_destroy(vm);
 	return res;
@@ -155,26 +195,29 @@ static void arm64_reset(struct hako_vm *vm)
 		virtio_mmio_reset(b->virtio[i]);
 	pl011_reset(b->uart);
 	pl031_reset(b->rtc);
-	gicv3_reset(b->gic);
+	if (b->gic)
+		gicv3_reset(b->gic);
 }
 
 static bool arm64_alive(struct hako_vm *vm)
 {
-	return gicv3_any_enabled(vm->board->gic);
+	return !vm->board->gic || gicv3_any_enabled(vm->board->gic);
 }
 
 /* ---- boot ---- */
 
 static int make_dtb(struct hako_vm *vm, const struct dtb_chosen *chosen, struct err *err)
 {
+	bool v3 = vm->board->gic_version == 3;
 	const struct dtb_arm64_config config = {
 		.ram_base = RAM_BASE,
 		.ram_size = vm->mem_size,
 		.n_cpus = vm->n_cpus,
+		.gic_version = vm->board->gic_version,
 		.gicd_base = GICD_BASE,
-		.gicd_size = GICV3_DIST_SIZE,
-		.gicr_base = GICR_BASE,
-		.gicr_size = (uint64_t)GICV3_REDIST_SIZE * vm->n_cpus,
+		.gicd_size = v3 ? (int)GICV3_DIST_SIZE : (int)GICV2_DIST_SIZE,
+		.gic_cpu_base = v3 ? GICR_BASE : GICC_BASE,
+		.gic_cpu_size = v3 ? (uint64_t)GICV3_REDIST_SIZE * vm->n_cpus : GICV2_CPU_SIZE,
 		.ppi_secure = PPI_SECURE,
 		.ppi_phys = PPI_PHYS,
 		.ppi_virt = PPI_VIRT,

@@ -27,8 +27,9 @@ static const struct dtb_arm64_config machine = {
 	.n_cpus = 3,
 	.gicd_base = 0x08000000,
 	.gicd_size = 0x10000,
-	.gicr_base = 0x080a0000,
-	.gicr_size = 0x60000,
+	.gic_version = 3,
+	.gic_cpu_base = 0x080a0000,
+	.gic_cpu_size = 0x60000,
 	.ppi_secure = 13,
 	.ppi_phys = 14,
 	.ppi_virt = 11,
@@ -162,7 +163,7 @@ static void our_tree(void **state)
 		snprintf(path, sizeof(path), "/virtio_mmio@%x", 0x0a000000 + 0x200 * i);
 		check_string(blob, path, "compatible", "virtio,mmio");
 		check_cells(blob, path, "reg", 4, 0, 0x0a000000 + 0x200 * i, 0, 0x200);
-		check_cells(blob, path, "interrupts", 3, 0, 16 + i, 4);
+		check_cells(blob, path, "interrupts", 3, 0, 16 + i, 1);
 		assert_true(has_prop(blob, path, "dma-coherent"));
 	}
 
@@ -174,6 +175,27 @@ static void our_tree(void **state)
 	assert_in_range(len, 32, 64);
 	fdt_getprop(blob, node(blob, "/chosen"), "kaslr-seed", &len);
 	assert_int_equal(len, 8);
+	free(blob);
+}
+
+/* A host whose KVM has no GICv3. */
+static void gicv2_tree(void **state)
+{
+	struct dtb_arm64_config config = machine;
+
+	(void)state;
+	config.gic_version = 2;
+	config.gicd_size = 0x1000;
+	config.gic_cpu_base = 0x08010000;
+	config.gic_cpu_size = 0x2000;
+	void *blob = build(&config);
+	check_string(blob, "/intc@8000000", "compatible", "arm,cortex-a15-gic");
+	check_cells(blob, "/intc@8000000", "reg", 8, 0, 0x08000000, 0, 0x1000, 0, 0x08010000, 0,
+		    0x2000);
+	assert_false(has_prop(blob, "/intc@8000000", "#redistributor-regions"));
+	/* Three CPUs have the private interrupts (arm,gic.yaml: bits 15:8 of the flags). */
+	check_cells(blob, "/timer", "interrupts", 12, 1, 13, 0x704, 1, 14, 0x704, 1, 11, 0x704, 1,
+		    10, 0x704);
 	free(blob);
 }
 
@@ -350,9 +372,10 @@ static void files(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(our_tree),   cmocka_unit_test(bare_tree),
-		cmocka_unit_test(large_tree), cmocka_unit_test(seeds_differ),
-		cmocka_unit_test(updates),    cmocka_unit_test(files),
+		cmocka_unit_test(our_tree),     cmocka_unit_test(gicv2_tree),
+		cmocka_unit_test(bare_tree),    cmocka_unit_test(large_tree),
+		cmocka_unit_test(seeds_differ), cmocka_unit_test(updates),
+		cmocka_unit_test(files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
