@@ -122,21 +122,26 @@ static int parse_number(const char *text, int base, uint64_t max, uint64_t *v)
 
 /* ---- Parsing ---- */
 
-static size_t count(const struct opt *opts)
-{
-	size_t n = 0;
-
-	while (opts[n].name)
-		n++;
-	return n;
-}
-
 static const struct opt *find_name(const struct opt *opts, const char *name, size_t len)
 {
 	for (; opts->name; opts++)
 		if (strlen(opts->name) == len && memcmp(opts->name, name, len) == 0)
 			return opts;
 	return NULL;
+}
+
+const struct opt *opt_find(const struct opt *opts, const char *name)
+{
+	return find_name(opts, name, strlen(name));
+}
+
+size_t opt_count(const struct opt *opts)
+{
+	size_t n = 0;
+
+	while (opts[n].name)
+		n++;
+	return n;
 }
 
 static const struct opt *find_letter(const struct opt *opts, char letter)
@@ -153,7 +158,7 @@ static bool is_option(const struct opt *opts, const char *word)
 	       find_name(opts, word + 2, strcspn(word + 2, "=")) != NULL;
 }
 
-static int set_value(const struct opt *o, void *target, const char *value)
+int opt_set(const struct opt *o, void *target, const char *value)
 {
 	void *field = (char *)target + o->off;
 	const char *why;
@@ -190,87 +195,152 @@ static int unknown(const struct opt *opts, const char *word, size_t len)
 	char name[64];
 
 	snprintf(name, sizeof(name), "%.*s", (int)(len < 60 ? len : 60), word);
-	near = nearest(name, &opts->name, count(opts), sizeof(*opts));
+	near = nearest(name, &opts->name, opt_count(opts), sizeof(*opts));
 	if (near)
 		return say_usage("unknown option '--%s'; did you mean '--%s'?", name, near);
 	return say_usage("unknown option '--%s'; --help lists them", name);
 }
 
+/* Where in argv a parse is. */
+struct cursor {
+	const struct opt *opts;
+	int argc, at;
+	char **argv;
+	const char *flags; /* the rest of "-vq": what comes next in it, or NULL */
+	bool no_more;      /* "--" was there: all that follows are arguments */
+};
+
+enum found { FOUND_END, FOUND_ARGUMENT, FOUND_OPTION, FOUND_HELP, FOUND_WRONG };
+
+/* What is wrong has been told. */
+static enum found wrong(int told)
+{
+	(void)told;
+	return FOUND_WRONG;
+}
+
+static enum found wrong_letter(const struct opt *opts, const char *word)
+{
+	const char *near =
+		word[2] ? nearest(word + 1, &opts->name, opt_count(opts), sizeof(*opts)) : NULL;
+
+	if (near)
+		return wrong(say_usage("unknown option '%s'; did you mean '--%s'?", word, near));
+	return wrong(say_usage("unknown option '%s'; --help lists them", word));
+}
+
+/* The value of *o, which `given` is, or which is the next word. */
+static enum found take_value(struct cursor *c, const struct opt *o, const char *given,
+			     const char **value)
+{
+	*value = given;
+	if (given && !o->arg)
+		return wrong(say_usage("--%s takes no value", o->name));
+	if (given || !o->arg || o->optional)
+		return FOUND_OPTION;
+	if (c->at >= c->argc)
+		return wrong(say_usage("--%s needs a value: %s", o->name, o->arg));
+	if (is_option(c->opts, c->argv[c->at]))
+		return wrong(say_usage(
+			"--%s needs a value (%s), and '%s' is an option; --%s=%s if it is meant as "
+			"the value",
+			o->name, o->arg, c->argv[c->at], o->name, c->argv[c->at]));
+	*value = c->argv[c->at++];
+	return FOUND_OPTION;
+}
+
+/* What comes next: an option and its value, if it has one, or an argument, in *value. */
+static enum found next(struct cursor *c, const struct opt **o, const char **value)
+{
+	const char *word;
+	size_t len;
+
+	*o = NULL;
+	if (!c->flags) {
+		if (c->at >= c->argc)
+			return FOUND_END;
+		word = *value = c->argv[c->at++];
+		if (c->no_more || word[0] != '-' || !word[1])
+			return FOUND_ARGUMENT;
+		if (strcmp(word, "--") == 0) {
+			c->no_more = true;
+			return next(c, o, value);
+		}
+		if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+			return FOUND_HELP;
+		if (word[1] == '-') {
+			len = strcspn(word + 2, "=");
+			*o = find_name(c->opts, word + 2, len);
+			if (!*o)
+				return wrong(unknown(c->opts, word + 2, len));
+			return take_value(c, *o, word[2 + len] ? word + 3 + len : NULL, value);
+		}
+		/* "-kernel": a habit from elsewhere. */
+		if (word[2] && find_name(c->opts, word + 1, strcspn(word + 1, "=")))
+			return wrong_letter(c->opts, word);
+		c->flags = word + 1;
+	}
+	word = c->argv[c->at - 1];
+	*o = find_letter(c->opts, *c->flags);
+	if (!*o)
+		return wrong_letter(c->opts, word);
+	/* -vq: the rest are letters too; -kImage: the rest is the value. */
+	c->flags++;
+	if (!(*o)->arg || !*c->flags) {
+		c->flags = *c->flags ? c->flags : NULL;
+		return take_value(c, *o, NULL, value);
+	}
+	word = c->flags;
+	c->flags = NULL;
+	return take_value(c, *o, word, value);
+}
+
+enum way {
+	WAY_CHECK, /* set nothing */
+	WAY_FIRST, /* set what is `first` */
+	WAY_REST,  /* set the rest, and move the arguments to the front */
+};
+
+/* Once through argv. */
+static int go(struct cursor c, void *target, enum way way, int *n_args, bool *help)
+{
+	const struct opt *o;
+	const char *value;
+	uint64_t seen = 0;
+
+	*n_args = 0;
+	for (;;) {
+		switch (next(&c, &o, &value)) {
+		case FOUND_END: return 0;
+		case FOUND_WRONG: return -1;
+		case FOUND_HELP: *help = true; return 0;
+		case FOUND_ARGUMENT:
+			if (way == WAY_REST)
+				c.argv[*n_args] = c.argv[c.at - 1];
+			++*n_args;
+			break;
+		case FOUND_OPTION:
+			if (o->arg && !o->many && (seen >> (o - c.opts) & 1))
+				return say_usage("--%s is given twice", o->name);
+			seen |= 1ULL << (o - c.opts);
+			if (way == (o->first ? WAY_FIRST : WAY_REST) &&
+			    opt_set(o, target, value) < 0)
+				return -1;
+			break;
+		}
+	}
+}
+
 int opt_parse(const struct opt *opts, void *target, int argc, char **argv, bool *help)
 {
-	uint64_t seen = 0;
+	const struct cursor start = { .opts = opts, .argc = argc, .argv = argv };
 	int n_args = 0;
 
 	*help = false;
-	for (int i = 0; i < argc; i++) {
-		const char *word = argv[i], *value = NULL;
-		const struct opt *o;
-		uint64_t once;
-
-		if (word[0] != '-' || !word[1]) {
-			argv[n_args++] = argv[i];
-			continue;
-		}
-		if (strcmp(word, "--") == 0) {
-			while (++i < argc)
-				argv[n_args++] = argv[i];
-			break;
-		}
-		if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-			*help = true;
-			return 0;
-		}
-		if (word[1] == '-') {
-			size_t len = strcspn(word + 2, "=");
-
-			o = find_name(opts, word + 2, len);
-			if (!o)
-				return unknown(opts, word + 2, len);
-			if (word[2 + len])
-				value = word + 3 + len;
-		} else {
-			o = find_letter(opts, word[1]);
-			/* "-kernel": a habit from elsewhere. */
-			if (!o || (word[2] && find_name(opts, word + 1, strcspn(word + 1, "=")))) {
-				const char *near = word[2] ? nearest(word + 1, &opts->name,
-								     count(opts), sizeof(*opts))
-							   : NULL;
-
-				if (near)
-					return say_usage(
-						"unknown option '%s'; did you mean '--%s'?", word,
-						near);
-				return say_usage("unknown option '%s'; --help lists them", word);
-			}
-			if (word[2] && o->arg)
-				value = word + 2;
-			else if (word[2]) {
-				/* -vq: the rest are flags too; take one, leave the rest. */
-				argv[i]++;
-				argv[i][0] = '-';
-				i--;
-			}
-		}
-		if (value && !o->arg)
-			return say_usage("--%s takes no value", o->name);
-		if (!value && o->arg) {
-			if (i + 1 >= argc)
-				return say_usage("--%s needs a value: %s", o->name, o->arg);
-			if (is_option(opts, argv[i + 1]))
-				return say_usage("--%s needs a value (%s), and '%s' is an option; "
-						 "--%s=%s if it is meant as the value",
-						 o->name, o->arg, argv[i + 1], o->name,
-						 argv[i + 1]);
-			value = argv[++i];
-		}
-		once = 1ULL << (o - opts);
-		if (o->arg && !o->many && (seen & once))
-			return say_usage("--%s is given twice", o->name);
-		seen |= once;
-		if (set_value(o, target, value) < 0)
+	for (enum way way = WAY_CHECK; way <= WAY_REST && !*help; way++)
+		if (go(start, target, way, &n_args, help) < 0)
 			return -1;
-	}
-	return n_args;
+	return *help ? 0 : n_args;
 }
 
 void opt_help(const struct opt *opts)
@@ -285,8 +355,9 @@ void opt_help(const struct opt *opts)
 			n = snprintf(left, sizeof(left), "-%c, ", opts->letter);
 		else
 			n = snprintf(left, sizeof(left), "    ");
-		snprintf(left + n, sizeof(left) - (size_t)n, "--%s%s%s", opts->name,
-			 opts->arg ? " " : "", opts->arg ? opts->arg : "");
+		snprintf(left + n, sizeof(left) - (size_t)n,
+			 opts->optional ? "--%s[=%s%s]" : "--%s%s%s", opts->name,
+			 opts->arg && !opts->optional ? " " : "", opts->arg ? opts->arg : "");
 		printf("  %-28s ", left);
 		/* Further lines of a help text are indented as the first. */
 		for (const char *c = opts->help; *c; c++)

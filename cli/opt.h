@@ -32,7 +32,10 @@ struct opt {
 	enum opt_kind kind;
 	size_t off; /* in the target; not for OPT_CALL */
 	int (*set)(void *target, const char *value);
-	bool many; /* has a value and may be given more than once */
+	bool many;     /* has a value and may be given more than once */
+	bool optional; /* may do without its value, which only comes as --name=VALUE; OPT_CALL gets
+			  NULL */
+	bool first;    /* is done before all others, which go over what it has set */
 };
 
 #define OPT_END              \
@@ -46,6 +49,11 @@ struct opt {
  * option with a value may be given once, unless its table says `many`.
  */
 int opt_parse(const struct opt *opts, void *target, int argc, char **argv, bool *help);
+/* Set one option, as the command line would: value is NULL for flags. 0, or -1 after telling. */
+int opt_set(const struct opt *opt, void *target, const char *value);
+/* NULL: there is no such option. */
+const struct opt *opt_find(const struct opt *opts, const char *name);
+size_t opt_count(const struct opt *opts);
 /* The table as text on standard output. */
 void opt_help(const struct opt *opts);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "config_file.h"
 #include "disk_opt.h"
 #include "hako/vm.h"
 #include "say.h"
@@ -32,6 +33,8 @@ struct run {
 	struct hako_vm_config config;
 	struct hako_disk disks[HAKO_DISKS_MAX];
 	char *disk_text[HAKO_DISKS_MAX]; /* what the disks' strings point into */
+	struct config_file *file;        /* of --config, or NULL */
+	size_t n_file_disks;             /* those that it described, the first of all */
 	bool quiet;
 	unsigned verbose;
 };
@@ -65,6 +68,35 @@ static void dump_running(void)
 
 /* ---- What options set ---- */
 
+static int set_config(void *target, const char *path)
+{
+	struct run *run = target;
+	const struct config_file_target fill = { .config = &run->config,
+						 .disks = run->disks,
+						 .opts = command_run.opts,
+						 .opts_target = run };
+	int res = config_file_load(&run->file, path, &fill);
+
+	run->n_file_disks = run->config.n_disks;
+	return res;
+}
+
+/* The command line says what the root is, not the file. */
+static void forget_root(struct run *run)
+{
+	for (size_t i = 0; i < run->n_file_disks; i++)
+		run->disks[i].root = false;
+}
+
+static int set_cmdline(void *target, const char *text)
+{
+	struct run *run = target;
+
+	forget_root(run);
+	run->config.cmdline = text;
+	return 0;
+}
+
 static int set_disk(void *target, const char *text)
 {
 	struct run *run = target;
@@ -74,7 +106,11 @@ static int set_disk(void *target, const char *text)
 		return say_usage("--disk %s is one disk too many; a machine can have %d", text,
 				 HAKO_DISKS_MAX);
 	run->config.n_disks++;
-	return disk_opt_parse(text, &run->disks[n], &run->disk_text[n]);
+	if (disk_opt_parse(text, &run->disks[n], &run->disk_text[n]) < 0)
+		return -1;
+	if (run->disks[n].root)
+		forget_root(run);
+	return 0;
 }
 
 static int set_timeout(void *target, const char *text)
@@ -185,7 +221,13 @@ static int set_trace(void *target, const char *text)
 
 static const struct opt run_opts[] = {
 	{ .group = "What is booted",
-	  .name = "kernel",
+	  .name = "config",
+	  .arg = "FILE",
+	  .help = "take all of it from a JSON file as Firecracker has it; other\n"
+		  "options go over what it says, and --disk adds to its drives",
+	  CALL(set_config),
+	  .first = true },
+	{ .name = "kernel",
 	  .letter = 'k',
 	  .arg = "FILE",
 	  .help = "Linux Image for arm64 or RISC-V, gzip'd or not, or an ELF\n"
@@ -217,8 +259,7 @@ static const struct opt run_opts[] = {
 		  "console=ttyAMA0 (RISC-V: ttyS0), with a disk also\n"
 		  "root=/dev/vda rw (ro for a read-only one), with --no-reboot\n"
 		  "also panic=-1",
-	  .kind = OPT_STRING,
-	  VM(cmdline) },
+	  CALL(set_cmdline) },
 	{ .group = "Machine",
 	  .name = "disk",
 	  .letter = 'd',
@@ -459,11 +500,14 @@ static int run_run(const struct command *command, int argc, char **argv)
 			say_usage("there is no kernel to boot; name one with --kernel FILE");
 			status = EXIT_USAGE;
 		} else {
+			if (run->file && !run->quiet)
+				config_file_say_notes(run->file);
 			status = run_vm(run);
 		}
 	}
 	for (size_t i = 0; i < run->config.n_disks; i++)
 		free(run->disk_text[i]);
+	config_file_free(run->file);
 	free(run);
 	return status;
 }
@@ -471,7 +515,8 @@ static int run_run(const struct command *command, int argc, char **argv)
 const struct command command_run = {
 	.name = "run",
 	.summary = "boot a kernel on a virtual machine",
-	.usage = "hako run --kernel FILE [--initrd FILE] [--disk FILE]... [OPTION...]",
+	.usage = "hako run --kernel FILE [--initrd FILE] [--disk FILE]... [OPTION...]\n"
+		 "       hako run --config FILE [OPTION...]",
 	.about =
 		"Boots a Linux kernel. The guest's serial port is the standard input and output. "
 		"On\n"

@@ -4,17 +4,30 @@
  */
 #include "say.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "tty.h"
 
-static void say_line(const char *fmt, va_list args)
-{
-	char text[1024];
+static const char *where;
 
+void say_where(const char *place)
+{
+	where = place;
+}
+
+static void say_line(const char *place, const char *fmt, va_list args)
+{
+	char text[1536];
+	int n = snprintf(text, sizeof(text), "%s%s", place ? place : "", place ? ": " : "");
+
+	vsnprintf(text + n, sizeof(text) - (size_t)n, fmt, args);
+	/* Names come from files and guests: they must not move the cursor, or make lines. */
+	for (char *c = text; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
 	/* One write, so that lines of several programs do not mix. */
-	vsnprintf(text, sizeof(text), fmt, args);
 	fprintf(stderr, "hako: %s%s", text, tty_is_raw() ? "\r\n" : "\n");
 }
 
@@ -23,7 +36,7 @@ void say(const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	say_line(fmt, args);
+	say_line(NULL, fmt, args);
 	va_end(args);
 }
 
@@ -32,7 +45,7 @@ int say_usage(const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	say_line(fmt, args);
+	say_line(where, fmt, args);
 	va_end(args);
 	return -1;
 }

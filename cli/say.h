@@ -13,5 +13,11 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same about a mistake in the command line; returns -1. */
 int say_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/*
+ * The mistakes that follow are at this place, such as a key of a file, which is told with each:
+ * "PLACE: TEXT". NULL: in the command line again. Not copied, so it may change meanwhile; at
+ * most 1024 bytes.
+ */
+void say_where(const char *place);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * The terminal: raw while a guest uses it, as it was whenever hako ends or stops, whichever way.
  *
- * One terminal, one process: this is the only part of hako with state of its own, since signal
- * handlers can reach nothing else.
+ * One terminal, one process: this has state of its own, since signal handlers can reach nothing
+ * else.
  */
 #ifndef HAKO_CLI_TTY_H
 #define HAKO_CLI_TTY_H

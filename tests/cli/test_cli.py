@@ -21,6 +21,7 @@ import termios
 import time
 
 HAKO = os.path.abspath(sys.argv[1])
+EXAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../examples/vm.json")
 PATIENCE = 60  # seconds for anything
 
 # arm64 instructions, DDI0487 C6.2
@@ -272,6 +273,118 @@ FILES = [
 ]
 
 
+# Configurations that are refused: what the line must mention beside the file's name, the file
+CONFIGS = [
+    (["line 1"], b""),
+    (["line 1"], b" "),
+    (["line 3, column 6", "':'"], b'{\n\n "a" 1}'),
+    (["line 1", "'['"], b"[" * 100000),
+    (["line 1", "depth"], b'{"drives":' * 5000 + b"1" + b"}" * 5000),
+    (["object", "list"], b"[]"),
+    (["line 2", "duplicate"], b'{"drives": [],\n"drives": []}'),
+    (["line 1", "0xff"], b'{"\xff": 1}'),
+    (["line 1", "0xc0"], b'{"boot-source": {"kernel_path": "\xc0\x80"}}'),
+    (["u0000"], b'{"boot-source": {"kernel_path": "a\\u0000b"}}'),
+    (["NUL"], b'{"boot\\u0000": 1}'),
+    (["line 1"], b'{"drives": [],}'),
+    (["line 1"], b"// a comment\n{}"),
+    (["line 1", "too big"], b'{"machine-config": {"mem_size_mib": 99999999999999999999}}'),
+    (["end of file"], b'{"drives": []} {}'),
+    (["drvies", "'drives'"], b'{"drvies": []}'),
+    (["boot_source", "'boot-source'"], b'{"boot_source": {}}'),
+    (["xyzzy: there is no such key"], b'{"xyzzy": {}}'),
+    (["a?[31mb"], b'{"a\\u001b[31mb": {}}'),
+    (["a?b"], b'{"a\\nb": {}}'),
+    (["drives[1].path_on_hots", "'path_on_host'"],
+     b'{"drives": [{"path_on_host": "a"}, {"path_on_hots": "b"}]}'),
+    (["drives[0].rate_limiter.ops.siez", "'size'"],
+     b'{"drives": [{"path_on_host": "a", "rate_limiter": {"ops": {"siez": 1}}}]}'),
+    (["drives:", "list", "object"], b'{"drives": {}}'),
+    (["drives[0]:", "object", "string"], b'{"drives": ["a"]}'),
+    (["drives[0]:", "path_on_host is missing"], b'{"drives": [{"drive_id": "a"}]}'),
+    (["drives[0].path_on_host", "empty"], b'{"drives": [{"path_on_host": ""}]}'),
+    (["drives[0].is_read_only", "true or false", "a string"],
+     b'{"drives": [{"path_on_host": "a", "is_read_only": "yes"}]}'),
+    (["drives[0].is_read_only", "true or false", "a number"],
+     b'{"drives": [{"path_on_host": "a", "is_read_only": 1}]}'),
+    (["drives[1]", "drives[0]", "'a'"],
+     b'{"drives": [{"path_on_host": "x", "drive_id": "a"},{"path_on_host": "y", "drive_id": "a"}]}'),
+    (["drives[1].is_root_device", "drives[0]"],
+     b'{"drives": [{"path_on_host": "x", "is_root_device": true},'
+     b' {"path_on_host": "y", "is_root_device": true}]}'),
+    (["drives[0].cache_type", "Writeback", "'writeback'"],
+     b'{"drives": [{"path_on_host": "a", "cache_type": "writeback"}]}'),
+    (["drives[0].io_engine", "Async", "'Fast'"],
+     b'{"drives": [{"path_on_host": "a", "io_engine": "Fast"}]}'),
+    (["drives[0].socket", "vhost-user"], b'{"drives": [{"drive_id": "a", "socket": "s"}]}'),
+    (["rate_limiter", "bandwidth", "1 in 2000 ms"],
+     b'{"drives": [{"path_on_host": "a", "rate_limiter":'
+     b' {"bandwidth": {"size": 1, "refill_time": 2000}}}]}'),
+    (["rate_limiter.ops.size", "-1"],
+     b'{"drives": [{"path_on_host": "a", "rate_limiter": {"ops": {"size": -1}}}]}'),
+    (["drives[0].hako.cache", "'nane'", "'none'"],
+     b'{"drives": [{"path_on_host": "a", "hako": {"cache": "nane"}}]}'),
+    (["drives[0].hako.cahce", "'cache'"],
+     b'{"drives": [{"path_on_host": "a", "hako": {"cahce": "none"}}]}'),
+    (["drives[0].hako.iops", "fraction"],
+     b'{"drives": [{"path_on_host": "a", "hako": {"iops": 1.5}}]}'),
+    (["drives[32]", "32"], b'{"drives": [%s]}' % b",".join([b'{"path_on_host": "a"}'] * 33)),
+    (["boot-source.kernel_path", "twice"],
+     b'{"boot-source": {"kernel_image_path": "a", "kernel_path": "b"}}'),
+    (["boot-source.kernel_image_path", "empty"], b'{"boot-source": {"kernel_image_path": ""}}'),
+    (["boot-source.boot_args", "a string", "a list"], b'{"boot-source": {"boot_args": ["quiet"]}}'),
+    (["vcpu_count", "0 CPUs"], b'{"machine-config": {"vcpu_count": 0}}'),
+    (["vcpu_count", "4294967297 CPUs"], b'{"machine-config": {"vcpu_count": 4294967297}}'),
+    (["vcpu_count", "-1"], b'{"machine-config": {"vcpu_count": -1}}'),
+    (["vcpu_count", "fraction"], b'{"machine-config": {"vcpu_count": 1.0}}'),
+    (["vcpu_count", "a string"], b'{"machine-config": {"vcpu_count": "2"}}'),
+    (["mem_size_mib", "261121"], b'{"machine-config": {"mem_size_mib": 261121}}'),
+    (["mem_size_mib", "9223372036854775807"],
+     b'{"machine-config": {"mem_size_mib": 9223372036854775807}}'),
+    (["cpu_template", "'T2'"], b'{"machine-config": {"cpu_template": "T2"}}'),
+    (["huge_pages", "'1G'"], b'{"machine-config": {"huge_pages": "1G"}}'),
+    (["network-interfaces", "no network"],
+     b'{"network-interfaces": [{"iface_id": "eth0", "host_dev_name": "tap0"}]}'),
+    (["vsock"], b'{"vsock": {"guest_cid": 3, "uds_path": "s"}}'),
+    (["pmem"], b'{"pmem": [{"id": "p"}]}'),
+    (["cpu-config"], b'{"cpu-config": "template.json"}'),
+    (["serial", "standard input"], b'{"serial": {"serial_out_path": "x"}}'),
+    (["features[0]", "'pci'"], b'{"features": [{"feature": "pci", "enable": true}]}'),
+    (["features[0]", "missing"], b'{"features": [{"enable": true}]}'),
+    (["hako.lnit", "'lint'"], b'{"hako": {"lnit": "off"}}'),
+    (["hako.lint", "off, warn or strict"], b'{"hako": {"lint": "loud"}}'),
+    (["hako.lint", "a string", "true"], b'{"hako": {"lint": true}}'),
+    (["hako.no-reboot", "true or false"], b'{"hako": {"no-reboot": "yes"}}'),
+    (["hako.timeout", "'0'"], b'{"hako": {"timeout": 0}}'),
+    (["hako.kernel", "boot-source.kernel_image_path"], b'{"hako": {"kernel": "a"}}'),
+    (["hako.disk", "drives"], b'{"hako": {"disk": "a"}}'),
+    (["hako.config"], b'{"hako": {"config": "a"}}'),
+    (["large.json", "too many"], b" " * ((1 << 20) + 1)),
+]
+
+
+def config_is_refused(says, text):
+    def test():
+        name = "large.json" if len(text) > 1 << 20 else "vm.json"
+        write(name, text)
+        before = tree()
+        fails(2, says + [name], "run", "--config", name)
+        assert tree() == before
+        os.unlink(name)
+    test.__name__ = "config: " + " ".join(says).replace("#", "")
+    return test
+
+
+CONFIG_FILES = [
+    (["missing", "No such file"], ["run", "--config", "missing"]),
+    (["dir", "a directory"], ["run", "--config", "dir"]),
+    (["fifo", "a FIFO"], ["run", "--config", "fifo"]),
+    (["/dev/null", "a device"], ["run", "--config", "/dev/null"]),
+    (["--config", "twice"], ["run", "--config", "empty", "--config", "empty"]),
+    (["--kernl", "'--kernel'"], ["run", "--kernl", "a", "--config", "missing"]),
+]
+
+
 def make_files():
     write("spin", image([B_SELF]))
     write("stuck", image([WFI, B_BACK]))
@@ -498,6 +611,108 @@ def the_root():
     assert bootargs(*disks, "--cmdline", "args=1") == "args=1"
     assert bootargs(*disks, "-d", "other,root", "--cmdline", "args=1", "-a", "last") == \
         "args=1 root=/dev/vdb rw last"
+
+
+def config(text, *args):
+    """Load a configuration for the kernel spin: the command line, and what was said."""
+    write("vm.json", text.encode())
+    code, out, err = hako("run", "--config", "vm.json", "--dump-dtb", "args.dtb", *args)
+    os.unlink("vm.json")
+    assert (code, out) == (0, ""), err
+    with open("args.dtb", "rb") as f:
+        tree_bytes = f.read()
+    os.unlink("args.dtb")
+    start = tree_bytes.index(b"args=" if b"args=" in tree_bytes else b"console=")
+    return tree_bytes[start:tree_bytes.index(b"\0", start)].decode(), err
+
+
+def config_says_what_the_guest_gets():
+    def spin(args="", drives="", rest=""):
+        return ('{"boot-source": {"kernel_path": "spin"%s}, "drives": [%s]%s}' %
+                (args and ', "boot_args": "%s"' % args, drives, rest))
+    data = '{"path_on_host": "data", "is_read_only": true}'
+    root = '{"path_on_host": "other", "is_root_device": true%s}'
+    told = "hako: the device tree is in 'args.dtb'\n"
+    assert config(spin()) == ("console=ttyAMA0", told)
+    assert config(spin(drives=data)) == ("console=ttyAMA0 root=/dev/vda ro", told)
+    both = data + "," + root % ""
+    assert config(spin(drives=both))[0] == "console=ttyAMA0 root=/dev/vdb rw"
+    assert config(spin("args=1 root=/dev/vda", both))[0] == \
+        "args=1 root=/dev/vda root=/dev/vdb rw"
+    assert config(spin("args=1", data))[0] == "args=1"
+    uuid = root % ', "partuuid": "01234567-02", "is_read_only": true'
+    assert config(spin("args=1", data + "," + uuid))[0] == "args=1 root=PARTUUID=01234567-02 ro"
+    # Not marked as the root: the PARTUUID means nothing.
+    assert config(spin(drives='{"path_on_host": "data", "partuuid": "1"}'))[0] == \
+        "console=ttyAMA0 root=/dev/vda rw"
+    # The command line goes over the file.
+    assert config(spin("args=1", both), "--cmdline", "args=2")[0] == "args=2"
+    assert config(spin("args=1", both), "--append", "last")[0] == "args=1 root=/dev/vdb rw last"
+    assert config(spin("", both), "-d", "large,root")[0] == "console=ttyAMA0 root=/dev/vdc rw"
+    assert config(spin(rest=', "hako": {"append": "quiet"}'))[0] == "console=ttyAMA0 quiet"
+    assert config(spin(rest=', "hako": {"append": "quiet"}'), "-a", "loud")[0] == \
+        "console=ttyAMA0 loud"
+    assert config('{"machine-config": {"mem_size_mib": 17}}', "-k", "spin", "-m", "16M")[0] == \
+        "console=ttyAMA0"
+    assert config('{}', "-k", "spin")[1] == told
+    write("vm.json", ('{"drives": [%s]}' % root % ', "partuuid": "1 2"').encode())
+    fails(2, ["'1 2'", "PARTUUID"], "run", "--config", "vm.json", "-k", "spin")
+    assert config('{"boot-source": null, "drives": null, "hako": {"lint": null}}', "-k", "spin")[1] \
+        == told
+    assert config(spin(rest=', "network-interfaces": [], "vsock": null'))[1] == told
+
+
+def config_says_what_it_ignores():
+    noted = [
+        ("balloon: ", ', "balloon": {"amount_mib": 10, "deflate_on_oom": true}'),
+        ("entropy: ", ', "entropy": {}'),
+        ("logger: ", ', "logger": {"log_path": "x"}'),
+        ("metrics: ", ', "metrics": {"metrics_path": "x"}'),
+        ("machine-config.smt: ", ', "machine-config": {"smt": true}'),
+        ("machine-config.track_dirty_pages: ", ', "machine-config": {"track_dirty_pages": true}'),
+        ("machine-config.track_dirty_page: ", ', "machine-config": {"track_dirty_page": true}'),
+        ("machine-config.huge_pages: ", ', "machine-config": {"huge_pages": "2M"}'),
+        ("features[0]: ", ', "features": [{"feature": "acpi", "enable": false}]'),
+        ("drives[0].rate_limiter: ", ', "drives": [{"path_on_host": "data", "rate_limiter": {'
+         '"ops": {"size": 1, "refill_time": 100}, "bandwidth": {"size": 9, "refill_time": 50}}}]'),
+        ("drives[0].rate_limiter.ops.one_time_burst: ", ', "drives": [{"path_on_host": "data",'
+         ' "rate_limiter": {"ops": {"size": 1, "refill_time": 100, "one_time_burst": 5}}}]'),
+    ]
+    for where, text in noted:
+        what = where.rstrip(": ")
+        text = '{"boot-source": {"kernel_image_path": "spin"}%s}' % text
+        _, err = config(text)
+        first = err.splitlines()[0]
+        assert first.startswith("hako: vm.json: %s is ignored: " % what), first
+        assert err.count("\n") == 2, err
+        assert config(text, "--quiet")[1] == ""
+    quiet = ('{"machine-config": {"smt": false, "track_dirty_pages": false, "huge_pages": "None",'
+             ' "cpu_template": "None", "vcpu_count": 1, "mem_size_mib": 64}}')
+    assert config(quiet, "-k", "spin")[1].count("\n") == 1
+
+
+def config_runs_a_guest():
+    write("vm.json", b'{"boot-source": {"kernel_path": "reset"}, "hako": {"no-reboot": true}}')
+    run_ends(10, "reset", "--config", "vm.json")
+    run_ends(0, "powered off", "--config", "vm.json", "--kernel", "off")
+    os.unlink("vm.json")
+
+
+def config_example():
+    """examples/vm.json, with files of the names that it has."""
+    with open(EXAMPLE, "rb") as f:
+        write("example.json", f.read())
+    files = {"Image": "off", "initrd.gz": "data", "data.img": "data", "root.ext4": "other"}
+    for name, made in files.items():
+        with open(made, "rb") as f:
+            write(name, f.read())
+    run_ends(0, "powered off", "--config", "example.json")
+    code, _, err = hako("run", "--config", "example.json", "--dump-dtb", "out.dtb")
+    assert code == 0, err
+    with open("out.dtb", "rb") as f:
+        assert b"console=ttyAMA0 quiet root=/dev/vdb rw\0" in f.read()
+    for name in ["example.json", "out.dtb", *files]:
+        os.unlink(name)
 
 
 @contextlib.contextmanager
@@ -746,11 +961,14 @@ def terminal_while_stopped(t):
 
 TESTS = [table_test(2, says, args) for says, args in USAGE]
 TESTS += [table_test(1, says, args) for says, args in FILES]
+TESTS += [table_test(2, says, args) for says, args in CONFIG_FILES]
+TESTS += [config_is_refused(says, text) for says, text in CONFIGS]
 TESTS += [
     help_and_version, a_riscv_kernel_chooses_its_machine, output_that_cannot_be_written, doctor, lint_list,
     disk_create, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
     guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
-    dump_dtb, the_root, signals, hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
+    dump_dtb, the_root, config_says_what_the_guest_gets, config_says_what_it_ignores,
+    config_runs_a_guest, config_example, signals, hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
     disk_in_use,
     keys, terminal_after_sigterm, terminal_after_sigquit, terminal_after_sigsegv,
     terminal_after_timeout, terminal_while_stopped,
