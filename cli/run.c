@@ -230,8 +230,8 @@ static const struct opt run_opts[] = {
 	{ .name = "kernel",
 	  .letter = 'k',
 	  .arg = "FILE",
-	  .help = "Linux Image for arm64 or RISC-V, gzip'd or not, or an ELF\n"
-		  "file for RISC-V; needed",
+	  .help = "Linux Image for arm64 or RISC-V, gzip'd or not, a bzImage\n"
+		  "for x86-64, or an ELF file for RISC-V or x86-64; needed",
 	  .kind = OPT_STRING,
 	  VM(kernel) },
 	{ .name = "initrd",
@@ -256,7 +256,8 @@ static const struct opt run_opts[] = {
 	{ .name = "cmdline",
 	  .arg = "TEXT",
 	  .help = "use TEXT in place of the default command line, which is\n"
-		  "console=ttyAMA0 (RISC-V: ttyS0), with a disk also\n"
+		  "console=ttyAMA0 (RISC-V: console=ttyS0; x86-64: console=ttyS0\n"
+		  "pci=off), with a disk also\n"
 		  "root=/dev/vda rw (ro for a read-only one), with --no-reboot\n"
 		  "also panic=-1",
 	  CALL(set_cmdline) },
@@ -281,8 +282,8 @@ static const struct opt run_opts[] = {
 	  VM(cpus) },
 	{ .name = "machine",
 	  .arg = "NAME",
-	  .help = "kind of machine: arm64, riscv64 or riscv32; default: what the\n"
-		  "kernel is for",
+	  .help = "kind of machine: arm64, riscv64, riscv32 or x86; default: what\n"
+		  "the kernel is for",
 	  .kind = OPT_STRING,
 	  VM(machine) },
 	{ .name = "virtio-mmio",

@@ -187,8 +187,8 @@ struct hako_vm_config {
 	unsigned cpus; /* 1 to HAKO_CPUS_MAX */
 
 	/*
-	 * Kernel: a file, or bytes when kernel is NULL. An Image, gzip'd or not, or for RISC-V an
-	 * ELF file, loaded by physical addresses.
+	 * Kernel: a file, or bytes when kernel is NULL. An Image, gzip'd or not; for x86-64 a
+	 * bzImage; for RISC-V and x86-64 an ELF file, loaded by physical addresses.
 	 */
 	const char *kernel;
 	const void *kernel_data;
@@ -211,7 +211,7 @@ struct hako_vm_config {
 	const char *dump_dtb; /* write the tree that the guest gets to this file; NULL: do not */
 
 	const struct hako_disk *disks;
-	size_t n_disks; /* at most HAKO_DISKS_MAX; RISC-V: 8 */
+	size_t n_disks; /* at most HAKO_DISKS_MAX; RISC-V: 8, x86: 16 */
 	enum hako_virtio_mmio virtio_mmio;
 	enum hako_lint lint;
 	unsigned trace; /* HAKO_TRACE_*, or'd */

@@ -16,6 +16,7 @@ struct cmdline_config {
 
 	/* What the default depends on. */
 	const char *console; /* the name of the serial port's device, "ttyS0" */
+	const char *machine; /* what else the machine needs, behind a space; or NULL */
 	bool no_reboot;      /* a panic shall end the run, not hang it */
 
 	const char *root;   /* what the root is on, "/dev/vda" or "PARTUUID=..."; NULL: no disk */
@@ -26,7 +27,7 @@ struct cmdline_config {
 };
 
 /* What Linux takes, the final NUL included (COMMAND_LINE_SIZE in arch/.../uapi/asm/setup.h). */
-enum { CMDLINE_SIZE_ARM64 = 2048, CMDLINE_SIZE_RISCV = 1024 };
+enum { CMDLINE_SIZE_ARM64 = 2048, CMDLINE_SIZE_RISCV = 1024, CMDLINE_SIZE_X86 = 2048 };
 
 /* *out is the caller's to free. -E2BIG with both lengths when it is longer than the kernel takes.
  */

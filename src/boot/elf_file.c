@@ -24,8 +24,8 @@ static unsigned long long ull(uint64_t v)
 
 static int refuse(const struct kernel *k, const char *why, struct err *err)
 {
-	return err_set(err, -ENOEXEC, "cannot boot '%s': it is an ELF file for RISC-V %s", k->path,
-		       why);
+	return err_set(err, -ENOEXEC, "cannot boot '%s': it is an ELF file for %s %s", k->path,
+		       k->arch & KERNEL_X86_64 ? "x86" : "RISC-V", why);
 }
 
 static int cut_off(const struct kernel *k, uint64_t need, struct err *err)
@@ -79,12 +79,12 @@ static int read_ehdr(struct kernel *k, struct header *h, struct err *err)
 		phentsize = le16toh(u.e32.e_phentsize);
 		size = sizeof(Elf32_Phdr);
 	}
-	if (h->wide && !(k->wanted & KERNEL_RV64))
+	if (k->arch == KERNEL_RISCV && h->wide && !(k->wanted & KERNEL_RV64))
 		return refuse(k,
 			      "of 64 bits, and the machine has 32; use the machine riscv64, or "
 			      "give a 32-bit one",
 			      err);
-	if (!h->wide && !(k->wanted & KERNEL_RV32))
+	if (k->arch == KERNEL_RISCV && !h->wide && !(k->wanted & KERNEL_RV32))
 		return refuse(k,
 			      "of 32 bits, and the machine has 64; use the machine riscv32, or "
 			      "give a 64-bit one",
@@ -119,6 +119,7 @@ static int read_phdr(const struct kernel *k, const struct header *h, unsigned i,
 			.p_paddr = le64toh(p->p_paddr),
 			.p_filesz = le64toh(p->p_filesz),
 			.p_memsz = le64toh(p->p_memsz),
+			.p_align = le64toh(p->p_align),
 		};
 		return 0;
 	}
@@ -132,6 +133,7 @@ static int read_phdr(const struct kernel *k, const struct header *h, unsigned i,
 		.p_paddr = le32toh(narrow.p_paddr),
 		.p_filesz = le32toh(narrow.p_filesz),
 		.p_memsz = le32toh(narrow.p_memsz),
+		.p_align = le32toh(narrow.p_align),
 	};
 	return 0;
 }
@@ -185,41 +187,110 @@ static int check_apart(struct kernel *k, struct err *err)
 	return 0;
 }
 
-int elf_file_open(struct kernel *k, struct err *err)
+/*
+ * The entry that a PT_NOTE segment names, if one does. A note is three words, its name and its
+ * descriptor, each padded to 4 bytes, or to 8 in segments that are so aligned (gABI, "Note
+ * Section").
+ */
+static int find_pvh(struct kernel *k, const Elf64_Phdr *p, struct err *err)
 {
-	bool entered = false;
+	enum { NOTES_MAX = 64 << 10, PHYS32_ENTRY = 18 };
+	static const char name[] = "Xen";
+	uint64_t align = p->p_align == 8 ? 8 : 4, size = p->p_filesz, at = 0;
+	Elf64_Nhdr note; /* of three words in both classes */
+	uint8_t *notes;
+	int r;
+
+	if (!range_ok(p->p_offset, size, k->len))
+		return cut_off(k, p->p_offset > UINT64_MAX - size ? UINT64_MAX : p->p_offset + size,
+			       err);
+	if (size > NOTES_MAX)
+		return 0;
+	notes = malloc(size ? size : 1);
+	if (!notes)
+		return err_set(err, -ENOMEM, "cannot look at '%s': out of memory", k->path);
+	r = kernel_read(k, notes, size, p->p_offset, err);
+	while (!r && range_ok(at, sizeof(note), size)) {
+		memcpy(&note, notes + at, sizeof(note));
+		uint64_t name_at = at + sizeof(note), name_len = le32toh(note.n_namesz);
+		uint64_t desc_at = align_up(name_at + name_len, align);
+		uint64_t desc_len = le32toh(note.n_descsz);
+		uint64_t entry = 0;
+
+		at = align_up(desc_at + desc_len, align);
+		if (!range_ok(name_at, name_len, size) || !range_ok(desc_at, desc_len, size))
+			break;
+		if (name_len != sizeof(name) || memcmp(notes + name_at, name, sizeof(name)) != 0 ||
+		    le32toh(note.n_type) != PHYS32_ENTRY || (desc_len != 4 && desc_len != 8))
+			continue;
+		memcpy(&entry, notes + desc_at, desc_len);
+		k->entry = le64toh(entry);
+		k->pvh = true;
+	}
+	free(notes);
+	return r;
+}
+
+static bool is_loaded(const struct kernel *k, gpa_t addr)
+{
+	for (unsigned i = 0; i < k->n_segments; i++)
+		if (addr - k->segments[i].addr < k->segments[i].size)
+			return true;
+	return false;
+}
+
+/*
+ * Where the first CPU begins; all headers have been seen. Linked to virtual addresses, e_entry is
+ * one too, and `entry` what it is physically; or e_entry is physical all the same.
+ */
+static int check_entry(struct kernel *k, const struct header *h, gpa_t entry, struct err *err)
+{
+	bool misaligned;
+
+	if (!k->pvh)
+		k->entry = is_loaded(k, entry) ? entry : h->entry;
+	misaligned = k->entry % 2 && (k->arch & KERNEL_RISCV);
+	if (!is_loaded(k, k->entry) || misaligned)
+		return err_set(err, -EINVAL,
+			       "cannot boot '%s': it begins at %#llx, where %s; set ENTRY() in its "
+			       "linker script",
+			       k->path, ull(k->pvh ? k->entry : h->entry),
+			       misaligned ? "no instruction can be" : "it has nothing loaded");
+	if (!h->wide && !k->pvh && k->arch == KERNEL_X86_64)
+		return refuse(k,
+			      "of 32 bits, without the note that names a PVH entry; give a 64-bit "
+			      "one, or one built with CONFIG_PVH",
+			      err);
+	return 0;
+}
+
+int elf_file_open(struct kernel *k, unsigned arch, struct err *err)
+{
+	gpa_t entry = UINT64_MAX;
 	struct header h = { 0 };
 	Elf64_Phdr p;
-	int r = read_ehdr(k, &h, err);
+	int r;
 
+	k->arch = arch;
+	r = read_ehdr(k, &h, err);
 	for (unsigned i = 0; !r && i < h.n; i++) {
 		r = read_phdr(k, &h, i, &p, err);
+		if (!r && p.p_type == PT_NOTE && arch == KERNEL_X86_64)
+			r = find_pvh(k, &p, err);
 		if (r || p.p_type != PT_LOAD || !p.p_memsz)
 			continue;
 		r = add_segment(k, &p, err);
-		/* Linked to virtual addresses, the entry is one too; the hart starts untranslated.
-		 */
-		if (!r && !entered && h.entry >= p.p_vaddr && h.entry - p.p_vaddr < p.p_memsz) {
-			entered = true;
-			k->entry = p.p_paddr + (h.entry - p.p_vaddr);
-		}
+		if (entry == UINT64_MAX && h.entry >= p.p_vaddr && h.entry - p.p_vaddr < p.p_memsz)
+			entry = p.p_paddr + (h.entry - p.p_vaddr);
 	}
 	if (!r && !k->n_segments)
 		r = refuse(k, "in which nothing is to be loaded (no PT_LOAD segment)", err);
 	if (!r)
 		r = check_apart(k, err);
-	/* Or physical all the same, beside virtual addresses for the rest. */
-	for (unsigned i = 0; !r && !entered && i < k->n_segments; i++) {
-		entered = h.entry - k->segments[i].addr < k->segments[i].size;
-		k->entry = h.entry;
-	}
-	if (!r && (!entered || k->entry % 2))
-		r = err_set(err, -EINVAL,
-			    "cannot boot '%s': it begins at %#llx, where %s; set ENTRY() in its "
-			    "linker script",
-			    k->path, ull(h.entry),
-			    entered ? "no instruction can be" : "it has nothing loaded");
-	k->arch = h.wide ? KERNEL_RV64 : KERNEL_RV32;
+	if (!r)
+		r = check_entry(k, &h, entry, err);
+	if (arch == KERNEL_RISCV)
+		k->arch = h.wide ? KERNEL_RV64 : KERNEL_RV32;
 	return r;
 }
 

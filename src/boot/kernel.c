@@ -15,6 +15,7 @@
 #include "base/bits.h"
 #include "base/endian.h"
 #include "base/err.h"
+#include "boot/bzimage.h"
 #include "boot/elf_file.h"
 #include "host/file.h"
 
@@ -89,6 +90,8 @@ struct format {
 #define M(off, magic)        off, sizeof(magic) - 1, magic
 #define UNPACK(tool, suffix) "unpack it first (" tool " -d < FILE > Image" suffix ")"
 #define WRONG_CPU            NULL
+/* Taken, but for being packed. */
+#define UNPACK_GZIP "unpack it first (gzip -dc < FILE > kernel)"
 
 /* Looked up in order: the first that fits names the file. */
 static const struct format formats[] = {
@@ -149,12 +152,31 @@ static uint32_t head32(const uint8_t *head, size_t off)
 	return (uint32_t)head16(head, off, false) | (uint32_t)head16(head, off + 2, false) << 16;
 }
 
+/* The set of architectures that an ELF file may be for: of those that may be ELF files. */
+static unsigned elf_arch(const uint8_t *head, size_t n)
+{
+	if (n < sizeof(Elf32_Ehdr) || !has(head, n, 0, ELFMAG, SELFMAG) ||
+	    head[EI_DATA] != ELFDATA2LSB)
+		return 0;
+	switch (head16(head, offsetof(Elf32_Ehdr, e_machine), false)) {
+	case EM_RISCV: return KERNEL_RISCV;
+	case EM_X86_64:
+	case EM_386: return KERNEL_X86_64;
+	default: return 0;
+	}
+}
+
+/* What would do, by the set of what is wanted. */
 static const char *wrong_cpu(const struct kernel *k)
 {
-	return k->wanted == KERNEL_ARM64  ? "give an Image built for arm64"
-	       : k->wanted & KERNEL_ARM64 ? "give an Image built for arm64 or RISC-V"
-	       : k->wanted == KERNEL_RV32 ? "give an Image or ELF file built for 32-bit RISC-V"
-					  : "give an Image or ELF file built for RISC-V";
+	switch (k->wanted) {
+	case KERNEL_ARM64: return "give an Image built for arm64";
+	case KERNEL_X86_64: return "give a bzImage or ELF file built for x86-64";
+	case KERNEL_RV32: return "give an Image or ELF file built for 32-bit RISC-V";
+	case KERNEL_RV64:
+	case KERNEL_RISCV: return "give an Image or ELF file built for RISC-V";
+	default: return "give a kernel built for arm64, RISC-V or x86-64";
+	}
 }
 
 static int refuse(const struct kernel *k, const char *what, const char *todo, struct err *err)
@@ -185,7 +207,7 @@ static int refuse_elf(const struct kernel *k, const uint8_t *head, size_t n, str
 	for (size_t i = 0; i < ARRAY_SIZE(elf_machines); i++)
 		if (elf_machines[i].machine == machine)
 			snprintf(what, sizeof(what), "an ELF file for %s", elf_machines[i].name);
-	return refuse(k, what, WRONG_CPU, err);
+	return refuse(k, what, elf_arch(head, n) & k->wanted ? UNPACK_GZIP : WRONG_CPU, err);
 }
 
 /* A bzImage tells its version (Linux, Documentation/arch/x86/boot.rst, kernel_version). */
@@ -209,7 +231,7 @@ static int refuse_bzimage(const struct kernel *k, const uint8_t *head, size_t n,
 	version[len] = 0;
 	snprintf(what, sizeof(what), "an x86 kernel (bzImage%s%s)", len ? ", version " : "",
 		 version);
-	return refuse(k, what, WRONG_CPU, err);
+	return refuse(k, what, k->wanted & KERNEL_X86_64 ? UNPACK_GZIP : WRONG_CPU, err);
 }
 
 /* An EFI program other than an arm64 Image: PE machine types as the PE/COFF specification has them.
@@ -243,7 +265,7 @@ static int refuse_by_name(const struct kernel *k, const uint8_t *head, size_t n,
 {
 	if (has(head, n, 0, ELFMAG, SELFMAG))
 		return refuse_elf(k, head, n, err);
-	if (has(head, n, 0x202, "HdrS", 4))
+	if (has(head, n, BZIMAGE_MAGIC, "HdrS", 4))
 		return refuse_bzimage(k, head, n, err);
 	if (has(head, n, 0, "\xd0\x0d\xfe\xed", 4)) {
 		/* A FIT is a device tree with a node /images, early in it. */
@@ -266,8 +288,12 @@ static int refuse_by_name(const struct kernel *k, const uint8_t *head, size_t n,
 			      "check that it was copied completely", err);
 	return refuse(
 		k, "in no format that hako knows",
-		k->wanted & KERNEL_ARM64
+		k->wanted == KERNEL_ARM64
 			? "give an arm64 Image, gzip'd or not (arch/arm64/boot/Image)"
+		: k->wanted == KERNEL_X86_64
+			? "give a bzImage (arch/x86/boot/bzImage) or an ELF file (vmlinux)"
+		: k->wanted & ~(unsigned)KERNEL_RISCV
+			? "give an Image for arm64 or RISC-V, or a bzImage for x86-64"
 			: "give an Image, gzip'd or not (arch/riscv/boot/Image), or an ELF file",
 		err);
 }
@@ -388,13 +414,6 @@ static uint64_t pe_file_size(const uint8_t *head, size_t n)
 	return end;
 }
 
-static bool is_riscv_elf(const uint8_t *head, size_t n)
-{
-	return n >= sizeof(Elf32_Ehdr) && has(head, n, 0, ELFMAG, SELFMAG) &&
-	       head[EI_DATA] == ELFDATA2LSB &&
-	       head16(head, offsetof(Elf32_Ehdr, e_machine), false) == EM_RISCV;
-}
-
 /*
  * An Image for RISC-V does not say for how many bits. What it says is its place, and that is 2 MiB
  * for 64 bits and 4 MiB for 32 (Linux, arch/riscv/kernel/head.S).
@@ -415,8 +434,10 @@ static int read_header(struct kernel *k, const uint8_t *head, size_t n, struct e
 	uint64_t flags, need, unpacked;
 	int r;
 
-	if (!k->gzip && (k->wanted & KERNEL_RISCV) && is_riscv_elf(head, n))
-		return elf_file_open(k, err);
+	if (!k->gzip && (elf_arch(head, n) & k->wanted))
+		return elf_file_open(k, elf_arch(head, n), err);
+	if (!k->gzip && (k->wanted & KERNEL_X86_64) && has(head, n, BZIMAGE_MAGIC, "HdrS", 4))
+		return bzimage_open(k, head, n, err);
 	if ((k->wanted & KERNEL_ARM64) && has(head, n, magic, "ARM\x64", 4))
 		k->arch = KERNEL_ARM64;
 	else if ((k->wanted & KERNEL_RISCV) && has(head, n, magic, "RSC\x05", 4))
@@ -599,8 +620,8 @@ static int recognise_firmware(struct kernel *k, struct err *err)
 	r = kernel_read(k, head, n, 0, err);
 	if (r < 0)
 		return r;
-	if (is_riscv_elf(head, n))
-		return elf_file_open(k, err);
+	if (elf_arch(head, n) & KERNEL_RISCV)
+		return elf_file_open(k, KERNEL_RISCV, err);
 	if (has(head, n, 0, ELFMAG, SELFMAG) || has(head, n, 0, "\x1f\x8b", 2) ||
 	    has(head, n, 0x38, "RSC\x05", 4))
 		return err_set(err, -ENOEXEC, "cannot start the firmware '%s': it is %s", k->path,
@@ -632,6 +653,27 @@ void kernel_close(struct kernel *k)
 	k->fd = -1;
 	free(k->data);
 	k->data = NULL;
+}
+
+int kernel_elf_contains(const struct kernel *k, const void *what, size_t len)
+{
+	enum { CHUNK = 1 << 20 };
+	uint8_t *chunk = malloc(CHUNK);
+	int r = chunk ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < k->n_segments && r == 0; i++) {
+		const struct kernel_segment *s = &k->segments[i];
+
+		/* Chunks overlap by what a match may have in the one before. */
+		for (uint64_t at = 0, n; r == 0 && at + len <= s->copy; at += n - len + 1) {
+			n = s->copy - at < CHUNK ? s->copy - at : CHUNK;
+			r = source_read(k, chunk, (size_t)n, s->off + at);
+			if (r == 0)
+				r = memmem(chunk, (size_t)n, what, len) != NULL;
+		}
+	}
+	free(chunk);
+	return r;
 }
 
 int kernel_load(const struct kernel *k, struct gmem *mem, gpa_t gpa, struct err *err)

@@ -4,8 +4,9 @@
  *
  * An Image has a 64-byte header (Linux, Documentation/arch/arm64/booting.rst and
  * arch/riscv/boot-image-header.rst): text_offset, image_size, flags, magic "ARM\x64" or "RSC\x05".
- * It may be gzip'd, or wrapped as a gzip'd EFI program (zboot). RISC-V kernels may be ELF files
- * too. Anything else is refused with its name and, where there is one, the way to an Image.
+ * It may be gzip'd, or wrapped as a gzip'd EFI program (zboot). An x86 kernel is a bzImage, which
+ * unpacks itself (arch/x86/boot.rst). RISC-V and x86 kernels may be ELF files too. Anything else is
+ * refused with its name and, where there is one, the way to a kernel that would do.
  *
  * A kernel is not read into memory of hako's own: kernel_load() reads or unpacks it straight into
  * the guest's. Kernel files are untrusted: nothing of a header is believed beyond what is checked.
@@ -28,8 +29,21 @@ enum kernel_arch {
 	KERNEL_ARM64 = 1,
 	KERNEL_RV64 = 2,
 	KERNEL_RV32 = 4,
+	KERNEL_X86_64 = 8,
 	KERNEL_RISCV = KERNEL_RV64 | KERNEL_RV32,
-	KERNEL_ANY = KERNEL_ARM64 | KERNEL_RISCV,
+	KERNEL_ANY = KERNEL_ARM64 | KERNEL_RISCV | KERNEL_X86_64,
+};
+
+/* A part of the setup header, which is copied into the zero page (boot.rst, "The Real-Mode Kernel
+ * Header"): from its first field, at this place in both. */
+enum { BZIMAGE_HEADER = 0x1f1, BZIMAGE_HEADER_END = 0x290 };
+
+/* What a bzImage says of itself. */
+struct kernel_bzimage {
+	uint8_t header[BZIMAGE_HEADER_END - BZIMAGE_HEADER];
+	size_t header_len;    /* 0: the kernel is no bzImage */
+	uint32_t cmdline_max; /* characters, without the final NUL */
+	gpa_t initrd_max;     /* the last address that the initrd may have */
 };
 
 /* A part of an ELF file that is loaded, at a place of its own. */
@@ -48,7 +62,7 @@ struct kernel {
 	enum kernel_arch arch;
 	bool gzip;            /* what follows is packed */
 	uint64_t off, len;    /* where the Image, or the packed stream, is in file or bytes */
-	uint64_t text_offset; /* from a 2 MiB-aligned base */
+	uint64_t text_offset; /* from a 2 MiB-aligned base; of a bzImage, its address */
 	uint64_t image_size;  /* bytes in memory, bss included; nothing beyond them is written */
 	uint64_t bss_slack;   /* to be left free behind image_size, for images that do not say */
 	uint32_t page_size;   /* 4096, 16384, 65536 as the header announces it, 0: it does not */
@@ -58,7 +72,12 @@ struct kernel {
 	unsigned n_segments;
 	struct kernel_segment segments[KERNEL_SEGMENTS_MAX];
 	gpa_t entry;
+
+	/* x86. The 64-bit entry of a bzImage is BZIMAGE_ENTRY_64 from where it is loaded. */
+	struct kernel_bzimage bzimage;
+	bool pvh; /* the entry is a 32-bit one, as Xen's PVH has it, and not Linux's 64-bit one */
 };
+enum { BZIMAGE_ENTRY_64 = 0x200 };
 
 /*
  * Open, recognise, check; nothing is loaded yet. `wanted` is the set of enum kernel_arch that the
@@ -79,6 +98,9 @@ void kernel_close(struct kernel *k);
  * there, or the segments, are RAM.
  */
 int kernel_load(const struct kernel *k, struct gmem *mem, gpa_t gpa, struct err *err);
+
+/* Are these bytes in what an ELF file loads? -errno when it cannot be read. */
+int kernel_elf_contains(const struct kernel *k, const void *what, size_t len);
 
 /* The first and the last address plus one of an ELF file's segments. */
 static inline gpa_t kernel_elf_start(const struct kernel *k)

@@ -128,22 +128,24 @@ int layout_arm64(struct layout *l, const struct layout_config *c, struct err *er
 
 /* ---- RISC-V ---- */
 
-/* All of what an ELF file loads lies in RAM? */
+/* All of what an ELF file loads lies in RAM that is free? */
 static int check_segments(const struct layout_config *c, const struct kernel *k, struct err *err)
 {
+	gpa_t start = c->ram_base + c->tables, end = c->ram_base + c->ram_size;
+
 	for (unsigned i = 0; i < k->n_segments; i++) {
 		const struct kernel_segment *s = &k->segments[i];
 
-		if (s->addr >= c->ram_base && range_ok(s->addr - c->ram_base, s->size, c->ram_size))
+		if (s->addr >= start && range_ok(s->addr - start, s->size, end - start))
 			continue;
 		return err_set(err, -EINVAL,
 			       "cannot boot '%s': its segment from %#llx to %#llx is outside the "
-			       "memory, which is from %#llx to %#llx; link it to addresses in it, "
-			       "or give the machine more",
+			       "memory%s, which is from %#llx to %#llx; link it to addresses in "
+			       "it, or give the machine more",
 			       k->path, (unsigned long long)s->addr,
 			       (unsigned long long)(s->addr + s->size - 1),
-			       (unsigned long long)c->ram_base,
-			       (unsigned long long)(c->ram_base + c->ram_size - 1));
+			       c->tables ? " for it" : "", (unsigned long long)start,
+			       (unsigned long long)(end - 1));
 	}
 	return 0;
 }
@@ -241,4 +243,44 @@ int layout_riscv(struct layout *l, const struct layout_config *c, struct err *er
 	l->dtb = c->ram_base + tree.start;
 	l->initrd = initrd ? c->ram_base + initrd : 0;
 	return 0;
+}
+
+/* ---- x86 ---- */
+
+/* A kernel that does not say takes an initrd up to here (boot.rst, initrd_addr_max). */
+#define INITRD_MAX 0x37ffffffULL
+
+int layout_x86(struct layout *l, const struct layout_config *c, struct err *err)
+{
+	const struct kernel *k = c->kernel;
+	const struct range nothing = { 0 };
+	uint64_t limit = k->bzimage.header_len ? k->bzimage.initrd_max : INITRD_MAX, initrd;
+	struct range kernel;
+	int r;
+
+	*l = (struct layout){ 0 };
+	if (c->initrd_size > INT64_MAX || c->ram_size > INT64_MAX)
+		return too_small(c, 0, err);
+	r = place_code(c, k, c->tables, &kernel, err);
+	if (r)
+		return r;
+	if (kernel.end > c->ram_size)
+		return too_small(c, kernel.end, err);
+	l->kernel = k->n_segments ? k->entry : kernel.start;
+	if (!c->initrd_size)
+		return 0;
+
+	limit = limit < c->ram_size ? limit + 1 : c->ram_size;
+	initrd = place_high(c->initrd_size, GMEM_PAGE_SIZE, &nothing, limit);
+	if (initrd != UINT64_MAX && initrd >= kernel.end) {
+		l->initrd = initrd;
+		return 0;
+	}
+	if (limit == c->ram_size)
+		return too_small(c, kernel.end, err);
+	return err_set(
+		err, -EFBIG,
+		"the initrd (%llu MiB) is too large: the kernel ends at %llu MiB and takes an "
+		"initrd only below %llu MiB",
+		MIB(c->initrd_size), MIB(kernel.end), MIB(limit));
 }

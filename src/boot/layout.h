@@ -5,9 +5,11 @@
  *	RAM start                                                       RAM end
  *	| kernel, with its bss | device tree, own 2 MiB block | initrd | free |       arm64
  *	| firmware | kernel | free | initrd | page for firmware | device tree |       RISC-V
+ *	| tables (boot/x86.h), to 1 MiB | free | kernel | free | initrd |             x86
  *
- * The rules are those of Linux, Documentation/arch/arm64/booting.rst and arch/riscv/boot.rst. On
- * RISC-V hako does as QEMU: kernels of one's own making take the memory behind them as free.
+ * The rules are those of Linux, Documentation/arch/arm64/booting.rst, arch/riscv/boot.rst and
+ * arch/x86/boot.rst. On RISC-V hako does as QEMU: kernels of one's own making take the memory
+ *behind them as free.
  */
 #ifndef HAKO_BOOT_LAYOUT_H
 #define HAKO_BOOT_LAYOUT_H
@@ -29,6 +31,7 @@ struct layout_config {
 	uint64_t dtb_size;             /* bytes to reserve, up to DTB_SIZE_MAX */
 	gpa_t dtb_addr;                /* where the tree must go, 0: anywhere */
 	const struct kernel *firmware; /* RISC-V; NULL: none */
+	uint64_t tables;               /* x86: bytes at the start of RAM that are taken */
 };
 
 struct layout {
@@ -46,5 +49,10 @@ struct layout {
 int layout_arm64(struct layout *l, const struct layout_config *config, struct err *err);
 /* The same; -EINVAL too for an ELF file that does not lie in RAM, or in the firmware's way. */
 int layout_riscv(struct layout *l, const struct layout_config *config, struct err *err);
+/*
+ * x86: RAM is what lies below 4 GiB. There is no tree. -EINVAL for an ELF file that does not lie in
+ * what is free of it, -EFBIG for an initrd that does not end where the kernel wants it.
+ */
+int layout_x86(struct layout *l, const struct layout_config *config, struct err *err);
 
 #endif

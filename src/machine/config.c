@@ -59,10 +59,8 @@ static const struct {
 	const char *name;
 	unsigned arch;
 } machines[] = {
-	{ "arm64", KERNEL_ARM64 },
-	{ "riscv64", KERNEL_RV64 },
-	{ "riscv32", KERNEL_RV32 },
-	{ "riscv", KERNEL_RISCV },
+	{ "arm64", KERNEL_ARM64 }, { "riscv64", KERNEL_RV64 }, { "riscv32", KERNEL_RV32 },
+	{ "riscv", KERNEL_RISCV }, { "x86", KERNEL_X86_64 },   { "x86_64", KERNEL_X86_64 },
 };
 
 unsigned config_arch(const struct hako_vm_config *config)
@@ -158,14 +156,18 @@ static void disk_name(size_t i, char *text, size_t size)
 
 int config_cmdline(const struct hako_vm_config *config, unsigned arch, char **out, struct err *err)
 {
-	bool arm64 = arch & KERNEL_ARM64;
+	bool arm64 = arch & KERNEL_ARM64, x86 = arch == KERNEL_X86_64;
 	struct cmdline_config cmdline = {
 		.base = config->cmdline,
 		.append = config->append,
 		.no_reboot = config->no_reboot,
 		/* The PL011, or the 16550. */
 		.console = arm64 ? "ttyAMA0" : "ttyS0",
-		.size = arm64 ? CMDLINE_SIZE_ARM64 : CMDLINE_SIZE_RISCV,
+		/* There is no PCI to look for. */
+		.machine = x86 ? " pci=off" : NULL,
+		.size = arm64 ? CMDLINE_SIZE_ARM64
+			: x86 ? CMDLINE_SIZE_X86
+			      : CMDLINE_SIZE_RISCV,
 	};
 	const struct hako_disk *root = config->disks;
 	char name[sizeof("PARTUUID=") + PARTUUID_MAX];

@@ -6,7 +6,7 @@
 
 const char *const *hako_machines(void)
 {
-	static const char *const machines[] = { "arm64", "riscv64", "riscv32", NULL };
+	static const char *const machines[] = { "arm64", "riscv64", "riscv32", "x86", NULL };
 
 	return machines;
 }

@@ -341,24 +341,40 @@ static void console_key(void *arg, char key)
 	c->key(c->arg, key);
 }
 
+/* What a machine does not have, and was asked for. */
+static int check_board(const struct hako_vm *vm, const struct hako_vm_config *config,
+		       struct err *err)
+{
+	const char *name = config_machine_name(vm->kernel.arch);
+
+	if (config->firmware && vm->board_ops != &board_riscv)
+		return err_set(err, -EINVAL,
+			       "the machine %s starts no firmware such as '%s': hako is its "
+			       "firmware",
+			       name, config->firmware);
+	if (vm->board_ops == &board_x86 && (config->dtb || config->dump_dtb || config->dtb_addr))
+		return err_set(err, -EINVAL,
+			       "the machine %s has no device tree; it is told by ACPI tables",
+			       name);
+	return 0;
+}
+
 /* The machine that the kernel is for. */
 static int choose_board(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
 {
-	bool arm64 = vm->kernel.arch == KERNEL_ARM64;
 	int res = config_cmdline(config, vm->kernel.arch, &vm->cmdline, err);
 
-	vm->board_ops = arm64 ? &board_arm64 : &board_riscv;
+	vm->board_ops = vm->kernel.arch == KERNEL_ARM64    ? &board_arm64
+			: vm->kernel.arch == KERNEL_X86_64 ? &board_x86
+							   : &board_riscv;
 	/* What QEMU has unless told otherwise, and drivers of one's own are written for. */
 	vm->virtio_legacy = config->virtio_mmio == HAKO_VIRTIO_MMIO_LEGACY ||
 			    (config->virtio_mmio == HAKO_VIRTIO_MMIO_AUTO &&
 			     vm->kernel.arch == KERNEL_RV32 && vm->kernel.n_segments);
+	if (!res)
+		res = check_board(vm, config, err);
 	if (res || !config->firmware)
 		return res;
-	if (arm64)
-		return err_set(err, -EINVAL,
-			       "the machine arm64 starts no firmware such as '%s': hako is its "
-			       "firmware",
-			       config->firmware);
 	if (strcmp(config->firmware, "none") == 0) {
 		vm->no_firmware = true;
 		return 0;
@@ -370,9 +386,12 @@ static int choose_board(struct hako_vm *vm, const struct hako_vm_config *config,
 
 static enum guest_arch guest_arch(const struct hako_vm *vm)
 {
-	return vm->kernel.arch == KERNEL_ARM64  ? GUEST_A64
-	       : vm->kernel.arch == KERNEL_RV64 ? GUEST_RV64
-						: GUEST_RV32;
+	switch (vm->kernel.arch) {
+	case KERNEL_ARM64: return GUEST_A64;
+	case KERNEL_X86_64: return GUEST_X86_64;
+	case KERNEL_RV64: return GUEST_RV64;
+	default: return GUEST_RV32;
+	}
 }
 
 static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)

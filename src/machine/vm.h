@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The inside of a VM: what hako_vm_create() builds, shared by the VM's life (vm.c), its board
- * (arm64.c, riscv.c) and its firmware calls (psci.c, sbi.c).
+ * (arm64.c, riscv.c, x86.c) and its firmware calls (psci.c, sbi.c).
  *
  * Threads. hako_vm_run() makes its caller the control thread: it runs the control loop (console,
  * timers, requests to end or reset). One I/O thread runs the disks. Each vCPU has a thread, which
@@ -150,7 +150,7 @@ struct board_ops {
 	bool (*alive)(struct hako_vm *vm);
 };
 
-extern const struct board_ops board_arm64, board_riscv;
+extern const struct board_ops board_arm64, board_riscv, board_x86;
 
 /* On a vCPU's thread, or the I/O thread: the machine shall power off, reset, or end because of a
  * disk. Returns; a vCPU is then stopped. */

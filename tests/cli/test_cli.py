@@ -54,7 +54,7 @@ SBI_OFF = struct.pack("<III", 0x00800893, 0x00000073, 0x0000006F)
 FINISHER_FAIL = struct.pack("<IIIII", 0x00100537, 0x000735B7, 0x33358593, 0x00B52023, 0x0000006F)
 
 
-def elf(wide, *segments):
+def elf(wide, *segments, machine=243):
     """A RISC-V ELF file (gABI, chapters 4 and 5); segments are (address, size, bytes)."""
     head, form = (64, "<IIQQQQQQ") if wide else (52, "<IIIIIIII")
     table, data, off = b"", b"", 4096
@@ -63,7 +63,7 @@ def elf(wide, *segments):
         table += (struct.pack(form, 1, 5, *place, 4096) if wide else
                   struct.pack(form, 1, *place, 5, 4096))
         data += content
-    first = struct.pack("<4sBBB9xHHI", b"\x7fELF", 1 + wide, 1, 1, 2, 243, 1)
+    first = struct.pack("<4sBBB9xHHI", b"\x7fELF", 1 + wide, 1, 1, 2, machine, 1)
     first += struct.pack("<QQQ" if wide else "<III", segments[0][0], head, 0)
     first += struct.pack("<IHHHHHH", 0, head, struct.calcsize(form), len(segments), 0, 0, 0)
     return (first + table).ljust(off, b"\0") + data
@@ -187,7 +187,7 @@ USAGE = [
     (["a,b", "123456789012345678901", "20"],
      ["run", "-k", "a", "--disk", "a,,b,serial=123456789012345678901"]),
     (["one disk too many", "32"], ["run", "-k", "a"] + ["--disk", "x"] * 33),
-    (["x86", "arm64, riscv64, riscv32, riscv"], ["run", "-k", "a", "--machine", "x86"]),
+    (["ppc", "arm64, riscv64, riscv32, riscv, x86"], ["run", "-k", "a", "--machine", "ppc"]),
     (["modern or legacy", "old"], ["run", "-k", "a", "--virtio-mmio", "old"]),
     (["off, warn or strict", "loud"], ["run", "-k", "a", "--lint", "loud"]),
     (["'virtoi'", "'virtio'"], ["run", "-k", "a", "--trace", "virtoi"]),
@@ -237,8 +237,14 @@ FILES = [
     (["fifo", "FIFO"], ["run", "-k", "fifo"]),
     (["empty", "empty;"], ["run", "-k", "empty"]),
     (["short"], ["run", "-k", "short"]),
-    (["elf", "x86-64"], ["run", "-k", "elf"]),
-    (["bzimage", "x86"], ["run", "-k", "bzimage"]),
+    (["elf", "x86", "no program"], ["run", "-k", "elf"]),
+    (["elf", "x86-64", "arm64"], ["run", "-k", "elf", "--machine", "arm64"]),
+    (["bzimage", "older than Linux 3.8"], ["run", "-k", "bzimage"]),
+    (["bzimage", "x86", "RISC-V"], ["run", "-k", "bzimage", "--machine", "riscv64"]),
+    (["spin", "arm64", "x86-64"], ["run", "-k", "spin", "--machine", "x86"]),
+    (["soft", "cannot run"], ["run", "-k", "elf86", "--engine", "soft"]),
+    (["x86", "device tree"], ["run", "-k", "elf86", "--dump-dtb", "new"]),
+    (["x86", "firmware"], ["run", "-k", "elf86", "--firmware", "none"]),
     (["pages64k", "64 KiB", "CONFIG_ARM64_4K_PAGES"], ["run", "-k", "pages64k"]),
     (["cut.gz", "cut off"], ["run", "-k", "cut.gz"]),
     (["packed.xz", "xz -d"], ["run", "-k", "packed.xz"]),
@@ -396,6 +402,7 @@ def make_files():
     write("data", os.urandom(5000))
     os.symlink("data", "link")
     write("elf", b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + b"\x3e\0".ljust(100, b"\0"))
+    write("elf86", elf(1, (0x100000, 16, b"\xeb\xfe"), machine=62))
     write("rv64", elf(1, (0x80200000, 12, SBI_OFF)))
     write("rv32", elf(0, (0x80400000, 12, SBI_OFF)))
     write("failing", elf(1, (0x80200000, 20, FINISHER_FAIL)))

@@ -138,7 +138,7 @@ static void bad_elf(void **state)
 	(void)state;
 	CASE(f.e.e_ident[EI_CLASS] = 3, -ENOEXEC, "neither");
 	CASE(f.e.e_ident[EI_DATA] = ELFDATA2MSB, -ENOEXEC, "ELF");
-	CASE(f.e.e_machine = EM_X86_64, -ENOEXEC, "x86-64");
+	CASE(f.e.e_machine = EM_S390, -ENOEXEC, "s390");
 	CASE(f.e.e_type = ET_REL, -ENOEXEC, "not linked");
 	CASE(f.e.e_type = ET_CORE, -ENOEXEC, "no program");
 	CASE(f.e.e_phnum = 0, -ENOEXEC, "without program headers");
