@@ -93,7 +93,8 @@ void loop_destroy(struct loop *loop)
 static uint32_t to_epoll(uint32_t events)
 {
 	/* EPOLLHUP and EPOLLERR are always on; epoll_ctl(2). */
-	return (events & LOOP_IN ? EPOLLIN : 0U) | (events & LOOP_OUT ? EPOLLOUT : 0U);
+	return (events & LOOP_IN ? EPOLLIN : 0U) | (events & LOOP_OUT ? EPOLLOUT : 0U) |
+	       (events & LOOP_EDGE ? (uint32_t)EPOLLET : 0U);
 }
 
 static uint32_t from_epoll(uint32_t events)

@@ -38,15 +38,17 @@ void gmem_destroy(struct gmem *mem)
 	if (!mem)
 		return;
 	for (size_t i = 0; i < mem->n; i++) {
-		host_unmap(mem->regions[i].host, (size_t)mem->regions[i].size);
+		if (!mem->regions[i].foreign)
+			host_unmap(mem->regions[i].host, (size_t)mem->regions[i].size);
 		free((void *)mem->regions[i].flags);
 	}
 	free(mem);
 }
 
-int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err)
+/* Where among the regions is the place of a new one? */
+static int find_place(const struct gmem *mem, gpa_t base, uint64_t size, size_t *place,
+		      struct err *err)
 {
-	struct gmem_region r = { .base = base, .size = size };
 	size_t at = 0;
 
 	/* The last byte, not the end: a region may reach the top of the address space. */
@@ -74,7 +76,25 @@ int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err)
 		if (o->base < base)
 			at = i + 1;
 	}
+	*place = at;
+	return 0;
+}
 
+static void put_region(struct gmem *mem, size_t at, const struct gmem_region *r)
+{
+	memmove(&mem->regions[at + 1], &mem->regions[at], (mem->n - at) * sizeof(mem->regions[0]));
+	mem->regions[at] = *r;
+	mem->n++;
+}
+
+int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err)
+{
+	struct gmem_region r = { .base = base, .size = size };
+	size_t at = 0;
+	int code = find_place(mem, base, size, &at, err);
+
+	if (code)
+		return code;
 	r.host = host_map((size_t)size, err);
 	if (!r.host)
 		return -ENOMEM;
@@ -84,10 +104,32 @@ int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err)
 		return err_set(err, -ENOMEM, "cannot place %llu MiB of guest RAM: out of memory",
 			       (unsigned long long)(size >> 20));
 	}
-	memmove(&mem->regions[at + 1], &mem->regions[at], (mem->n - at) * sizeof(mem->regions[0]));
-	mem->regions[at] = r;
-	mem->n++;
+	put_region(mem, at, &r);
 	return 0;
+}
+
+int gmem_add_mapped(struct gmem *mem, gpa_t base, uint64_t size, void *host, struct err *err)
+{
+	const struct gmem_region r = { .base = base, .size = size, .host = host, .foreign = true };
+	size_t at = 0;
+	int code = find_place(mem, base, size, &at, err);
+
+	if (!code)
+		put_region(mem, at, &r);
+	return code;
+}
+
+void gmem_remove(struct gmem *mem, gpa_t base)
+{
+	for (size_t i = 0; i < mem->n; i++) {
+		struct gmem_region *r = &mem->regions[i];
+
+		if (r->base != base || !r->foreign)
+			continue;
+		mem->n--;
+		memmove(r, r + 1, (mem->n - i) * sizeof(*r));
+		return;
+	}
 }
 
 void gmem_clear(struct gmem *mem)
@@ -96,7 +138,7 @@ void gmem_clear(struct gmem *mem)
 		const struct gmem_region *r = &mem->regions[i];
 
 		host_clear(r->host, (size_t)r->size);
-		for (uint64_t page = 0; page < r->size >> GMEM_PAGE_SHIFT; page++)
+		for (uint64_t page = 0; r->flags && page < r->size >> GMEM_PAGE_SHIFT; page++)
 			atomic_store_explicit(&r->flags[page], 0, memory_order_relaxed);
 	}
 }
@@ -244,6 +286,22 @@ void gmem_observe(struct gmem *mem, struct gmem_observer *obs)
 	mem->observers = obs;
 }
 
+void gmem_unobserve(struct gmem *mem, struct gmem_observer *obs)
+{
+	struct gmem_observer **at = &mem->observers;
+
+	while (*at && *at != obs)
+		at = &(*at)->next;
+	if (*at)
+		*at = obs->next;
+}
+
+static bool has_code(const struct gmem_region *r, uint64_t page)
+{
+	return r->flags &&
+	       (atomic_load_explicit(&r->flags[page], memory_order_relaxed) & GMEM_PAGE_CODE);
+}
+
 void gmem_written(struct gmem *mem, gpa_t gpa, size_t len)
 {
 	if (!mem->observers)
@@ -259,6 +317,7 @@ void gmem_written(struct gmem *mem, gpa_t gpa, size_t len)
 	while (len) {
 		const struct gmem_region *r = gmem_find(mem, gpa);
 		uint64_t off, part;
+		bool code;
 
 		if (!r) /* not RAM: nothing was written */
 			return;
@@ -266,9 +325,9 @@ void gmem_written(struct gmem *mem, gpa_t gpa, size_t len)
 		part = align_down(off, GMEM_PAGE_SIZE) + GMEM_PAGE_SIZE - off;
 		if (part > len)
 			part = len;
-		if (atomic_load_explicit(&r->flags[off >> GMEM_PAGE_SHIFT], memory_order_relaxed) &
-		    GMEM_PAGE_CODE)
-			for (struct gmem_observer *o = mem->observers; o; o = o->next)
+		code = has_code(r, off >> GMEM_PAGE_SHIFT);
+		for (struct gmem_observer *o = mem->observers; o; o = o->next)
+			if (code || o->all)
 				o->written(o, gpa, (size_t)part);
 		len -= (size_t)part;
 		if (gpa > UINT64_MAX - part)

@@ -27,7 +27,7 @@ typedef uint64_t gpa_t;
 
 enum { GMEM_PAGE_SHIFT = 12, GMEM_PAGE_SIZE = 1 << GMEM_PAGE_SHIFT };
 
-enum { GMEM_REGION_MAX = 16 }; /* regions that one machine may have */
+enum { GMEM_REGION_MAX = 64 }; /* regions that one machine may have */
 
 enum gmem_access { GMEM_READ = 1, GMEM_WRITE = 2 };
 
@@ -35,7 +35,8 @@ struct gmem_region {
 	gpa_t base;
 	uint64_t size;          /* bytes, a multiple of GMEM_PAGE_SIZE */
 	uint8_t *host;          /* where it is mapped */
-	_Atomic uint8_t *flags; /* one byte per page, GMEM_PAGE_* */
+	_Atomic uint8_t *flags; /* one byte per page, GMEM_PAGE_*; NULL: it never has any */
+	bool foreign;           /* of gmem_add_mapped() */
 };
 
 /* Page flags. */
@@ -53,6 +54,14 @@ void gmem_destroy(struct gmem *mem);
  * overlap (-EEXIST). Moves the structs gmem_region, so take pointers to them afterwards.
  */
 int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err);
+
+/*
+ * For memory that another process gives and may take away again, where no CPU runs: add what is
+ * mapped at `host` and stays the caller's, as above; and take it out, when no range of it is
+ * borrowed. On the one thread that uses the memory.
+ */
+int gmem_add_mapped(struct gmem *mem, gpa_t base, uint64_t size, void *host, struct err *err);
+void gmem_remove(struct gmem *mem, gpa_t base);
 
 /* Make all RAM zero again, and no page decoded. Nobody else touches the memory meanwhile. */
 void gmem_clear(struct gmem *mem);
@@ -90,8 +99,11 @@ void gmem_unmap(struct gmem *mem, gpa_t gpa, size_t len, enum gmem_access access
 struct gmem_observer {
 	struct gmem_observer *next;
 	void (*written)(struct gmem_observer *obs, gpa_t gpa, size_t len);
+	bool all; /* of writes to all pages, flagged or not */
 };
 void gmem_observe(struct gmem *mem, struct gmem_observer *obs);
+/* One of `all`, on the one thread that uses the memory. */
+void gmem_unobserve(struct gmem *mem, struct gmem_observer *obs);
 
 /*
  * Report bytes that were written other than through gmem_write/gmem_unmap (a vCPU's store to a code

@@ -81,6 +81,8 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 {
 	const struct vq_ring *ring = features & BIT(VIRTIO_F_RING_PACKED) ? &vq_packed : &vq_split;
 	struct vq_state s = *state;
+	bool resume = vq->resume;
+	void *tracked = vq->tracked;
 
 	vq_reset(vq);
 	if (!s.size || s.size > VQ_SIZE_MAX) {
@@ -93,6 +95,8 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 	vq->indirect = features & BIT(VIRTIO_F_INDIRECT_DESC);
 	vq->event_idx = features & BIT(VIRTIO_F_EVENT_IDX);
 	vq->in_order = features & BIT(VIRTIO_F_IN_ORDER);
+	vq->resume = resume;
+	vq->tracked = tracked;
 	if (ring->setup(vq)) {
 		vq_reset(vq);
 		return -EINVAL;
@@ -128,6 +132,9 @@ void vq_reset(struct vq *vq)
 		gmem_unmap(vq->mem, p->gpa, p->len, p->access);
 	}
 	vq->ring = NULL;
+	vq->resume = false;
+	vq->tracked = NULL;
+	vq->n_again = vq->next_again = vq->n_batch = 0;
 	memset(&vq->s, 0, sizeof(vq->s));
 	vq->in_flight = 0;
 	vq->first = vq->n_order = 0;

@@ -80,6 +80,16 @@ void vq_lint(struct vq *vq, struct lint *lint, unsigned index);
  * the rings are misaligned, outside RAM or the size is not acceptable.
  */
 int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features);
+/*
+ * The next vq_setup() goes on with a ring that another process may have served before: of a split
+ * ring, next_used is what the used ring says. With an area of vq_inflight_bytes() bytes, all zero
+ * at first, what is in flight is kept there, and chains that it says were in flight are popped
+ * first, again; positions are what it says then, not what the state says. NULL: no area. The area
+ * is in place until vq_reset().
+ */
+void vq_resume(struct vq *vq, void *area);
+size_t vq_inflight_bytes(uint16_t size, bool packed);
+
 /* Forget the queue. Chains still in flight are given up: nothing reaches the used ring any more. */
 void vq_reset(struct vq *vq);
 const struct vq_state *vq_state(const struct vq *vq);

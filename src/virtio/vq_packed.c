@@ -13,7 +13,7 @@
  */
 #include <errno.h>
 
-#include "virtio/vq_ring.h"
+#include "virtio/vq_inflight.h"
 
 /* 2.8.13: the descriptor as it lies in guest memory. Packed: see vq_split.c. */
 struct wire_desc {
@@ -33,26 +33,23 @@ struct wire_event {
 enum { EVENT_ENABLE = 0, EVENT_DISABLE = 1, EVENT_DESC = 2, EVENT_FLAGS = 3 };
 enum { EVENT_ALIGN = 4 }; /* 2.8.10 */
 
-/* Positions of vq_state: bit 15 is set while the wrap counter is 0. */
-enum { POS_LAP = 1 << 15, POS_MASK = POS_LAP - 1 };
-
 static inline bool pos_wrap(uint16_t pos)
 {
-	return !(pos & POS_LAP);
+	return !(pos & VQ_POS_LAP);
 }
 
 static inline uint16_t pos_add(uint16_t pos, uint16_t n, uint16_t size)
 {
-	uint16_t at = (uint16_t)((pos & POS_MASK) + n);
+	uint16_t at = (uint16_t)((pos & VQ_POS_MASK) + n);
 
 	if (at < size)
-		return (uint16_t)((pos & POS_LAP) | at);
-	return (uint16_t)(((pos & POS_LAP) ^ POS_LAP) | (at - size));
+		return (uint16_t)((pos & VQ_POS_LAP) | at);
+	return (uint16_t)(((pos & VQ_POS_LAP) ^ VQ_POS_LAP) | (at - size));
 }
 
 static struct wire_desc *ring_desc(const struct vq *vq, uint16_t pos)
 {
-	return (struct wire_desc *)vq->desc + (pos & POS_MASK);
+	return (struct wire_desc *)vq->desc + (pos & VQ_POS_MASK);
 }
 
 /* The ring is aligned, the type only does not say so. */
@@ -66,11 +63,16 @@ static inline bool is_available(uint16_t flags, bool wrap)
 	return !!(flags & DESC_F_AVAIL) == wrap && !!(flags & DESC_F_USED) != wrap;
 }
 
+static bool available_at(const struct vq *vq, uint16_t pos)
+{
+	return is_available(ring_load16(flags_of(ring_desc(vq, pos))), pos_wrap(pos));
+}
+
 static int packed_setup(struct vq *vq)
 {
 	const uint16_t size = vq->s.size;
 
-	if ((vq->s.next_avail & POS_MASK) >= size || (vq->s.next_used & POS_MASK) >= size)
+	if ((vq->s.next_avail & VQ_POS_MASK) >= size || (vq->s.next_used & VQ_POS_MASK) >= size)
 		return -EINVAL; /* saved state that cannot be */
 	if (vq_part_map(vq, "descriptor ring", vq->s.desc, (size_t)DESC_SIZE * size, DESC_ALIGN,
 			GMEM_WRITE, &vq->desc) ||
@@ -79,7 +81,15 @@ static int packed_setup(struct vq *vq)
 	    vq_part_map(vq, "device area", vq->s.used, sizeof(struct wire_event), EVENT_ALIGN,
 			GMEM_WRITE, &vq->used))
 		return -EINVAL;
+	if (vq->resume && vq_inflight_packed_setup(vq, available_at)) {
+		vq_wrong(vq, LINT_IN_FLIGHT,
+			 "the area of what is in flight, for %u descriptors, "
+			 "does not add up",
+			 size);
+		return -EINVAL;
+	}
 	vq->packed.descs = vq->packed.batch_descs = 0;
+	vq->packed.owes_irq = false;
 	vq->packed.n_free = size;
 	for (uint16_t i = 0; i < size; i++) /* slot 0 on top */
 		vq->free[i] = (uint16_t)(size - 1 - i);
@@ -103,36 +113,79 @@ static const struct vq_fault *table_read(struct vq *vq, struct vq_chain *chain, 
 	return why;
 }
 
-/* Read a list from the next available position on; `flags` are those of its first descriptor. */
-static const struct vq_fault *list_read(struct vq *vq, struct vq_chain *c, struct vq_slot *s,
-					uint16_t flags)
+/*
+ * Read a list from the next available position on; `flags` are those of its first descriptor. Of a
+ * list that is taken `again`, descriptors come from where they were kept.
+ */
+static inline __attribute__((always_inline)) const struct vq_fault *
+list_read(struct vq *vq, struct vq_chain *c, struct vq_slot *s, uint16_t flags, bool again)
 {
 	const uint16_t size = vq->s.size;
 	uint16_t pos = vq->s.next_avail;
 
 	for (uint16_t n = 1;; n++) {
 		const volatile struct wire_desc *w = ring_desc(vq, pos);
-		uint64_t addr = le64toh(w->addr);
-		uint32_t len = le32toh(w->len);
+		struct vq_inflight_desc d;
 		const struct vq_fault *why;
 
-		/* 2.8.9: the id is that of the last descriptor. */
-		s->id = w->id;
-		s->count = n;
-		if (flags & DESC_F_INDIRECT) {
-			/* 2.8.19: alone, never in a list */
-			if (n > 1 || flags & DESC_F_NEXT)
-				return FAULT(LINT_INDIRECT_NEXT, "INDIRECT together with NEXT");
-			return table_read(vq, c, addr, len);
+		if (again) {
+			if (!vq_inflight_packed_again(vq, s, n, &d))
+				return FAULT(LINT_NEXT, "what is kept of it does not add up");
+		} else {
+			d = (struct vq_inflight_desc){ le64toh(w->addr), le32toh(w->len), w->id,
+						       flags };
+			if (unlikely(vq->tracked))
+				vq_inflight_packed_desc(vq, s, n, &d);
 		}
-		why = vq_chain_add(vq, c, addr, len, flags & DESC_F_WRITE);
-		if (why || !(flags & DESC_F_NEXT))
+		/* 2.8.9: the id is that of the last descriptor. */
+		s->id = d.id;
+		s->count = n;
+		if (d.flags & DESC_F_INDIRECT) {
+			/* 2.8.19: alone, never in a list */
+			if (n > 1 || d.flags & DESC_F_NEXT)
+				return FAULT(LINT_INDIRECT_NEXT, "INDIRECT together with NEXT");
+			return table_read(vq, c, d.addr, d.len);
+		}
+		why = vq_chain_add(vq, c, d.addr, d.len, d.flags & DESC_F_WRITE);
+		if (why || !(d.flags & DESC_F_NEXT))
 			return why;
 		if (n == size - vq->packed.descs)
 			return FAULT(LINT_LIST_LONG, "list longer than what is free of the ring");
 		pos = pos_add(pos, 1, size);
-		flags = ring_load16(flags_of(ring_desc(vq, pos)));
+		if (!again)
+			flags = ring_load16(flags_of(ring_desc(vq, pos)));
 	}
+}
+
+static bool packed_publish(struct vq *vq);
+
+/* Give a list a slot: there is a free one, for each in flight has at least one descriptor. */
+static inline __attribute__((always_inline)) int list_take(struct vq *vq, struct vq_chain *chain,
+							   uint16_t flags, bool again)
+{
+	uint16_t slot = vq->free[vq->packed.n_free - 1];
+	struct vq_slot *s = &vq->slot[slot];
+	const struct vq_fault *why;
+
+	vq_chain_begin(vq, chain, slot);
+	why = list_read(vq, chain, s, flags, again);
+	if (why)
+		return vq_chain_broken(vq, chain, why);
+	vq_chain_taken(vq, chain);
+	vq->packed.n_free--;
+	vq->packed.descs = (uint16_t)(vq->packed.descs + s->count);
+	return 1;
+}
+
+static __attribute__((noinline)) int take_again(struct vq *vq, struct vq_chain *chain)
+{
+	int r;
+
+	if (vq->packed.descs == vq->s.size)
+		return vq_broken(vq, 0, FAULT(LINT_IN_FLIGHT, "more in flight than the ring has"));
+	r = list_take(vq, chain, 0, true);
+	vq->next_again++;
+	return r;
 }
 
 static int packed_pop(struct vq *vq, struct vq_chain *chain)
@@ -143,26 +196,24 @@ static int packed_pop(struct vq *vq, struct vq_chain *chain)
 	 * loaded before them, we could see what was there a lap before.
 	 */
 	uint16_t flags = ring_load16_acquire(flags_of(ring_desc(vq, pos)));
-	struct vq_slot *s;
-	const struct vq_fault *why;
-	uint16_t slot;
+	int r;
 
+	if (unlikely(vq->next_again < vq->n_again))
+		return take_again(vq, chain);
 	if (!is_available(flags, pos_wrap(pos)))
 		return 0;
 	if (vq->packed.descs == vq->s.size) /* this is one of those in flight, marked again */
-		return vq_broken(vq, pos & POS_MASK,
+		return vq_broken(vq, pos & VQ_POS_MASK,
 				 FAULT(LINT_IN_FLIGHT, "more available than the ring has (3.3.1)"));
-	/* So there is a free slot: each one in flight has at least one descriptor. */
-	slot = vq->free[vq->packed.n_free - 1];
-	s = &vq->slot[slot];
-	vq_chain_begin(vq, chain, slot);
-	why = list_read(vq, chain, s, flags);
-	if (why)
-		return vq_chain_broken(vq, chain, why);
-	vq_chain_taken(vq, chain);
-	vq->packed.n_free--;
-	vq->packed.descs = (uint16_t)(vq->packed.descs + s->count);
-	vq->s.next_avail = pos_add(pos, s->count, vq->s.size);
+	/* The area's free list has room for one batch at a time. */
+	if (unlikely(vq->tracked && vq->packed.batch_descs))
+		vq->packed.owes_irq |= packed_publish(vq);
+	r = list_take(vq, chain, flags, false);
+	if (unlikely(r < 0))
+		return r;
+	if (unlikely(vq->tracked))
+		vq_inflight_packed_taken(vq, &vq->slot[chain->slot]);
+	vq->s.next_avail = pos_add(pos, vq->slot[chain->slot].count, vq->s.size);
 	return 1;
 }
 
@@ -185,36 +236,30 @@ static void packed_put(struct vq *vq, uint16_t slot, uint32_t written)
 		vq->packed.batch_at = pos;
 		vq->packed.batch_flags = flags;
 	}
-	gmem_written(vq->mem, vq->s.desc + (uint64_t)DESC_SIZE * (pos & POS_MASK), DESC_SIZE);
+	gmem_written(vq->mem, vq->s.desc + (uint64_t)DESC_SIZE * (pos & VQ_POS_MASK), DESC_SIZE);
 	vq->packed.batch_descs = (uint16_t)(vq->packed.batch_descs + s->count);
 	vq->packed.descs = (uint16_t)(vq->packed.descs - s->count);
 	vq->free[vq->packed.n_free++] = slot;
 	vq->s.next_used = pos_add(pos, s->count, vq->s.size);
+	if (unlikely(vq->tracked))
+		vq_inflight_packed_put(vq, s);
 }
 
 /* 2.8.14: has the batch of n descriptors up to `pos` reached the event? One with the other wrap
  * counter is on the lap before. */
 static bool event_reached(const struct vq *vq, uint16_t off_wrap, uint16_t pos, uint16_t n)
 {
-	uint16_t event = off_wrap & POS_MASK, new = pos &POS_MASK;
+	uint16_t event = off_wrap & VQ_POS_MASK, new = pos &VQ_POS_MASK;
 
-	if (!!(off_wrap & POS_LAP) != pos_wrap(pos))
+	if (!!(off_wrap & VQ_POS_LAP) != pos_wrap(pos))
 		event = (uint16_t)(event - vq->s.size);
 	return ring_event_passed(event, new, (uint16_t)(new - n));
 }
 
-static bool packed_publish(struct vq *vq)
+/* Does the driver want to be told of the batch of n descriptors that it sees now? */
+static bool irq_wanted(struct vq *vq, uint16_t n)
 {
 	const struct wire_event *driver = vq->avail;
-	const uint16_t n = vq->packed.batch_descs;
-
-	if (!n)
-		return false;
-	vq->packed.batch_descs = 0;
-	/* Release: see split_publish(). */
-	ring_store16_release(flags_of(ring_desc(vq, vq->packed.batch_at)), vq->packed.batch_flags);
-	gmem_written(vq->mem, vq->s.desc + (uint64_t)DESC_SIZE * (vq->packed.batch_at & POS_MASK),
-		     DESC_SIZE);
 
 	/* Full barrier: store flags, then load the driver's wish; see split_publish(). */
 	ring_full_barrier();
@@ -227,6 +272,27 @@ static bool packed_publish(struct vq *vq)
 	}
 }
 
+static bool packed_publish(struct vq *vq)
+{
+	const uint16_t n = vq->packed.batch_descs;
+	bool owed = vq->packed.owes_irq;
+
+	vq->packed.owes_irq = false;
+	if (!n)
+		return owed;
+	vq->packed.batch_descs = 0;
+	if (unlikely(vq->tracked))
+		vq_inflight_packed_publish(vq);
+	/* Release: see split_publish(). */
+	ring_store16_release(flags_of(ring_desc(vq, vq->packed.batch_at)), vq->packed.batch_flags);
+	gmem_written(vq->mem,
+		     vq->s.desc + (uint64_t)DESC_SIZE * (vq->packed.batch_at & VQ_POS_MASK),
+		     DESC_SIZE);
+	if (unlikely(vq->tracked))
+		vq_inflight_packed_published(vq);
+	return irq_wanted(vq, n) || owed;
+}
+
 static bool packed_kicks(struct vq *vq, bool on)
 {
 	struct wire_event *device = vq->used;
@@ -234,7 +300,7 @@ static bool packed_kicks(struct vq *vq, bool on)
 
 	if (vq->event_idx && on) {
 		/* Once the driver has passed it, there is nothing to switch off. */
-		ring_store16(&device->off_wrap, pos ^ POS_LAP);
+		ring_store16(&device->off_wrap, pos ^ VQ_POS_LAP);
 		ring_store16_release(&device->flags, EVENT_DESC);
 		gmem_written(vq->mem, vq->s.used, sizeof(*device));
 	} else if (!vq->event_idx) {
@@ -256,11 +322,11 @@ static void packed_look(const struct vq *vq, struct vq_look *look)
 	*look = (struct vq_look){
 		.available = is_available(ring_load16_acquire(flags_of(ring_desc(vq, pos))),
 					  pos_wrap(pos)),
-		.driver = pos & POS_MASK,
+		.driver = pos & VQ_POS_MASK,
 		.kicks_off = (ring_load16(&device->flags) & EVENT_FLAGS) == EVENT_DISABLE,
-		.kick_event = ring_load16(&device->off_wrap) & POS_MASK,
+		.kick_event = ring_load16(&device->off_wrap) & VQ_POS_MASK,
 		.irqs_off = (ring_load16(&driver->flags) & EVENT_FLAGS) == EVENT_DISABLE,
-		.irq_event = ring_load16(&driver->off_wrap) & POS_MASK,
+		.irq_event = ring_load16(&driver->off_wrap) & VQ_POS_MASK,
 	};
 }
 

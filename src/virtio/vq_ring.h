@@ -59,9 +59,13 @@ struct vq_slot {
 	bool in_flight; /* popped, and its used entry not written */
 	bool done;      /* pushed; IN_ORDER only: waits for those before it */
 	uint16_t n_out, n_in;
-	uint16_t id, count; /* packed: the driver's name for it, and its descriptors in the ring */
-	uint32_t written;   /* of a slot that is done */
+	uint16_t id, count;  /* packed: the driver's name for it, and its descriptors in the ring */
+	uint32_t written;    /* of a slot that is done */
+	uint16_t head, last; /* packed, tracked: its entries in the area */
 };
+
+/* Positions in the packed ring, of vq_state: bit 15 is set while the wrap counter is 0. */
+enum { VQ_POS_LAP = 1 << 15, VQ_POS_MASK = VQ_POS_LAP - 1 };
 
 /* A row is longer than a queue, so that the rows of neighbouring slots do not fall on the same
  * cache sets (256 iovecs are exactly one page). */
@@ -91,6 +95,7 @@ struct vq {
 			uint16_t batch_at;    /* where the first entry not published is, */
 			uint16_t batch_flags; /* its flags, which the driver does not see yet, */
 			uint16_t batch_descs; /* and the descriptors of all of them */
+			bool owes_irq;        /* of a batch that was published before its time */
 		} packed;
 	};
 
@@ -101,6 +106,14 @@ struct vq {
 
 	/* IN_ORDER: slots in the order in which they were popped, from `first` on, `n_order` */
 	uint16_t order[VQ_SIZE_MAX], first, n_order;
+
+	/* vq_resume(): the area, NULL: none; what is to be popped again; see vq_inflight.c */
+	bool resume;
+	void *tracked;
+	uint64_t counter; /* of chains taken */
+	uint16_t again[VQ_SIZE_MAX], n_again, next_again;
+	uint16_t batch[VQ_SIZE_MAX], n_batch; /* put, and not published */
+	uint16_t free_entry;                  /* packed: the next one of the area's list */
 
 	/* The region of RAM where the last buffer was; it stays where it is while the queue is set
 	 * up. */

@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 
-#include "virtio/vq_ring.h"
+#include "virtio/vq_inflight.h"
 
 /* 2.7.5: the descriptor as it lies in guest memory. Packed, since an indirect table has no
  * alignment (2.7.5.3 asks for none). */
@@ -88,6 +88,8 @@ static int split_setup(struct vq *vq)
 	    vq_part_map(vq, "used ring", vq->s.used, used_bytes(vq), USED_ALIGN, GMEM_WRITE,
 			&vq->used))
 		return -EINVAL;
+	if (vq->resume)
+		vq_inflight_split_setup(vq, ring_load16(&used(vq)->idx));
 	vq->avail_idx = vq->s.next_avail;
 	return 0;
 }
@@ -153,8 +155,13 @@ static int split_pop(struct vq *vq, struct vq_chain *chain)
 {
 	const uint16_t mask = (uint16_t)(vq->s.size - 1);
 	const struct vq_fault *why;
+	bool again = vq->next_again < vq->n_again;
 	uint16_t head;
 
+	if (unlikely(again)) {
+		head = vq->again[vq->next_again++];
+		goto found;
+	}
 	if (vq->avail_idx == vq->s.next_avail) {
 		/*
 		 * Acquire. The driver writes descriptors and ring entries, then idx. Were they
@@ -174,6 +181,7 @@ static int split_pop(struct vq *vq, struct vq_chain *chain)
 	head = ring_load16(&avail(vq)->ring[vq->s.next_avail & mask]);
 	if (head >= vq->s.size)
 		return vq_broken(vq, head, FAULT(LINT_HEAD, "head beyond the descriptor table"));
+found:
 	if (vq->slot[head].in_flight)
 		return vq_broken(vq, head,
 				 FAULT(LINT_IN_FLIGHT, "head is in flight already (3.3.1)"));
@@ -182,6 +190,10 @@ static int split_pop(struct vq *vq, struct vq_chain *chain)
 	if (why)
 		return vq_chain_broken(vq, chain, why);
 	vq_chain_taken(vq, chain);
+	if (unlikely(again))
+		return 1;
+	if (unlikely(vq->tracked))
+		vq_inflight_split_taken(vq, head);
 	vq->s.next_avail++;
 	return 1;
 }
@@ -195,6 +207,8 @@ static void split_put(struct vq *vq, uint16_t slot, uint32_t written)
 	ring_store32(&e->len, written);
 	gmem_written(vq->mem, vq->s.used + sizeof(struct wire_used) + i * sizeof(*e), sizeof(*e));
 	vq->s.next_used++;
+	if (unlikely(vq->tracked))
+		vq_inflight_split_put(vq, slot);
 }
 
 /* 2.7.7.1: for the lint; they count as if they were right. */
@@ -217,6 +231,8 @@ static bool split_publish(struct vq *vq)
 	ring_store16_release(&used(vq)->idx, new);
 	gmem_written(vq->mem, vq->s.used, sizeof(struct wire_used));
 	vq->s.signalled = new;
+	if (unlikely(vq->tracked))
+		vq_inflight_split_published(vq);
 
 	/*
 	 * Full barrier: store idx, then load used_event or flags. The driver does it the other way
