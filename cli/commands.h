@@ -16,7 +16,7 @@ struct command {
 	int (*run)(const struct command *command, int argc, char **argv);
 };
 
-extern const struct command command_run, command_disk, command_lint, command_doctor;
+extern const struct command command_run, command_disk, command_lint, command_doctor, command_vhost;
 
 /*
  * Parse as opt_parse() does; on --help, print the command's help. True when the command is done,

@@ -35,7 +35,7 @@ static const struct command command_version = {
 };
 
 static const struct command *const commands[] = {
-	&command_run,    &command_disk, &command_lint,
+	&command_run,    &command_disk, &command_lint,    &command_vhost,
 	&command_doctor, &command_help, &command_version,
 };
 
@@ -45,7 +45,7 @@ static void print_commands(FILE *out)
 {
 	fprintf(out, "usage: hako COMMAND [OPTION...]\n\n");
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		fprintf(out, "  %-8s  %s\n", commands[i]->name, commands[i]->summary);
+		fprintf(out, "  %-14s  %s\n", commands[i]->name, commands[i]->summary);
 	fprintf(out, "\nBoot a kernel with a root file system on a disk image:\n\n"
 		     "  hako run --kernel Image --initrd initrd.gz --disk root.ext4\n\n"
 		     "'hako help COMMAND' explains a command; the manual is hako(1).\n");

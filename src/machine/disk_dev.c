@@ -88,6 +88,7 @@ int disk_dev_open(struct disk_dev *d, const struct disk_dev_config *config, stru
 		.log = config->log,
 		.queues = (uint16_t)(disk->queues ? disk->queues : config->queues),
 		.block_size = disk->block_size,
+		.seg_max = config->seg_max,
 		.read = config->read,
 		.written = config->written,
 	};

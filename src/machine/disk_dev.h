@@ -30,6 +30,7 @@ struct disk_dev_config {
 	const struct hako_disk *disk; /* checked; read while it is opened only */
 	const char *name;             /* for the log; copied */
 	unsigned queues;              /* when the disk does not say */
+	uint16_t seg_max;             /* as in struct virtio_blk_config */
 	struct loop *loop;
 	struct log *log;
 	/* With on_error HAKO_ON_ERROR_STOP: as in struct virtio_blk_config. */

@@ -167,6 +167,7 @@ struct vblk {
 	struct vblk_queue *queue;   /* [ops.n_queues] */
 	struct mark *read, *written;
 	uint32_t block_size; /* bytes */
+	uint16_t seg_max;    /* 0: as the queue allows */
 	virtio_blk_failed_fn *failed;
 	void *failed_arg;
 };
@@ -707,7 +708,7 @@ static void config_init(struct vblk *b)
 		      BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_FLUSH);
 	c->capacity = le64(capacity(b));
 	/* A chain may be as long as the queue; two buffers of it are the header and the status. */
-	c->seg_max = le32(VQ_SIZE_MAX - 2);
+	c->seg_max = le32(b->seg_max ? b->seg_max : VQ_SIZE_MAX - 2);
 	c->blk_size = le32(block);
 	while (c->topology.physical_block_exp < 31 &&
 	       (uint64_t)block << c->topology.physical_block_exp < l.physical_block)
@@ -791,6 +792,7 @@ int virtio_blk_create(struct virtio_dev **dev, const struct virtio_blk_config *c
 	b->blk = config->blk;
 	b->read = config->read;
 	b->written = config->written;
+	b->seg_max = config->seg_max;
 	b->failed = config->failed;
 	b->failed_arg = config->failed_arg;
 	memcpy(b->id, id, strnlen(id, ID_BYTES));

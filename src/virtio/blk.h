@@ -29,6 +29,8 @@ struct virtio_blk_config {
 	struct loop *loop;  /* the device's I/O loop; the backend's too */
 	struct log *log;
 	uint16_t queues; /* 1 to VIRTIO_BLK_QUEUES_MAX; 0: 1 */
+	/* seg_max (5.2.4): buffers of data in a request; 0: what the longest queue has room for. */
+	uint16_t seg_max;
 	/* blk_size (5.2.4), a power of two from 512, of which the disk's length is a multiple; 0:
 	 * the backend's logical block. */
 	uint32_t block_size;
