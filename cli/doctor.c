@@ -16,7 +16,7 @@ enum { ENGINES_MAX = 16 };
 static int run_doctor(const struct command *command, int argc, char **argv)
 {
 	struct hako_engine engines[ENGINES_MAX];
-	const char *best = NULL;
+	bool any = false;
 	struct utsname host;
 	size_t n;
 	int status;
@@ -36,19 +36,18 @@ static int run_doctor(const struct command *command, int argc, char **argv)
 	printf("\nengines, the fastest first:\n");
 	n = hako_engines(engines, ENGINES_MAX);
 	for (size_t i = 0; i < n && i < ENGINES_MAX; i++) {
-		if (!best && engines[i].available)
-			best = engines[i].name;
+		any |= engines[i].available;
 		printf("  %-6s %-4s %s\n", engines[i].name, engines[i].available ? "yes" : "no",
 		       engines[i].note);
 	}
 	printf("\nmachines:");
 	for (const char *const *m = hako_machines(); *m; m++)
 		printf(" %s", *m);
-	if (best)
-		printf("\n'hako run' uses the engine %s here.\n", best);
+	if (any)
+		printf("\n'hako run' uses the first engine that can run the kernel.\n");
 	else
 		printf("\n'hako run' cannot work here: there is no engine.\n");
-	return best ? EXIT_OK : EXIT_FAILED;
+	return any ? EXIT_OK : EXIT_FAILED;
 }
 
 static const struct opt doctor_opts[] = { OPT_END };

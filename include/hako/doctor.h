@@ -16,7 +16,7 @@ extern "C" {
 struct hako_engine {
 	const char *name; /* as struct hako_vm_config and --engine take it */
 	bool available;
-	char note[320]; /* what it is, or why it is missing and what to do */
+	char note[600]; /* what it is, or why it is missing and what to do */
 };
 
 /*

@@ -21,7 +21,8 @@
  *	hako_vm_destroy(vm);
  *
  * A VM is an object: any number may live in one process. The library installs no signal handlers,
- * changes no terminal settings and never exits.
+ * changes no terminal settings and never exits. With the engine kvm it sends SIGRTMAX to threads of
+ * its own, so a program should not send that signal to itself.
  *
  * Threads: create, run and destroy are called by one thread at a time. hako_vm_stop(),
  * hako_vm_refresh_disks() and hako_vm_dump() may be called by any thread and from a signal handler.

@@ -108,9 +108,19 @@ int engines_choose(const struct engine_ops **ops, const char *name, enum guest_a
 
 		*ops = find(name);
 		res = *ops ? (*ops)->probe(arch, &why) : -EINVAL;
-		if (res)
-			return err_set(err, res, "the engine '%s' cannot run the kernel: %s", name,
-				       why.msg);
+		if (res) {
+			const char *other = NULL;
+
+			for (size_t i = 0; i < ARRAY_SIZE(engines) && !other; i++)
+				if (engines[i].ops->probe(arch, NULL) == 0)
+					other = engines[i].ops->name;
+			return err_set(err, res,
+				       "the engine '%s' cannot run this kernel, which is for %s: "
+				       "%s%s%s%s",
+				       name, guest_arch_name(arch), why.msg,
+				       other ? "; the engine '" : "", other ? other : "",
+				       other ? "' can" : "");
+		}
 		log_msg(log, LOG_INFO, "engine", "%s runs the CPUs, as asked for", name);
 		return 0;
 	}
@@ -126,6 +136,6 @@ int engines_choose(const struct engine_ops **ops, const char *name, enum guest_a
 		if (!first.code)
 			first = why;
 	}
-	return err_set(err, -ENODEV, "nothing here can run %s guests: %s", guest_arch_name(arch),
-		       first.msg);
+	return err_set(err, -ENODEV, "no engine here can run the kernel, which is for %s: %s",
+		       guest_arch_name(arch), first.msg);
 }

@@ -1,0 +1,607 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The engine KVM: the VM, its memory, the loop of a vCPU, kicks, doorbells and interrupt lines.
+ *
+ * A kick has to get a thread out of KVM_RUN, whether it is in there, on its way in or on its way
+ * out. The kicker first sets run->immediate_exit, which makes KVM_RUN return at once, and then
+ * sends the thread a signal, which makes a KVM_RUN return that looked before. The signal is blocked
+ * in the thread; only within KVM_RUN it is not (KVM_SET_SIGNAL_MASK), so no handler ever runs, and
+ * one that comes while the thread is elsewhere stays pending and makes the next KVM_RUN return.
+ * vcpu_run() takes both back, in the order signal, immediate_exit: a kick in between leaves its
+ * signal behind, and the next vcpu_run() returns once for nothing, which callers must expect
+ * anyway. KVM_RUN completes the device access of the exit before, also when it returns at once, so
+ * a kicked vCPU's registers are always those between two instructions.
+ */
+#include "engine/kvm/kvm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "bus/bus.h"
+#include "bus/irq.h"
+#include "host/notifier.h"
+#include "mem/gmem.h"
+
+#define KVM_PATH "/dev/kvm"
+
+/* ---- asking the kernel ---- */
+
+int kvm_ioctl(int fd, unsigned long request, void *arg)
+{
+	int res;
+
+	do {
+		res = ioctl(fd, request, arg);
+	} while (res < 0 && errno == EINTR);
+	return res < 0 ? -errno : res;
+}
+
+int kvm_do(int fd, unsigned long request, void *arg, const char *what, struct err *err)
+{
+	int res = kvm_ioctl(fd, request, arg);
+
+	if (res < 0)
+		err_set(err, res, "KVM cannot %s: %s%s", what, strerror(-res),
+			res == -EMFILE ? "; raise the limit of open files (ulimit -n)" : "");
+	return res;
+}
+
+/* For the requests whose argument is a number. */
+static void *number(unsigned long n)
+{
+	return (void *)n;
+}
+
+int kvm_cap(const struct engine *engine, int cap)
+{
+	int res = kvm_ioctl(engine->vm, KVM_CHECK_EXTENSION, number((unsigned long)cap));
+
+	return res < 0 ? 0 : res;
+}
+
+static const struct kvm_need needs[] = {
+	{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY", "2.6.25" },
+	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP", "2.6.20" },
+	{ KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD", "2.6.32" },
+	{ KVM_CAP_IRQFD, "KVM_CAP_IRQFD", "2.6.32" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT", "4.12" },
+	{ 0, NULL, NULL },
+};
+
+static int check_needs(int kvm, const struct kvm_need *need, struct err *err)
+{
+	for (; need->name; need++)
+		if (kvm_ioctl(kvm, KVM_CHECK_EXTENSION, number((unsigned long)need->cap)) <= 0)
+			return err_set(err, -ENODEV,
+				       "the host's KVM has no %s, which Linux has since %s; a "
+				       "newer kernel on the host will do",
+				       need->name, need->since);
+	return 0;
+}
+
+static int open_failed(const char *path, int code, struct err *err)
+{
+	switch (code) {
+	case -ENOENT:
+		return err_set(
+			err, code,
+			"%s does not exist: the host's kernel has not found hardware "
+			"virtualization; load its KVM module (as root: modprobe kvm-intel "
+			"or kvm-amd), switch virtualization on in the firmware's set-up, or, "
+			"where the host is itself a virtual machine, nested virtualization "
+			"in the machine that runs it",
+			path);
+	case -EACCES:
+	case -EPERM:
+		return err_set(err, code,
+			       "you may not open %s; become a member of the group that owns it (as "
+			       "root: usermod -aG kvm YOU) and log in again",
+			       path);
+	default: return err_set(err, code, "%s does not open: %s", path, strerror(-code));
+	}
+}
+
+int kvm_open(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int res = fd < 0 ? open_failed(path, -errno, err)
+			 : kvm_ioctl(fd, KVM_GET_API_VERSION, number(0));
+
+	if (fd < 0)
+		return res;
+	if (res < 0)
+		err_set(err, res, "%s is not KVM's device: %s", path, strerror(-res));
+	else if (res != KVM_API_VERSION)
+		res = err_set(err, -ENODEV,
+			      "the KVM behind %s speaks version %d of its interface, not %d, which "
+			      "is Linux's since 2.6.22",
+			      path, res, KVM_API_VERSION);
+	else
+		res = check_needs(fd, needs, err);
+	if (!res)
+		res = check_needs(fd, kvm_arch_needs, err);
+	if (res) {
+		close(fd);
+		return res;
+	}
+	return fd;
+}
+
+static int create_vm(int kvm, struct err *err)
+{
+	int res = kvm_ioctl(kvm, KVM_CREATE_VM, number(kvm_arch_vm_type(kvm)));
+
+	if (res < 0)
+		err_set(err, res, "KVM cannot create a virtual machine: %s%s", strerror(-res),
+			res == -EBUSY    ? "; another program has the CPU's virtualization, such "
+					   "as VirtualBox: stop its machines"
+			: res == -EMFILE ? "; raise the limit of open files (ulimit -n)"
+			: res == -ENOMEM ? "; free some of the host's memory"
+					 : "; the host's kernel log may tell more (dmesg)");
+	return res;
+}
+
+static int kvm_probe(enum guest_arch arch, struct err *err)
+{
+	int kvm, vm;
+
+	if (arch != kvm_arch_guest)
+		return err_set(err, -ENOTSUP, "KVM on this host runs %s guests and no others",
+			       kvm_arch_name);
+	kvm = kvm_open(KVM_PATH, err);
+	if (kvm < 0)
+		return kvm;
+	/* That the device opens does not mean that the CPU is free, or can do it. */
+	vm = create_vm(kvm, err);
+	close(kvm);
+	if (vm < 0)
+		return vm;
+	close(vm);
+	return 0;
+}
+
+/* ---- doorbells ---- */
+
+static int ioeventfd(struct engine *e, uint64_t addr, uint32_t match, struct notifier *n,
+		     uint32_t flags)
+{
+	struct kvm_ioeventfd arg = {
+		.datamatch = match,
+		.addr = addr,
+		.len = 4,
+		.fd = n->wfd,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH | flags,
+	};
+
+	return kvm_ioctl(e->vm, KVM_IOEVENTFD, &arg);
+}
+
+static int doorbell_add(void *arg, uint64_t addr, uint32_t match, struct notifier *n)
+{
+	return ioeventfd(arg, addr, match, n, 0);
+}
+
+/* Once it is back, the kernel does not touch the notifier any more. */
+static void doorbell_del(void *arg, uint64_t addr, uint32_t match, struct notifier *n)
+{
+	ioeventfd(arg, addr, match, n, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+static const struct bus_doorbell_ops doorbell_ops = { doorbell_add, doorbell_del };
+
+/* ---- the VM ---- */
+
+static void kvm_destroy(struct engine *e);
+
+static int kvm_create(struct engine **out, const struct engine_config *cfg, struct err *err)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+	int res, max;
+
+	if (!e)
+		return err_set(err, -ENOMEM, "no memory for the engine KVM");
+	e->cfg = *cfg;
+	e->kvm = e->vm = -1;
+	res = e->kvm = kvm_open(KVM_PATH, err);
+	if (res >= 0)
+		res = e->vm = create_vm(e->kvm, err);
+	if (res >= 0)
+		res = kvm_do(e->kvm, KVM_GET_VCPU_MMAP_SIZE, NULL, "tell the size of a CPU", err);
+	if (res >= 0) {
+		e->run_size = (size_t)res;
+		max = kvm_cap(e, KVM_CAP_MAX_VCPUS);
+		if (max && cfg->n_vcpus > (unsigned)max)
+			res = err_set(err, -EINVAL,
+				      "KVM on this host gives a machine up to %d CPUs, not %u; ask "
+				      "for fewer, or take the engine soft",
+				      max, cfg->n_vcpus);
+	}
+	if (res >= 0)
+		res = kvm_arch_create(e, err);
+	if (res < 0) {
+		kvm_destroy(e);
+		return res;
+	}
+	bus_set_doorbell_ops(cfg->mmio, &doorbell_ops, e);
+	*out = e;
+	return 0;
+}
+
+static int kvm_map(struct engine *e, struct err *err)
+{
+	unsigned bits = kvm_arch_address_bits(e);
+	size_t n = gmem_count(e->cfg.mem);
+
+	for (; e->n_slots < n; e->n_slots++) {
+		const struct gmem_region *r = gmem_region(e->cfg.mem, e->n_slots);
+		struct kvm_userspace_memory_region slot = {
+			.slot = e->n_slots,
+			.guest_phys_addr = r->base,
+			.memory_size = r->size,
+			.userspace_addr = (uintptr_t)r->host,
+		};
+
+		if (bits < 64 && (r->base + r->size - 1) >> bits)
+			return err_set(err, -EINVAL,
+				       "the guest's memory would end at %#llx, and with KVM "
+				       "addresses have %u bits on this host; give it less memory",
+				       (unsigned long long)(r->base + r->size), bits);
+		int res = kvm_ioctl(e->vm, KVM_SET_USER_MEMORY_REGION, &slot);
+		if (res < 0)
+			return err_set(err, res,
+				       "KVM does not take %llu MiB of guest memory at %#llx: %s; "
+				       "give it less memory",
+				       (unsigned long long)(r->size >> 20),
+				       (unsigned long long)r->base, strerror(-res));
+	}
+	return 0;
+}
+
+/* ---- interrupt lines ---- */
+
+struct kvm_line {
+	struct kvm_line *next;
+	struct engine *engine;
+	struct notifier event; /* edge: what KVM watches */
+};
+
+static void set_edge(void *chip, unsigned pin, bool level)
+{
+	struct kvm_line *line = chip;
+
+	(void)pin;
+	if (level)
+		notifier_set(&line->event);
+}
+
+static void set_level(void *chip, unsigned pin, bool level)
+{
+	struct kvm_line *line = chip;
+	struct kvm_irq_level arg = { .irq = kvm_arch_irq_line(pin), .level = level };
+
+	kvm_ioctl(line->engine->vm, KVM_IRQ_LINE, &arg);
+}
+
+static int kvm_irq(struct engine *e, unsigned pin, bool edge, struct irq_line *out, struct err *err)
+{
+	static const struct irq_ops edge_ops = { .set = set_edge };
+	static const struct irq_ops level_ops = { .set = set_level };
+	struct kvm_line *line = calloc(1, sizeof(*line));
+	int res = 0;
+
+	if (!line)
+		return err_set(err, -ENOMEM, "no memory for an interrupt line");
+	line->engine = e;
+	line->event = (struct notifier){ -1, -1 };
+	if (edge)
+		res = notifier_init(&line->event, err);
+	if (edge && !res) {
+		struct kvm_irqfd arg = { .fd = (uint32_t)line->event.rfd, .gsi = pin };
+
+		res = kvm_do(e->vm, KVM_IRQFD, &arg, "take interrupts by eventfd", err);
+	}
+	if (res < 0) {
+		notifier_fini(&line->event);
+		free(line);
+		return res;
+	}
+	line->next = e->lines;
+	e->lines = line;
+	*out = (struct irq_line){ edge ? &edge_ops : &level_ops, line, pin };
+	return 0;
+}
+
+static void kvm_destroy(struct engine *e)
+{
+	bus_set_doorbell_ops(e->cfg.mmio, NULL, NULL);
+	/* KVM lets go of an irqfd when its last descriptor is closed. */
+	while (e->lines) {
+		struct kvm_line *line = e->lines;
+
+		e->lines = line->next;
+		notifier_fini(&line->event);
+		free(line);
+	}
+	kvm_arch_destroy(e);
+	if (e->vm >= 0)
+		close(e->vm);
+	if (e->kvm >= 0)
+		close(e->kvm);
+	free(e);
+}
+
+/* ---- vCPUs ---- */
+
+/* What takes a thread out of KVM_RUN. */
+static int kick_signal(void)
+{
+	return SIGRTMAX;
+}
+
+static void kvm_vcpu_destroy(struct vcpu *v)
+{
+	kvm_arch_vcpu_destroy(v);
+	if (v->run)
+		munmap(v->run, v->engine->run_size);
+	if (v->stats >= 0)
+		close(v->stats);
+	if (v->fd >= 0)
+		close(v->fd);
+	free(v);
+}
+
+static int kvm_vcpu_create(struct engine *e, unsigned index, const struct vcpu_wiring *wiring,
+			   struct vcpu **out, struct err *err)
+{
+	struct vcpu *v = calloc(1, sizeof(*v));
+	int res;
+
+	(void)wiring; /* the interrupt controller and timers are the kernel's */
+	if (!v)
+		return err_set(err, -ENOMEM, "no memory for CPU %u", index);
+	v->engine = e;
+	v->index = index;
+	v->stats = -1;
+	res = v->fd = kvm_do(e->vm, KVM_CREATE_VCPU, number(index), "create a CPU", err);
+	if (res >= 0) {
+		void *run = mmap(NULL, e->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+
+		if (run == MAP_FAILED)
+			res = err_set(err, -errno, "cannot map what KVM shares of CPU %u: %s",
+				      index, strerror(errno));
+		else
+			v->run = run;
+	}
+	if (res >= 0)
+		res = kvm_arch_vcpu_create(v, err);
+	if (res < 0) {
+		kvm_vcpu_destroy(v);
+		return res;
+	}
+	*out = v;
+	return 0;
+}
+
+static int kvm_vcpu_init(struct vcpu *v, struct err *err)
+{
+	/* The kernel's sigset_t: 64 bits, signal n is bit n - 1. */
+	struct {
+		struct kvm_signal_mask head;
+		uint8_t set[8];
+	} mask = { .head.len = sizeof(mask.set) };
+	sigset_t kick, all;
+	int res;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, kick_signal());
+	pthread_sigmask(SIG_BLOCK, &kick, &all);
+	sigdelset(&all, kick_signal());
+	memcpy(mask.set, &all, sizeof(mask.set));
+	res = kvm_do(v->fd, KVM_SET_SIGNAL_MASK, &mask, "take the signal for kicks", err);
+	if (res < 0)
+		return res;
+	v->thread = pthread_self();
+	/* Before a kicker looks at has_thread it sets immediate_exit, and KVM_RUN looks at that
+	 * after this: one of the two sees the other. */
+	atomic_store(&v->has_thread, true);
+	return 0;
+}
+
+static void kvm_vcpu_kick(struct vcpu *v)
+{
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	if (atomic_load(&v->has_thread))
+		pthread_kill(v->thread, kick_signal());
+}
+
+static void take_kick_back(struct vcpu *v)
+{
+	const struct timespec now = { 0 };
+	sigset_t kick;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, kick_signal());
+	while (sigtimedwait(&kick, NULL, &now) < 0 && errno == EINTR)
+		;
+	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+}
+
+void kvm_count(struct vcpu *v, enum kvm_count which)
+{
+	uint64_t n = atomic_load_explicit(&v->counts[which], memory_order_relaxed);
+
+	atomic_store_explicit(&v->counts[which], n + 1, memory_order_relaxed);
+}
+
+/* A CPU may access a device in any width up to 8 bytes; the bus refuses the odd ones. */
+static void mmio(struct vcpu *v)
+{
+	struct bus *bus = v->engine->cfg.mmio;
+	struct kvm_run *run = v->run;
+	unsigned len = run->mmio.len;
+	uint64_t val = 0;
+	int res;
+
+	if (run->mmio.is_write) {
+		memcpy(&val, run->mmio.data, len);
+		res = bus_write(bus, run->mmio.phys_addr, len, val);
+	} else {
+		res = bus_read(bus, run->mmio.phys_addr, len, &val);
+		if (res)
+			val = UINT64_MAX;
+		memcpy(run->mmio.data, &val, len);
+	}
+	if (res) {
+		log_guest(v->engine->cfg.log, &v->limit, LOG_DEBUG, "cpu",
+			  "CPU %u: no device takes the %s of %u bytes at %#llx", v->index,
+			  run->mmio.is_write ? "write" : "read", len,
+			  (unsigned long long)run->mmio.phys_addr);
+		kvm_arch_bad_access(v);
+	}
+}
+
+/* The machine's firmware in the kernel: since 3.16; on x86 unused. */
+static int system_event(struct vcpu *v, enum vcpu_exit *exit)
+{
+	switch (v->run->system_event.type) {
+	case KVM_SYSTEM_EVENT_SHUTDOWN: *exit = VCPU_OFF; return 0;
+	case KVM_SYSTEM_EVENT_RESET:
+	case KVM_SYSTEM_EVENT_CRASH: *exit = VCPU_RESET; return 0;
+	}
+	log_msg(v->engine->cfg.log, LOG_ERROR, "kvm", "CPU %u: unknown system event %u", v->index,
+		v->run->system_event.type);
+	return -EIO;
+}
+
+static int gave_up(struct vcpu *v)
+{
+	struct log *log = v->engine->cfg.log;
+	const struct kvm_run *run = v->run;
+
+	if (run->exit_reason == KVM_EXIT_FAIL_ENTRY)
+		log_msg(log, LOG_ERROR, "kvm",
+			"CPU %u: the host's CPU does not enter the guest (reason %#llx); the "
+			"guest's state makes no sense to it",
+			v->index,
+			(unsigned long long)run->fail_entry.hardware_entry_failure_reason);
+	else if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
+		log_msg(log, LOG_ERROR, "kvm",
+			"CPU %u: KVM cannot go on (internal error %u%s); this may be an "
+			"instruction that it cannot do for a device or without virtualization of "
+			"its own",
+			v->index, run->internal.suberror,
+			run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? ": emulation"
+									       : "");
+	else
+		log_msg(log, LOG_ERROR, "kvm", "CPU %u: unknown exit %u", v->index,
+			run->exit_reason);
+	return -EIO;
+}
+
+/* One return of KVM_RUN; *exit stays VCPU_KICKED when the guest simply goes on. */
+static int handle(struct vcpu *v, enum vcpu_exit *exit)
+{
+	int res;
+
+	switch (v->run->exit_reason) {
+	case KVM_EXIT_MMIO:
+		kvm_count(v, COUNT_MMIO);
+		mmio(v);
+		return 0;
+	case KVM_EXIT_SYSTEM_EVENT: kvm_count(v, COUNT_SYSTEM); return system_event(v, exit);
+	case KVM_EXIT_FAIL_ENTRY:
+	case KVM_EXIT_INTERNAL_ERROR: return gave_up(v);
+	}
+	res = kvm_arch_exit(v, exit);
+	return res == -ENOSYS ? gave_up(v) : res;
+}
+
+static int kvm_vcpu_run(struct vcpu *v, enum vcpu_exit *exit)
+{
+	int res = v->failed ? v->failed : kvm_arch_enter(v);
+
+	*exit = VCPU_KICKED;
+	while (!res && *exit == VCPU_KICKED) {
+		int run = ioctl(v->fd, KVM_RUN, 0);
+
+		if (run == 0) {
+			res = handle(v, exit);
+		} else if (errno == EINTR) {
+			kvm_count(v, COUNT_KICK);
+			take_kick_back(v);
+			return 0;
+		} else if (errno != EAGAIN) { /* EAGAIN: it has been given its start, say SIPI */
+			res = -errno;
+			log_msg(v->engine->cfg.log, LOG_ERROR, "kvm", "CPU %u does not run: %s%s",
+				v->index, strerror(errno),
+				errno == EFAULT ? "; the guest's memory cannot be had" : "");
+		}
+	}
+	return res;
+}
+
+static void kvm_vcpu_reset(struct vcpu *v)
+{
+	int res = kvm_arch_vcpu_reset(v);
+
+	if (res && !v->failed)
+		v->failed = res;
+}
+
+/* Interrupts come from the controller in the kernel. */
+static void kvm_vcpu_irq(struct vcpu *v, enum vcpu_irq irq, bool level)
+{
+	(void)v;
+	(void)irq;
+	(void)level;
+}
+
+/* The kernel would know, and does not tell while the vCPU runs. */
+static bool kvm_vcpu_stuck(struct vcpu *v)
+{
+	(void)v;
+	return false;
+}
+
+static void kvm_vcpu_stats(struct vcpu *v, void (*say)(void *arg, const char *reason, uint64_t n),
+			   void *arg)
+{
+	static const char *const names[COUNT_N] = {
+		[COUNT_MMIO] = "mmio",     [COUNT_PORT] = "port",   [COUNT_KICK] = "kick",
+		[COUNT_SYSTEM] = "system", [COUNT_OTHER] = "other",
+	};
+
+	for (unsigned i = 0; i < COUNT_N; i++)
+		say(arg, names[i], atomic_load_explicit(&v->counts[i], memory_order_relaxed));
+}
+
+const struct engine_ops engine_kvm = {
+	.name = "kvm",
+	.starts_cpus = true,
+	.probe = kvm_probe,
+	.create = kvm_create,
+	.destroy = kvm_destroy,
+	.map = kvm_map,
+	.irqchip_create = kvm_arch_irqchip_create,
+	.irq = kvm_irq,
+	.reset = kvm_arch_reset,
+	.vcpu_create = kvm_vcpu_create,
+	.vcpu_init = kvm_vcpu_init,
+	.vcpu_destroy = kvm_vcpu_destroy,
+	.vcpu_reset = kvm_vcpu_reset,
+	.vcpu_get = kvm_arch_get,
+	.vcpu_set = kvm_arch_set,
+	.vcpu_run = kvm_vcpu_run,
+	.vcpu_kick = kvm_vcpu_kick,
+	.vcpu_irq = kvm_vcpu_irq,
+	.vcpu_stuck = kvm_vcpu_stuck,
+	.vcpu_stats = kvm_vcpu_stats,
+};
