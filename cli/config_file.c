@@ -519,13 +519,34 @@ static const char *as_text(struct loading *l, const json_t *value)
 	return f->texts[f->n_texts++] = text;
 }
 
-/* Options of the command that have a key of their own. */
-static const struct {
+/* Options that have a key of their own. */
+struct elsewhere {
 	const char *name, *key;
-} elsewhere[] = {
-	{ "kernel", "boot-source.kernel_image_path" }, { "initrd", "boot-source.initrd_path" },
-	{ "cmdline", "boot-source.boot_args" },        { "disk", "drives" },
-	{ "cpus", "machine-config.vcpu_count" },       { "mem", "machine-config.mem_size_mib" },
+};
+
+static int is_elsewhere(const struct elsewhere *list, const char *name)
+{
+	for (; list->name; list++)
+		if (strcmp(name, list->name) == 0)
+			return say_usage("the key for it is %s", list->key);
+	return 0;
+}
+
+static const struct elsewhere of_command[] = {
+	{ "kernel", "boot-source.kernel_image_path" },
+	{ "initrd", "boot-source.initrd_path" },
+	{ "cmdline", "boot-source.boot_args" },
+	{ "disk", "drives" },
+	{ "cpus", "machine-config.vcpu_count" },
+	{ "mem", "machine-config.mem_size_mib" },
+	{ NULL, NULL },
+};
+
+static const struct elsewhere of_disk[] = {
+	{ "ro", "is_read_only" },
+	{ "root", "is_root_device" },
+	{ "partuuid", "partuuid, of the drive" },
+	{ NULL, NULL },
 };
 
 static int set_option(struct loading *l, const char *name, const json_t *value)
@@ -533,9 +554,8 @@ static int set_option(struct loading *l, const char *name, const json_t *value)
 	const struct opt *opts = l->target->opts, *o = opt_find(opts, name);
 	const char *near, *text = NULL;
 
-	for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++)
-		if (strcmp(name, elsewhere[i].name) == 0)
-			return say_usage("the key for it is %s", elsewhere[i].key);
+	if (is_elsewhere(of_command, name) < 0)
+		return -1;
 	if (!o) {
 		near = nearest(name, &opts->name, opt_count(opts), sizeof(*opts));
 		if (near)
@@ -557,6 +577,8 @@ static int set_drive_option(struct loading *l, const char *name, const json_t *v
 {
 	const char *text;
 
+	if (is_elsewhere(of_disk, name) < 0)
+		return -1;
 	if (json_is_boolean(value))
 		return json_is_true(value) ? disk_opt_set(l->disk, name, NULL) : 0;
 	text = as_text(l, value);
@@ -604,8 +626,7 @@ static const struct key drive_keys[] = {
 	{ "rate_limiter", KEY_OBJECT, .keys = rate_limiter_keys, .begin = rate_limiter_begin,
 	  .set = set_rate_limiter },
 	{ "socket", KEY_REFUSED,
-	  .why = "hako cannot use disks that another process serves by vhost-user; name an image "
-		 "by "
+	  .why = "hako cannot use disks that another process serves; name an image by "
 		 "path_on_host" },
 	{ "hako", KEY_OBJECT, .set = set_drive_hako },
 	{ .name = NULL },

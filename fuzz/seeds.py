@@ -3,6 +3,7 @@
 
 The formats are described at the top of fuzz_vq.c and fuzz_a64.c, and in operate() of fuzz_mmio.c.
 """
+import json
 import struct
 import sys
 from pathlib import Path
@@ -144,8 +145,47 @@ A64 = {
 }
 
 
+def config(**keys):
+    """A configuration file; a drive for each of drives."""
+    return json.dumps({k.replace('_', '-'): v for k, v in keys.items()}, indent=1).encode()
+
+
+def drive(**keys):
+    return config(drives=[{'path_on_host': 'a'}, {'path_on_host': 'b', **keys}])
+
+
+CONFIG = {
+    'boot-source': config(boot_source={'kernel_image_path': 'k', 'initrd_path': 'i',
+                                       'boot_args': 'quiet'}),
+    'toyvmm': config(boot_source={'kernel_path': 'k'}, machine_config={'track_dirty_page': True},
+                     features=[{'feature': 'acpi', 'enable': False}]),
+    'machine': config(machine_config={'vcpu_count': 2, 'mem_size_mib': 128, 'smt': True,
+                                      'cpu_template': 'None', 'huge_pages': '2M',
+                                      'track_dirty_pages': True, 'ht_enabled': False}),
+    'drive': drive(drive_id='x', is_root_device=True, is_read_only=False, partuuid='01-23',
+                   cache_type='Unsafe', io_engine='Async'),
+    'limits': drive(rate_limiter={
+        'bandwidth': {'size': 1 << 62, 'refill_time': 3, 'one_time_burst': 1},
+        'ops': {'size': 5, 'refill_time': 100}}),
+    'socket': drive(socket='s'),
+    'drive-hako': drive(hako={'cache': 'none', 'aio': 'threads', 'serial': 's', 'iops': 5,
+                              'bps': '5M', 'burst': 1, 'format': 'raw'}),
+    'hako': config(hako={'engine': 'soft', 'number': 7, 'size': '5M', 'entry': '0x400000',
+                         'lint': 'off', 'verbose': True, 'quiet': False}),
+    'hako-wrong': config(hako={'lint': True, 'kernel': 'k'}),
+    'others': config(balloon={}, entropy={}, logger={}, metrics={}, network_interfaces=[],
+                     vsock=None, pmem=[], serial=None),
+    'network': config(network_interfaces=[{'iface_id': 'eth0'}]),
+    'unknown': config(drvies=[]),
+    'escape': b'{"a\\u001b\\ud83d\\ude00": "\xc3\xa4"}',
+    'deep': b'[' * 3000,
+    'nothing': b'',
+}
+
+
 def main():
-    for target, seeds in (('fuzz_vq', VQ), ('fuzz_mmio', MMIO), ('fuzz_a64', A64)):
+    for target, seeds in (('fuzz_vq', VQ), ('fuzz_mmio', MMIO), ('fuzz_a64', A64),
+                          ('fuzz_config', CONFIG)):
         out = Path(sys.argv[1]) / target
         out.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():

@@ -322,7 +322,7 @@ CONFIGS = [
      b'{"drives": [{"path_on_host": "a", "cache_type": "writeback"}]}'),
     (["drives[0].io_engine", "Async", "'Fast'"],
      b'{"drives": [{"path_on_host": "a", "io_engine": "Fast"}]}'),
-    (["drives[0].socket", "vhost-user"], b'{"drives": [{"drive_id": "a", "socket": "s"}]}'),
+    (["drives[0].socket", "another process"], b'{"drives": [{"drive_id": "a", "socket": "s"}]}'),
     (["rate_limiter", "bandwidth", "1 in 2000 ms"],
      b'{"drives": [{"path_on_host": "a", "rate_limiter":'
      b' {"bandwidth": {"size": 1, "refill_time": 2000}}}]}'),
@@ -334,6 +334,8 @@ CONFIGS = [
      b'{"drives": [{"path_on_host": "a", "hako": {"cahce": "none"}}]}'),
     (["drives[0].hako.iops", "fraction"],
      b'{"drives": [{"path_on_host": "a", "hako": {"iops": 1.5}}]}'),
+    (["drives[0].hako.ro", "is_read_only"],
+     b'{"drives": [{"path_on_host": "a", "hako": {"ro": true}}]}'),
     (["drives[32]", "32"], b'{"drives": [%s]}' % b",".join([b'{"path_on_host": "a"}'] * 33)),
     (["boot-source.kernel_path", "twice"],
      b'{"boot-source": {"kernel_image_path": "a", "kernel_path": "b"}}'),
