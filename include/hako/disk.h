@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Disk images: make an empty one, look at one.
+ * Disk images: make an empty one, look at one, test one.
  */
 #ifndef HAKO_DISK_H
 #define HAKO_DISK_H
@@ -49,6 +49,32 @@ struct hako_disk_details {
 
 /* Reads only. */
 int hako_disk_inspect(const char *path, struct hako_disk_details *details, struct hako_err *err);
+
+struct hako_disk; /* hako/vm.h */
+
+struct hako_disk_test_options {
+	const struct hako_disk *disk;
+	/* Write too. What was there is kept in a file until it is back in its place, so that a test
+	 * that is killed in between loses nothing: the next one puts it back. Without it, the disk
+	 * is opened read-only and only read. */
+	bool write;
+	unsigned ms; /* how long each measurement takes */
+	/*
+	 * What was found: each from the calling thread, any of them NULL. step(): a check that was
+	 * passed, and what it showed. first_sector(): HAKO_SECTOR_SIZE bytes. A step() that returns
+	 * other than 0 gives up (-ECANCELED), with everything put back.
+	 */
+	int (*step)(void *arg, const char *what, const char *found);
+	void (*first_sector)(void *arg, const uint8_t *bytes);
+	void *arg;
+};
+
+/*
+ * Drive a disk as a guest's driver does, through its registers and a virtqueue, and compare what it
+ * says with its file. 0, or the first check that was not passed: -EIO for a wrong answer, -EAGAIN
+ * for a disk in use, and so on.
+ */
+int hako_disk_test(const struct hako_disk_test_options *options, struct hako_err *err);
 
 #ifdef __cplusplus
 }

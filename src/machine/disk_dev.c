@@ -92,6 +92,7 @@ int disk_dev_open(struct disk_dev *d, const struct disk_dev_config *config, stru
 		.read = config->read,
 		.written = config->written,
 	};
+	struct err why = ERR_INIT;
 	int res;
 
 	*d = (struct disk_dev){ 0 };
@@ -103,8 +104,9 @@ int disk_dev_open(struct disk_dev *d, const struct disk_dev_config *config, stru
 	if (res)
 		return res;
 	dev.blk = d->blk;
-	res = virtio_blk_create(&d->dev, &dev, err);
+	res = virtio_blk_create(&d->dev, &dev, &why);
 	if (res) {
+		err_set(err, res, "cannot use '%s': %s", disk->path, why.msg);
 		blk_close(d->blk);
 		d->blk = NULL;
 	}

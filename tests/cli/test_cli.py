@@ -199,7 +199,7 @@ USAGE = [
     (["1h"], ["run", "-k", "a", "--timeout", "1h"]),
     (["3016", "2047"], ["run", "-k", "a", "--append", "x" * 3000]),
     (["2048", "2047"], ["run", "-k", "a", "--cmdline", "x" * 2048]),
-    (["create or info"], ["disk"]),
+    (["create, info or test"], ["disk"]),
     (["crate", "'create'"], ["disk", "crate", "64M", "new"]),
     (["64M disk.img"], ["disk", "create", "64M"]),
     (["64M disk.img"], ["disk", "create"]),
@@ -213,6 +213,11 @@ USAGE = [
     (["--forse", "--force"], ["disk", "create", "--forse", "64M", "new"]),
     (["--force"], ["disk", "info", "--force", "data"]),
     (["info disk.img"], ["disk", "info"]),
+    (["test disk.img"], ["disk", "test"]),
+    (["--write", "test"], ["disk", "info", "--write", "data"]),
+    (["--force", "create"], ["disk", "test", "--force", "data"]),
+    (["--write", "ro"], ["disk", "test", "--write", "data,ro"]),
+    (["'rp'", "'ro'"], ["disk", "test", "data,rp"]),
     (["lint list"], ["lint"]),
     (["'rules'"], ["lint", "rules"]),
     (["extra"], ["lint", "list", "extra"]),
@@ -222,6 +227,13 @@ USAGE = [
 
 FILES = [
     (["missing"], ["disk", "info", "missing"]),
+    (["missing"], ["disk", "test", "missing"]),
+    (["missing"], ["disk", "test", "--write", "missing"]),
+    (["dir", "directory"], ["disk", "test", "dir"]),
+    (["fifo", "FIFO"], ["disk", "test", "fifo"]),
+    (["/dev/null", "device"], ["disk", "test", "/dev/null"]),
+    (["'empty'", "no sectors", "disk create"], ["disk", "test", "empty"]),
+    (["data", "4096", "smaller blocks"], ["disk", "test", "data,block-size=4096"]),
     (["dir", "directory"], ["disk", "info", "dir"]),
     (["fifo", "FIFO"], ["disk", "info", "fifo"]),
     (["/dev/null", "device"], ["disk", "info", "/dev/null"]),
@@ -554,6 +566,122 @@ def disk_info():
             assert s in out, "%r is not in: %s" % (s, out)
         assert tree() == before
         os.unlink(name)
+
+
+def sha256(name):
+    with open(name, "rb") as f:
+        return hashlib.sha256(f.read()).hexdigest()
+
+
+def passes(*args):
+    code, out, err = hako("disk", "test", *args)
+    assert code == 0 and err == "", (args, code, err)
+    assert "is all right" in out, out
+    return out
+
+
+def disk_test():
+    sizes = {"one.img": 512, "odd.img": 1000, "tail.img": 100, "blocks.img": 4096, "all.img": 3 << 20}
+    for name, size in sizes.items():
+        write(name, bytes(i * i * 7 >> 3 & 255 for i in range(size)))
+    before, digests = tree(), {name: sha256(name) for name in sizes}
+    for name, size in sizes.items():
+        for more in ("", ",transport=legacy", ",aio=threads,cache=writethrough,queues=4"):
+            out = passes(name + more)
+            assert "nothing was written" in out
+            assert "%d sector" % -(-size // 512) in out, out
+            assert "reading" in out and "writing" not in out and "00000000  00 00" in out, out
+            assert tree() == before and sha256(name) == digests[name]
+    for name in sizes:
+        for more in ("", ",transport=legacy", ",aio=threads,cache=unsafe"):
+            out = passes("--write", name + more)
+            assert "put back" in out or name == "tail.img", out
+            assert set(tree()) == set(before) and sha256(name) == digests[name], name
+    out = passes("--write", "all.img,block-size=4096,iops=20000")
+    assert "blocks of 4096" in out and sha256("all.img") == digests["all.img"]
+    for name in sizes:
+        os.unlink(name)
+
+
+def disk_test_in_use():
+    write("used.img", b"\0" * 4096)
+    with open("used.img", "r+b") as f:
+        fcntl.fcntl(f, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+        before = tree()
+        fails(1, ["used.img", "using it"], "disk", "test", "used.img")
+        fails(1, ["used.img", "using it"], "disk", "test", "--write", "used.img")
+        assert tree() == before
+    os.unlink("used.img")
+
+
+def pattern(seed, off):
+    """What a test writes to the sector at byte `off` (src/machine/disk_keep.c)."""
+    mask, step = (1 << 64) - 1, 0x9E3779B97F4A7C15
+    state, words = seed ^ (off * step & mask), []
+    for _ in range(64):
+        state = v = state + step & mask
+        v = (v ^ v >> 30) * 0xBF58476D1CE4E5B9 & mask
+        v = (v ^ v >> 27) * 0x94D049BB133111EB & mask
+        words.append(v ^ v >> 31)
+    return struct.pack("<64Q", *words)
+
+
+def disk_test_puts_back_what_a_killed_one_left():
+    data = bytes(i * i * 5 >> 2 & 255 for i in range(1 << 18))
+    off, length, seed = 98304, 65536, 0x0123456789ABCDEF
+    head = struct.pack("<16s3Q", b"hako-disk-test1", seed, off, length)
+    kept = data[off:off + length]
+    total = 0xCBF29CE484222325
+    for byte in head + kept:
+        total = (total ^ byte) * 0x100000001B3 & (1 << 64) - 1
+    # Killed in the middle; and since then somebody has written to the second sector.
+    image = bytearray(data)
+    for at in range(off, off + 20 * 512, 512):
+        image[at:at + 512] = pattern(seed, at)
+    want = bytearray(data)
+    image[off + 512:off + 1024] = want[off + 512:off + 1024] = b"new" * 170 + b"er"
+    write("left.img", image)
+    write("left.img.hako-test", head + struct.pack("<Q", total) + kept)
+    before = tree()
+    fails(1, ["left.img.hako-test", "writes again"], "disk", "test", "left.img")
+    assert tree() == before
+    out = passes("--write", "left.img")
+    assert "19 sectors at 192" in out, out
+    with open("left.img", "rb") as f:
+        assert f.read() == want
+    assert not os.path.exists("left.img.hako-test")
+    # One that was not written to its end: then the disk was not touched.
+    write("left.img.hako-test", head + kept[:1000])
+    passes("left.img")
+    with open("left.img", "rb") as f:
+        assert f.read() == want
+    assert not os.path.exists("left.img.hako-test")
+    os.unlink("left.img")
+
+
+def disk_test_killed():
+    """At any moment: the next test leaves the image as it was before the first."""
+    write("killed.img", bytes(i * i * 3 >> 1 & 255 for i in range(1 << 17)))
+    digest = sha256("killed.img")
+    for ms in range(2, 42, 4):
+        with subprocess.Popen([HAKO, "disk", "test", "--write", "killed.img"],
+                              stdout=subprocess.DEVNULL) as run:
+            time.sleep(ms / 1000)
+            run.kill()
+        kept = os.path.exists("killed.img.hako-test")
+        assert kept or sha256("killed.img") == digest
+        if kept:
+            passes("--write", "killed.img")
+            assert sha256("killed.img") == digest
+    # And a signal that can be handled: at once, and nothing is left.
+    with subprocess.Popen([HAKO, "disk", "test", "--write", "killed.img"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        run.stdout.readline()
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 128 + signal.SIGINT and b"given up" in err, err
+    assert sha256("killed.img") == digest and not os.path.exists("killed.img.hako-test")
+    os.unlink("killed.img")
 
 
 # ---- Runs of a guest of a few instructions
@@ -975,6 +1103,7 @@ TESTS += [config_is_refused(says, text) for says, text in CONFIGS]
 TESTS += [
     help_and_version, a_riscv_kernel_chooses_its_machine, output_that_cannot_be_written, doctor, lint_list,
     disk_create, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
+    disk_test, disk_test_in_use, disk_test_puts_back_what_a_killed_one_left, disk_test_killed,
     guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
     dump_dtb, the_root, config_says_what_the_guest_gets, config_says_what_it_ignores,
     config_runs_a_guest, config_example, signals, hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
