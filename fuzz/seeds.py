@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Write the seeds of the fuzz targets: seeds.py DIR makes DIR/fuzz_vq/*, and so on.
 
-The formats are described at the top of fuzz_vq.c and fuzz_a64.c, and in operate() of fuzz_mmio.c.
+The formats are described at the top of fuzz_vq.c, fuzz_a64.c and fuzz_kernel.c, and in operate() of
+fuzz_mmio.c.
 """
+import gzip
 import json
 import struct
 import sys
@@ -183,9 +185,65 @@ CONFIG = {
 }
 
 
+def image(magic, text_offset=0x200000):
+    """The head of an arm64 or RISC-V Image."""
+    return struct.pack('<IIQQQQQQ4sI', 0, 0, text_offset, 8192, 2, 0, 0, 0, magic, 0).ljust(512, b'.')
+
+
+def bzimage(sects=1, version=0x20f, init_size=0x100000):
+    head = bytearray(512 * (sects + 1))
+    head[0x1f1] = sects
+    struct.pack_into('<I', head, 0x1f4, 1024 // 16)
+    struct.pack_into('<HBB4sH', head, 0x1fe, 0xaa55, 0xeb, 0x6a, b'HdrS', version)
+    struct.pack_into('<I', head, 0x22c, 0x7fffffff)
+    struct.pack_into('<IBBHI', head, 0x230, 0x200000, 1, 21, 1, 2047)
+    struct.pack_into('<QI', head, 0x258, 0x1000000, init_size)
+    return bytes(head) + b'.' * 1024
+
+
+def elf(wide, machine, at, notes=b''):
+    """One segment to load, and one of notes."""
+    head, form = (64, '<IIQQQQQQ') if wide else (52, '<IIIIIIII')
+    table, off = b'', head + 2 * struct.calcsize(form)
+    for kind, addr, data in ((1, at, b'.' * 256), (4, 0, notes)):
+        place = (off, addr, addr, len(data), len(data))
+        table += (struct.pack(form, kind, 5, *place, 4) if wide else
+                  struct.pack(form, kind, *place, 5, 4))
+        off += len(data)
+    first = struct.pack('<4sBBB9xHHI', b'\x7fELF', 1 + wide, 1, 1, 2, machine, 1)
+    first += struct.pack('<QQQ' if wide else '<III', at, head, 0)
+    first += struct.pack('<IHHHHHH', 0, head, struct.calcsize(form), 2, 0, 0, 0)
+    return first + table + b'.' * 256 + notes
+
+
+def kernel(data, wanted=15, ram=0x80 + 40):
+    return bytes([wanted, ram]) + data
+
+
+PVH = struct.pack('<III4sQ', 4, 8, 18, b'Xen\0', 0x100010)
+ARM64, RISCV = b'ARM\x64', b'RSC\x05'
+EM_386, EM_X86_64, EM_RISCV = 3, 62, 243
+zboot = b'MZ\0\0zimg' + struct.pack('<IIQ8s', 64, 0, 0, b'gzip').ljust(56, b'\0')
+KERNEL = {
+    'arm64': kernel(image(ARM64)),
+    'arm64-gzip': kernel(gzip.compress(image(ARM64), mtime=0)),
+    'arm64-zboot': kernel(zboot + gzip.compress(image(ARM64), mtime=0)),
+    'riscv': kernel(image(RISCV)),
+    'bzimage': kernel(bzimage()),
+    'bzimage-old': kernel(bzimage(version=0x20b)),
+    'bzimage-large': kernel(bzimage(init_size=1 << 29)),
+    'elf-rv64': kernel(elf(1, EM_RISCV, 0x80200000)),
+    'elf-rv32': kernel(elf(0, EM_RISCV, 0x80400000)),
+    'elf-x86': kernel(elf(1, EM_X86_64, 0x100000)),
+    'elf-pvh': kernel(elf(1, EM_X86_64, 0x100000, PVH)),
+    'elf-pvh32': kernel(elf(0, EM_386, 0x100000, PVH)),
+    'elf-low': kernel(elf(1, EM_X86_64, 0x1000)),
+}
+
+
 def main():
     for target, seeds in (('fuzz_vq', VQ), ('fuzz_mmio', MMIO), ('fuzz_a64', A64),
-                          ('fuzz_config', CONFIG)):
+                          ('fuzz_config', CONFIG), ('fuzz_kernel', KERNEL)):
         out = Path(sys.argv[1]) / target
         out.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():
