@@ -17,6 +17,7 @@
 #include "disk_opt.h"
 #include "hako/vm.h"
 #include "say.h"
+#include "timing.h"
 #include "tty.h"
 
 /* Beyond those of say.h. */
@@ -35,6 +36,7 @@ struct run {
 	char *disk_text[HAKO_DISKS_MAX]; /* what the disks' strings point into */
 	struct config_file *file;        /* of --config, or NULL */
 	size_t n_file_disks;             /* those that it described, the first of all */
+	struct timing timing;
 	bool quiet;
 	unsigned verbose;
 };
@@ -213,6 +215,17 @@ static int set_trace(void *target, const char *text)
 	}
 }
 
+static int set_timing(void *target, const char *text)
+{
+	struct run *run = target;
+
+	if (text && strcmp(text, "json") != 0)
+		return say_usage("--timing has no value or json, and not '%s'", text);
+	run->timing.wanted = true;
+	run->timing.json = text;
+	return 0;
+}
+
 /* ---- The options ---- */
 
 #define AT(field)  .off = offsetof(struct run, field)
@@ -327,6 +340,12 @@ static const struct opt run_opts[] = {
 	  .arg = "SECONDS",
 	  .help = "end after that time (status 12)",
 	  CALL(set_timeout) },
+	{ .name = "timing",
+	  .arg = "json",
+	  .help = "tell at the end what happened when, and how often the guest\n"
+		  "was left for what; as JSON, on one line",
+	  CALL(set_timing),
+	  .optional = true },
 	{ .name = "quiet",
 	  .letter = 'q',
 	  .help = "say nothing but errors",
@@ -471,6 +490,7 @@ static int run_vm(struct run *run)
 	atomic_store(&running, NULL);
 	failure = hako_vm_failure(vm);
 	snprintf(disk_error, sizeof(disk_error), "%s", hako_vm_disk_error(vm));
+	timing_take(&run->timing, vm);
 	/* Destroyed first: it writes out what the guest has printed last. */
 	hako_vm_destroy(vm);
 	tty_restore();
@@ -478,7 +498,10 @@ static int run_vm(struct run *run)
 		say("%s", err.msg);
 		return EXIT_FAILED;
 	}
-	return finish(run, outcome, failure, disk_error);
+	r = finish(run, outcome, failure, disk_error);
+	if (run->timing.wanted)
+		timing_print(&run->timing, outcome);
+	return r;
 }
 
 static int run_run(const struct command *command, int argc, char **argv)
@@ -490,6 +513,7 @@ static int run_run(const struct command *command, int argc, char **argv)
 		say("out of memory");
 		return EXIT_FAILED;
 	}
+	timing_begin(&run->timing);
 	hako_vm_config_init(&run->config);
 	run->config.disks = run->disks;
 	if (!command_parse(command, run, &argc, argv, &status)) {

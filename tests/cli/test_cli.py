@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import gzip
 import hashlib
+import json
 import os
 import pty
 import select
@@ -195,6 +196,8 @@ USAGE = [
     (["''"], ["run", "-k", "a", "--trace", "virtio,"]),
     (["no kernel"], ["run", "--firmware", "a"]),
     (["warp", "hako doctor"], ["run", "-k", "a", "--engine", "warp"]),
+    (["json", "'xml'"], ["run", "-k", "a", "--timing=xml"]),
+    (["unexpected argument 'json'"], ["run", "--timing", "json"]),
     (["'0'"], ["run", "-k", "a", "--timeout", "0"]),
     (["1h"], ["run", "-k", "a", "--timeout", "1h"]),
     (["3016", "2047"], ["run", "-k", "a", "--append", "x" * 3000]),
@@ -835,6 +838,40 @@ def config_runs_a_guest():
     os.unlink("vm.json")
 
 
+def timing():
+    code, out, err = hako("run", "-k", "off", "--timing=json")
+    assert (code, out) == (0, ""), err
+    said, line = err.splitlines()
+    assert "powered off" in said
+    t = json.loads(line)
+    assert (t["engine"], t["machine"], t["outcome"]) == ("soft", "arm64", "poweroff"), line
+    events = t["events"]
+    assert list(events) == ["create", "created", "guest", "firmware", "console", "virtio",
+                            "driver_ok", "read", "write", "reset", "end"]
+    seen = [events[name] for name in ("create", "created", "guest", "firmware", "end")]
+    for clock in ("ms", "cpu_ms"):
+        times = [event[clock] for event in seen]
+        assert times[0] > 0 and times == sorted(times), times
+    assert [name for name in events if events[name] is None] == \
+        ["console", "virtio", "driver_ok", "read", "write", "reset"]
+    assert t["counters"]["firmware_call"] == 1 and t["counters"]["decoded_page"] >= 1, line
+    assert t["run_s"] > 0 and t["peak_memory_kib"] > 0
+
+    code, out, err = hako("run", "-k", "off", "--timing", "--quiet")
+    assert (code, out) == (0, "")
+    for text in ("machine arm64, engine soft", "first instruction", "the run ends", "firmware_call",
+                 "MiB"):
+        assert text in err, err
+    assert "register" not in err, err  # what was not, is not told
+    t = json.loads(hako("run", "-q", "-k", "reset", "--no-reboot", "--timing=json")[2])
+    assert t["outcome"] == "reset" and t["events"]["reset"]["ms"] <= t["events"]["end"]["ms"]
+    t = json.loads(hako("run", "-q", "-k", "reset", "--timeout", "1", "--timing=json")[2])
+    assert t["outcome"] == "timeout" and t["counters"]["firmware_call"] > 1, t
+    assert t["events"]["reset"]["ms"] < t["events"]["end"]["ms"]
+    t = json.loads(hako("run", "-q", "-k", "rv32", "--timing=json")[2])
+    assert (t["machine"], t["outcome"]) == ("riscv32", "poweroff")
+
+
 def config_example():
     """examples/vm.json, with files of the names that it has."""
     with open(EXAMPLE, "rb") as f:
@@ -1106,7 +1143,7 @@ TESTS += [
     disk_test, disk_test_in_use, disk_test_puts_back_what_a_killed_one_left, disk_test_killed,
     guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
     dump_dtb, the_root, config_says_what_the_guest_gets, config_says_what_it_ignores,
-    config_runs_a_guest, config_example, signals, hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
+    config_runs_a_guest, config_example, timing, signals, hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
     disk_in_use,
     keys, terminal_after_sigterm, terminal_after_sigquit, terminal_after_sigsegv,
     terminal_after_timeout, terminal_while_stopped,

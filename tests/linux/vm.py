@@ -29,7 +29,9 @@ class Vm(Console):
     """One run of hako."""
 
     def __init__(self, *args, disks=(), append="quiet", kernel=KERNEL, initrd=INITRD, **console):
-        command = [HAKO, "run", "--kernel", kernel]
+        command = [HAKO, "run"]
+        if kernel:
+            command += ["--kernel", kernel]
         if initrd:
             command += ["--initrd", initrd]
         for disk in disks:
