@@ -25,9 +25,9 @@ static void print_rules(void)
 			printf("%s%s\n", group ? "\n" : "", groups[rule.id[1] - '0']);
 			group = rule.id[1];
 		}
-		printf("  %s  %-6s  %-10s %s\n", rule.id, rule.must ? "MUST" : "SHOULD",
-		       rule.section, rule.what);
-		printf("%26sLinux: %s\n", "", rule.in_linux);
+		printf("  %s  %-6s  %-18s  %s%s\n", rule.id, rule.must ? "MUST" : "SHOULD",
+		       rule.section, rule.what, rule.deep ? " (deep)" : "");
+		printf("%36sLinux: %s\n", "", rule.in_linux);
 	}
 }
 
@@ -59,7 +59,7 @@ const struct command command_lint = {
 		"Lists the rules of virtio 1.2 that 'hako run --lint' watches the guest's drivers\n"
 		"by: number, MUST or SHOULD, section, what a driver has to do, and how Linux's "
 		"does\n"
-		"it.",
+		"it. Those marked (deep) are watched with --lint=deep only.",
 	.opts = lint_opts,
 	.run = run_lint,
 };

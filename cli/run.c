@@ -159,16 +159,25 @@ static int set_virtio_mmio(void *target, const char *text)
 
 static int set_lint(void *target, const char *text)
 {
-	static const char *const names[] = { "off", "warn", "strict" };
+	static const struct {
+		const char *name;
+		enum hako_lint lint;
+		bool deep;
+	} modes[] = {
+		{ "off", HAKO_LINT_OFF, false },           { "warn", HAKO_LINT_WARN, false },
+		{ "strict", HAKO_LINT_STRICT, false },     { "deep", HAKO_LINT_WARN, true },
+		{ "strict,deep", HAKO_LINT_STRICT, true },
+	};
 	struct run *run = target;
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(text, names[i]) == 0) {
-			run->config.lint = (enum hako_lint)i;
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (strcmp(text, modes[i].name) == 0) {
+			run->config.lint = modes[i].lint;
+			run->config.lint_deep = modes[i].deep;
 			return 0;
 		}
 	}
-	return say_usage("--lint is off, warn or strict, not '%s'", text);
+	return say_usage("--lint is off, warn, strict, deep or strict,deep, not '%s'", text);
 }
 
 /* By bits of HAKO_TRACE_ALL. */
@@ -307,7 +316,8 @@ static const struct opt run_opts[] = {
 	{ .name = "lint",
 	  .arg = "MODE",
 	  .help = "watch the guest's virtio drivers: off, warn (the default) tells\n"
-		  "which rule one breaks, strict also stops the device\n"
+		  "which rule one breaks, strict also stops the device, deep also\n"
+		  "watches each request, slower; or strict,deep\n"
 		  "('hako lint list' has the rules)",
 	  CALL(set_lint) },
 	{ .name = "trace",

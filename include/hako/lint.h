@@ -18,6 +18,7 @@ struct hako_lint_rule {
 	const char *section;  /* of virtio 1.2 */
 	const char *what;     /* what a driver has to do */
 	const char *in_linux; /* how Linux does it */
+	bool deep;            /* watched with lint_deep only */
 };
 
 /* Rule number n, or false when there are no more. The strings stay. */

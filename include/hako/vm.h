@@ -215,6 +215,7 @@ struct hako_vm_config {
 	size_t n_disks; /* at most HAKO_DISKS_MAX; RISC-V: 8, x86: 16 */
 	enum hako_virtio_mmio virtio_mmio;
 	enum hako_lint lint;
+	bool lint_deep; /* with a lint: keep account of each request, which takes time */
 	unsigned trace; /* HAKO_TRACE_*, or'd */
 
 	struct hako_console console;

@@ -19,6 +19,7 @@ bool hako_lint_rule(size_t n, struct hako_lint_rule *rule)
 		.section = r->section,
 		.what = r->what,
 		.in_linux = r->in_linux,
+		.deep = r->deep,
 	};
 	return true;
 }

@@ -261,7 +261,8 @@ static void watch(struct clock_timer *timer)
 	if (stuck && any_on)
 		stuck = !vm->board_ops->alive(vm);
 	vm->seen_stuck = stuck ? vm->seen_stuck + 1 : 0;
-	vm_disks_look(vm, vm->seen_stuck == 2);
+	if (!vm->hold) /* else the guest stands still because we let it */
+		vm_disks_look(vm, vm->seen_stuck == 2);
 	if (vm->seen_stuck == 2)
 		finish(vm, HAKO_STUCK);
 	else
@@ -543,6 +544,7 @@ int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
 	vm->n_disks = config->n_disks;
 	vm->no_reboot = config->no_reboot;
 	vm->lint = (enum lint_level)config->lint;
+	vm->lint_deep = config->lint_deep;
 	vm->trace = config->trace;
 	vm->timeout_ms = config->timeout_ms;
 	vm->entry = config->entry;

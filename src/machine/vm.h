@@ -99,6 +99,7 @@ struct hako_vm {
 	bool no_firmware;   /* RISC-V: the kernel is its own, and starts in M-mode */
 	bool virtio_legacy; /* virtio-mmio version 1, where the disk does not say */
 	enum lint_level lint;
+	bool lint_deep;
 	unsigned trace; /* HAKO_TRACE_* */
 	char *cmdline;
 	char *dtb_path; /* the user's tree, NULL: the board builds one */

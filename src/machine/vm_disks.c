@@ -155,6 +155,7 @@ int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_lin
 		.legacy = disk ? disk->legacy : vm->virtio_legacy,
 		.without = disk ? disk->without : 0,
 		.lint = vm->lint,
+		.lint_deep = vm->lint_deep,
 		.trace = vm->trace & HAKO_TRACE_VIRTIO,
 		.touched = &vm->marks[HAKO_EVENT_VIRTIO],
 		.driver_ok = &vm->marks[HAKO_EVENT_DRIVER_OK],

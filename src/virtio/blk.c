@@ -12,6 +12,7 @@
 #include "virtio/blk.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -49,6 +50,7 @@ enum {
 	VIRTIO_BLK_T_IN = 0,
 	VIRTIO_BLK_T_OUT = 1,
 	VIRTIO_BLK_T_FLUSH = 4,
+	VIRTIO_BLK_T_FLUSH_OUT = 5,
 	VIRTIO_BLK_T_GET_ID = 8,
 	VIRTIO_BLK_T_DISCARD = 11,
 	VIRTIO_BLK_T_WRITE_ZEROES = 13,
@@ -125,6 +127,12 @@ static const struct virtio_config_field config_fields[] = {
 	{ 0, 0, 0, false },
 };
 
+/* 5.2.5.2 */
+static const struct virtio_feature_need feature_needs[] = {
+	{ VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_FLUSH, true },
+	{ 0, 0, false },
+};
+
 struct vblk_queue;
 
 struct request {
@@ -142,10 +150,11 @@ struct vblk_queue {
 
 	/* While it is started */
 	struct vq *vq;
-	bool fixed_layout;  /* there is a lint, and 5.2.6.4 applies */
-	unsigned in_flight; /* requests that the backend has */
-	bool draining;      /* answers are published when the ring is drained */
-	bool again_posted;  /* the ring was not drained: `again` goes on */
+	unsigned judge_from; /* for the lint: chains of this many buffers or more have a shape to
+				judge */
+	unsigned in_flight;  /* requests that the backend has */
+	bool draining;       /* answers are published when the ring is drained */
+	bool again_posted;   /* the ring was not drained: `again` goes on */
 	struct loop_task again;
 	void (*stopped)(void *arg); /* not NULL: stopping */
 	void *stopped_arg;
@@ -162,6 +171,7 @@ struct vblk {
 	struct blk *blk;
 	uint64_t features;
 	struct config_space config; /* all but `writeback` */
+	bool wrote, flushed;        /* since the reset: a write was begun, a flush; for the lint */
 	_Atomic uint8_t writeback;  /* as in the configuration; the driver may write it any time */
 	uint8_t id[ID_BYTES];       /* padded with zeros, not terminated (5.2.6) */
 	struct vblk_queue *queue;   /* [ops.n_queues] */
@@ -371,6 +381,7 @@ static void request_write(struct request *r, uint64_t sector, struct iovec *out,
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 	} else {
 		mark_hit(r->q->b->written);
+		r->q->b->wrote = true;
 		request_submit(r, BLK_WRITE, sector << SECTOR_SHIFT, len, out, n);
 	}
 }
@@ -386,6 +397,7 @@ static void request_flush(struct request *r, uint64_t sector)
 	if (unlikely(data))
 		lint_report(lint, LINT_BLK_FLUSH_DATA, r->q->index, "FLUSH with %llu bytes of data",
 			    (unsigned long long)data);
+	r->q->b->flushed = true;
 	request_submit(r, BLK_FLUSH, 0, 0, NULL, 0);
 }
 
@@ -420,18 +432,17 @@ static bool segment_next(struct request *r)
 	return false;
 }
 
-enum { PLACE_SEGMENT = VIRTIO_BLK_QUEUES_MAX - 1 }; /* for the lint: not a queue's own */
-
 /* 5.2.6.2: what is wrong with a segment, as a status. */
-static uint8_t segment_status(const struct vblk *b, const struct segment *s, enum blk_op op)
+static uint8_t segment_status(const struct vblk_queue *q, const struct segment *s, enum blk_op op)
 {
+	const struct vblk *b = q->b;
 	const struct config_space *c = &b->config;
 	uint32_t max =
 		le32_get(op == BLK_DISCARD ? c->max_discard_sectors : c->max_write_zeroes_sectors);
 
 	/* UNMAP is for WRITE_ZEROES only; others there are not. */
 	if (le32_get(s->flags) & ~(op == BLK_ZERO ? (uint32_t)SEGMENT_UNMAP : 0)) {
-		lint_report(b->dev.lint, LINT_BLK_SEGMENT_FLAGS, 0, "%s with flags 0x%x",
+		lint_report(b->dev.lint, LINT_BLK_SEGMENT_FLAGS, q->index, "%s with flags 0x%x",
 			    op_name[op], le32_get(s->flags));
 		return VIRTIO_BLK_S_UNSUPP;
 	}
@@ -440,10 +451,9 @@ static uint8_t segment_status(const struct vblk *b, const struct segment *s, enu
 		return VIRTIO_BLK_S_OK;
 	lint_report(b->dev.lint,
 		    le32_get(s->num_sectors) > max ? LINT_BLK_SEGMENT_LONG : LINT_BLK_CAPACITY,
-		    PLACE_SEGMENT,
-		    "%s of %u sectors at %llu; at most %u in a segment, capacity %llu", op_name[op],
-		    le32_get(s->num_sectors), (unsigned long long)le64_get(s->sector), max,
-		    (unsigned long long)le64_get(c->capacity));
+		    q->index, "%s of %u sectors at %llu; at most %u in a segment, capacity %llu",
+		    op_name[op], le32_get(s->num_sectors), (unsigned long long)le64_get(s->sector),
+		    max, (unsigned long long)le64_get(c->capacity));
 	return VIRTIO_BLK_S_IOERR;
 }
 
@@ -471,21 +481,58 @@ static void request_segments(struct request *r, enum blk_op op, struct iovec *ou
 	iov_take(&out, &n, r->segment, len);
 	r->n_segments = (unsigned)(len / sizeof(struct segment));
 	for (unsigned i = 0; !status && i < r->n_segments; i++)
-		status = segment_status(r->q->b, &r->segment[i], op);
+		status = segment_status(r->q, &r->segment[i], op);
 	r->io.op = op;
 	if (status || !segment_next(r))
 		request_answer(r, status, 0);
 }
 
-/* For the lint: 5.2.6.4, header and status are descriptors of their own. */
-static void judge_layout(const struct vblk_queue *q, const struct vq_chain *c)
+/* For the lint: does 5.2.6.4 apply? */
+static bool fixed_layout(const struct virtio_dev *dev)
 {
-	const struct iovec *first = &c->iov[0], *last = &c->iov[c->n_out + c->n_in - 1];
+	return !(dev->acked & (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ANY_LAYOUT)));
+}
 
-	if (first->iov_len != sizeof(struct req_header) || last->iov_len != 1)
-		lint_report(q->b->dev.lint, LINT_LEGACY_LAYOUT, q->index,
-			    "first descriptor of %zu bytes, last of %zu", first->iov_len,
-			    last->iov_len);
+/* What the lint looks at chains for: judge_from. Most are shorter. */
+static unsigned judge_from(const struct virtio_dev *dev)
+{
+	if (!dev->lint)
+		return UINT_MAX;
+	if (fixed_layout(dev) || (dev->acked & BIT(VIRTIO_BLK_F_SIZE_MAX)))
+		return 0;
+	if (dev->acked & BIT(VIRTIO_BLK_F_SEG_MAX))
+		return le32_get(container_of(dev, struct vblk, dev)->config.seg_max) + 1;
+	return UINT_MAX;
+}
+
+/* 5.2.6.4: header and status are descriptors of their own. 5.2.3: segments are what holds data. */
+static __attribute__((cold, noinline)) void judge_shape(const struct vblk_queue *q,
+							const struct vq_chain *c)
+{
+	const struct vblk *b = q->b;
+	unsigned n = (unsigned)c->n_out + c->n_in, segments = 0;
+	size_t header = sizeof(struct req_header), longest = 0;
+
+	if (fixed_layout(&b->dev) && (c->iov[0].iov_len != header || c->iov[n - 1].iov_len != 1))
+		lint_report(b->dev.lint, LINT_LEGACY_LAYOUT, q->index,
+			    "first descriptor of %zu bytes, last of %zu", c->iov[0].iov_len,
+			    c->iov[n - 1].iov_len);
+	for (unsigned i = 0; i < n; i++) {
+		size_t len = c->iov[i].iov_len, not_data = len < header ? len : header;
+
+		header -= not_data;
+		len -= not_data + (i == n - 1);
+		segments += len != 0;
+		longest = len > longest ? len : longest;
+	}
+	if ((b->dev.acked & BIT(VIRTIO_BLK_F_SEG_MAX)) && segments > le32_get(b->config.seg_max))
+		lint_report(b->dev.lint, LINT_BLK_SEG_MAX, q->index,
+			    "queue %u: %u segments, seg_max is %u", q->index, segments,
+			    le32_get(b->config.seg_max));
+	if ((b->dev.acked & BIT(VIRTIO_BLK_F_SIZE_MAX)) && longest > le32_get(b->config.size_max))
+		lint_report(b->dev.lint, LINT_BLK_SIZE_MAX, q->index,
+			    "queue %u: a segment of %zu bytes, size_max is %u", q->index, longest,
+			    le32_get(b->config.size_max));
 }
 
 /* Begin a request. False: the chain is no request that could be answered; the ring is broken. */
@@ -507,8 +554,8 @@ static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 			  "block request without room for a status (5.2.6)");
 		return false;
 	}
-	if (unlikely(q->fixed_layout))
-		judge_layout(q, chain);
+	if (unlikely((unsigned)chain->n_out + chain->n_in >= q->judge_from))
+		judge_shape(q, chain);
 	/* 2.7.4.1: the header may be cut into descriptors anywhere. */
 	iov_take(&out, &n_out, &h, sizeof(h));
 	sector = le64_get(h.sector);
@@ -524,6 +571,12 @@ static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 	case VIRTIO_BLK_T_DISCARD: request_segments(r, BLK_DISCARD, out, n_out); break;
 	case VIRTIO_BLK_T_WRITE_ZEROES: request_segments(r, BLK_ZERO, out, n_out); break;
 	case VIRTIO_BLK_T_GET_ID: request_get_id(r, in, chain->n_in); break;
+	case VIRTIO_BLK_T_FLUSH_OUT: /* 5.2.6.3: another name, for drivers of old */
+		if (!(q->b->dev.acked & BIT(VIRTIO_F_VERSION_1))) {
+			request_flush(r, sector);
+			break;
+		}
+		/* fall through */
 	default:
 		lint_report(q->b->dev.lint, LINT_BLK_TYPE, q->index, "request of type %u",
 			    le32_get(h.type));
@@ -617,18 +670,34 @@ static void vblk_config_write(struct virtio_dev *dev, uint32_t off, const void *
 	}
 }
 
+/* Features are agreed on. */
+static void vblk_agreed(struct virtio_dev *dev)
+{
+	struct vblk *b = vblk(dev);
+
+	/* 5.2.5.2: a driver that cannot flush has its writes on the disk at once. */
+	if ((dev->acked & BIT(VIRTIO_BLK_F_CONFIG_WCE)) && !(dev->acked & BIT(VIRTIO_BLK_F_FLUSH)))
+		b->writeback = 0;
+	if (b->features & BIT(VIRTIO_BLK_F_RO) & ~dev->acked)
+		lint_report(dev->lint, LINT_BLK_RO, 0, "features 0x%llx, and RO offered",
+			    (unsigned long long)dev->acked);
+}
+
 static void vblk_reset(struct virtio_dev *dev)
 {
 	struct vblk *b = vblk(dev);
 
+	if (lint_deep(dev->lint) && b->wrote && !b->flushed && !write_through(b))
+		lint_report(dev->lint, LINT_BLK_NEVER_FLUSHED, 0,
+			    "writes, and not one FLUSH up to this reset");
+	b->wrote = b->flushed = false;
 	b->writeback = b->features & BIT(VIRTIO_BLK_F_CONFIG_WCE) ? 1 : 0;
 }
 
 static int vblk_start(struct virtio_dev *dev, unsigned q, struct vq *vq)
 {
 	vblk(dev)->queue[q].vq = vq;
-	vblk(dev)->queue[q].fixed_layout =
-		dev->lint && !(dev->acked & (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ANY_LAYOUT)));
+	vblk(dev)->queue[q].judge_from = judge_from(dev);
 	return 0;
 }
 
@@ -655,9 +724,11 @@ static const struct virtio_ops vblk_ops = {
 	.queue_size_max = VQ_SIZE_MAX,
 	.config_size = sizeof(struct config_space),
 	.fields = config_fields,
+	.needs = feature_needs,
 	.features = vblk_features,
 	.config_read = vblk_config_read,
 	.config_write = vblk_config_write,
+	.agreed = vblk_agreed,
 	.reset = vblk_reset,
 	.start = vblk_start,
 	.kick = vblk_kick,
@@ -696,7 +767,7 @@ static int set_block_size(struct vblk *b, const struct virtio_blk_config *config
 }
 
 /* The configuration, and the features that go with it. */
-static void config_init(struct vblk *b)
+static void config_init(struct vblk *b, uint32_t size_max)
 {
 	struct config_space *c = &b->config;
 	struct blk_limits l;
@@ -709,6 +780,10 @@ static void config_init(struct vblk *b)
 	c->capacity = le64(capacity(b));
 	/* A chain may be as long as the queue; two buffers of it are the header and the status. */
 	c->seg_max = le32(b->seg_max ? b->seg_max : VQ_SIZE_MAX - 2);
+	if (size_max) {
+		b->features |= BIT(VIRTIO_BLK_F_SIZE_MAX);
+		c->size_max = le32(size_max);
+	}
 	c->blk_size = le32(block);
 	while (c->topology.physical_block_exp < 31 &&
 	       (uint64_t)block << c->topology.physical_block_exp < l.physical_block)
@@ -805,7 +880,7 @@ int virtio_blk_create(struct virtio_dev **dev, const struct virtio_blk_config *c
 		virtio_blk_destroy(&b->dev);
 		return -EINVAL;
 	}
-	config_init(b);
+	config_init(b, config->size_max);
 	*dev = &b->dev;
 	return 0;
 }

@@ -34,6 +34,9 @@ struct virtio_blk_config {
 	/* blk_size (5.2.4), a power of two from 512, of which the disk's length is a multiple; 0:
 	 * the backend's logical block. */
 	uint32_t block_size;
+	/* size_max (5.2.4): bytes in one of them; 0: not offered, any number. Only the lint cares
+	 * whether drivers keep to these two. */
+	uint32_t size_max;
 	/* NULL: a request that the backend cannot do is an I/O error for the driver. Else it is
 	 * told here, on the loop, and never answered: the machine is to be stopped. */
 	virtio_blk_failed_fn *failed;

@@ -61,6 +61,10 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 				      "write the configuration after FEATURES_OK only",
 				      "writes it when asked to, long after" },
 
+	[LINT_FEATURE_NEEDS] = { "V114", MUST, "2.2.1",
+				 "accept a feature only together with those that it needs",
+				 "tells each driver only of what it asked for", false },
+
 	[LINT_IDENTITY_NOT_READ] = { "V201", MUST, "4.2.3.1.1",
 				     "check MagicValue, Version and DeviceID first",
 				     "reads all three before it registers the device" },
@@ -123,25 +127,29 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 	[LINT_QUEUE_NONE] = { "V305", MUST, "4.2.3.2",
 			      "set up only queues whose QueueNumMax is not 0",
 			      "gives up on a queue where it is" },
-	[LINT_QUEUE_SIZE] = { "V306", MUST, "2.7",
+	[LINT_QUEUE_SIZE] = { "V306", MUST, "2.7, 2.8",
 			      "give a queue a size from 1 to QueueNumMax, in the split ring a "
 			      "power of two",
 			      "takes QueueNumMax, halved until memory is found" },
-	[LINT_QUEUE_ALIGN] = { "V307", MUST, "2.7.1",
+	[LINT_QUEUE_ALIGN] = { "V307", MUST, "2.7.1, 2.8.11",
 			       "align descriptors to 16, the available ring to 2, the used ring to "
 			       "4 (packed: the event "
 			       "structures to 4)",
 			       "gives rings pages of their own" },
-	[LINT_QUEUE_NOT_RAM] = { "V308", MUST, "2.7", "place rings in RAM, by physical address",
+	[LINT_QUEUE_NOT_RAM] = { "V308", MUST, "2.7, 2.8",
+				 "place rings in RAM, by physical address",
 				 "takes them from the DMA allocator" },
-	[LINT_QUEUE_OVERLAP] = { "V309", MUST, "2.7",
+	[LINT_QUEUE_OVERLAP] = { "V309", MUST, "2.7, 2.8",
 				 "place the parts of a queue apart from each other",
 				 "computes their places by their sizes" },
 	[LINT_QUEUE_RESET] = { "V310", MUST, "2.6.1",
 			       "use QueueReset only after RING_RESET was agreed on",
 			       "does not use it over MMIO" },
-	[LINT_KICK_NONE] = { "V311", MUST, "2.9", "notify queues that exist, by their number",
+	[LINT_KICK_NONE] = { "V311", MUST, "4.2.3.3", "notify queues that exist, by their number",
 			     "writes the number it set the queue up by" },
+	[LINT_QUEUE_RESET_NOT_READ] = { "V312", MUST, "4.2.2.2",
+					"after writing 1 to QueueReset, read it until it is 0",
+					"does not use it over MMIO", false },
 
 	[LINT_IDX_JUMPS] = { "V401", MUST, "2.7.6.1",
 			     "move idx of the available ring forward only, by one for each buffer",
@@ -152,31 +160,32 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 			"takes them from its free list" },
 	[LINT_NEXT] = { "V403", MUST, "2.7.5", "link to descriptors inside the table",
 			"links them once, when it sets the queue up" },
-	[LINT_CHAIN_LONG] = { "V404", MUST, "2.7.5.3.1",
+	[LINT_CHAIN_LONG] = { "V404", MUST, "2.7.5.3.1, 2.8.17",
 			      "make chains of at most as many descriptors as the queue has, "
 			      "without loops",
 			      "limits segments to seg_max" },
 	[LINT_CHAIN_BYTES] = { "V405", MUST, "2.7.5.2", "make chains of at most 2^32 bytes",
 			       "is limited by the block layer" },
-	[LINT_IN_FLIGHT] = { "V406", MUST, "3.3.1",
+	[LINT_IN_FLIGHT] = { "V406", MUST, "3.3.1, 2.8.16",
 			     "leave a descriptor alone until its chain comes back in the used ring",
 			     "frees descriptors when it takes used entries" },
-	[LINT_WRITABLE_FIRST] = { "V407", MUST, "2.7.4.2",
+	[LINT_WRITABLE_FIRST] = { "V407", MUST, "2.7.4.2, 2.8.17",
 				  "place what the device writes after all that it reads",
 				  "takes two lists, and chains the readable one first" },
-	[LINT_BUFFER] = { "V408", MUST, "2.7.5",
+	[LINT_BUFFER] = { "V408", MUST, "2.7.5, 2.8.4",
 			  "give buffers by physical address and length, all of it in RAM and not "
 			  "empty",
 			  "maps each by the DMA interface" },
-	[LINT_INDIRECT_NOT_AGREED] = { "V409", MUST, "2.7.5.3.1",
+	[LINT_INDIRECT_NOT_AGREED] = { "V409", MUST, "2.7.5.3.1, 2.8.19",
 				       "use INDIRECT only after INDIRECT_DESC was agreed on",
 				       "looks at the feature for each request" },
 	[LINT_INDIRECT_NESTED] = { "V410", MUST, "2.7.5.3.1",
 				   "put no INDIRECT into an indirect table",
 				   "uses one table per request" },
-	[LINT_INDIRECT_NEXT] = { "V411", MUST, "2.7.5.3.1", "never set INDIRECT and NEXT together",
+	[LINT_INDIRECT_NEXT] = { "V411", MUST, "2.7.5.3.1, 2.8.19",
+				 "never set INDIRECT and NEXT together",
 				 "uses one descriptor for an indirect request" },
-	[LINT_INDIRECT_LENGTH] = { "V412", MUST, "2.7.5.3",
+	[LINT_INDIRECT_LENGTH] = { "V412", MUST, "2.7.5.3, 2.8.7",
 				   "make an indirect table a multiple of 16 bytes long, and not "
 				   "empty",
 				   "computes it from the number of entries" },
@@ -186,6 +195,48 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 	[LINT_LIST_LONG] = { "V414", MUST, "2.8.17",
 			     "make available only what there is room for in the ring",
 			     "counts the free descriptors" },
+	[LINT_RING_NOT_CLEARED] = { "V415", MUST, "2.7.10.1",
+				    "clear flags of the used ring before the queue is handed over",
+				    "gets its rings zeroed", false },
+	[LINT_EVENT_FLAGS] = { "V416", MUST, "2.8.10",
+			       "set flags of the driver area to 0 or 1, with EVENT_IDX also to 2",
+			       "sets 0 or 1, or with EVENT_IDX 1 or 2", false },
+	[LINT_TAIL_LATE] = { "V417", MUST, "2.8.17",
+			     "make the first descriptor of a list available after all others",
+			     "writes the flags of the first one last, after a barrier", false },
+	[LINT_KICK_SUPPRESSED] = { "V421", SHOULD, "2.7.10.1",
+				   "notify only where flags is 0, or with EVENT_IDX when "
+				   "avail_event is passed",
+				   "asks virtqueue_kick_prepare()", true },
+	[LINT_KICK_MISSING] = { "V422", MUST, "2.7.10.1, 2.8.21.2",
+				"notify where flags is 0, or with EVENT_IDX when avail_event is "
+				"passed",
+				"has a full barrier between idx and that question", true },
+	[LINT_IDX_EARLY] = { "V423", MUST, "2.7.13.3.1",
+			     "write the entry, then a barrier, then idx",
+			     "has virtio_wmb() between them", true },
+	[LINT_DESC_CHANGED] = { "V424", MUST, "3.3.1, 2.8.16",
+				"leave descriptors and indirect tables alone until their chain is "
+				"used",
+				"frees them when it takes used entries", true },
+	[LINT_HEADER_CHANGED] = { "V425", SHOULD, "3.3.1",
+				  "leave what the device is to read alone until its chain is used",
+				  "has a header in each request", true },
+	[LINT_DATA_CHANGED] = { "V426", SHOULD, "3.3.1",
+				"leave data that are being written alone until their chain is used",
+				"does not itself; files that are mapped may change meanwhile",
+				true },
+	[LINT_ID_REUSED] = { "V427", MUST, "2.8.21.1",
+			     "give each list in flight a buffer id of its own",
+			     "takes ids from a free list", true },
+	[LINT_TABLE_FLAGS] = { "V428", MUST, "2.8.19", "set no flag but WRITE in an indirect table",
+			       "sets WRITE or none", true },
+	[LINT_NEXT_ORDER] = { "V429", MUST, "2.7.5.2, 2.7.5.3.1",
+			      "with IN_ORDER, chain each descriptor to the one behind it",
+			      "does not accept IN_ORDER", true },
+	[LINT_BUFFER_IN_RING] = { "V430", MUST, "2.7, 2.8",
+				  "keep buffers that the device writes apart from the ring",
+				  "takes them from different allocators", true },
 
 	[LINT_BLK_SHORT] = { "V501", MUST, "5.2.6",
 			     "begin a request with a header of 16 readable bytes and end it with a "
@@ -212,7 +263,7 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 	[LINT_BLK_SEGMENTS] = { "V509", MUST, "5.2.6.1",
 				"send at most max_discard_seg or max_write_zeroes_seg segments",
 				"hands the limits to the block layer" },
-	[LINT_BLK_SEGMENT_LONG] = { "V510", MUST, "5.2.4",
+	[LINT_BLK_SEGMENT_LONG] = { "V510", MUST, "5.2.5",
 				    "discard at most max_discard_sectors in a segment, and zero at "
 				    "most "
 				    "max_write_zeroes_sectors",
@@ -221,9 +272,22 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 				     "set no flag in a segment but unmap, and that in WRITE_ZEROES "
 				     "only",
 				     "sets unmap unless told not to, in WRITE_ZEROES only" },
-	[LINT_BLK_NOT_AGREED] = { "V512", MUST, "2.2.1",
+	[LINT_BLK_NOT_AGREED] = { "V512", MUST, "5.2.3",
 				  "send requests only if their feature was agreed on",
 				  "tells the block layer only then that it can" },
+	[LINT_BLK_SIZE_MAX] = { "V513", MUST, "5.2.3",
+				"with SIZE_MAX, make no segment longer than size_max",
+				"hands the limit to the block layer", false },
+	[LINT_BLK_SEG_MAX] = { "V514", MUST, "5.2.3",
+			       "with SEG_MAX, put at most seg_max segments into a request",
+			       "hands the limit to the block layer", false },
+	[LINT_BLK_RO] = { "V515", SHOULD, "5.2.6.1",
+			  "accept RO where it is offered, and write nothing then",
+			  "makes the disk read-only", false },
+	[LINT_BLK_NEVER_FLUSHED] = { "V516", SHOULD, "5.2.5.1",
+				     "accept FLUSH only if it is used: what was written is safe "
+				     "only after one",
+				     "flushes for file systems, and when a disk is closed", true },
 
 	[LINT_LEGACY_PAGE_SIZE] = { "V601", MUST, "4.2.4", "write GuestPageSize before QueuePFN",
 				    "writes it when it finds a version 1 device" },
@@ -250,7 +314,7 @@ enum { PLACES = 64 }; /* queues, or registers by number; those beyond share */
 
 struct lint {
 	enum lint_level level;
-	bool legacy;
+	bool deep, legacy;
 	char name[32];
 	struct log *log;
 
@@ -258,7 +322,9 @@ struct lint {
 	unsigned count[LINT_RULES];  /* findings */
 	unsigned summed[LINT_RULES]; /* of them, in a summary */
 	uint64_t said[LINT_RULES];   /* places that have been told about */
-	struct log_limit limit;      /* summaries */
+	struct lint_finding *found;  /* [n_found], in order; room for a power of two */
+	size_t n_found;
+	struct log_limit limit; /* summaries */
 	atomic_bool *tripped;
 
 	/* Since the machine was switched on */
@@ -275,25 +341,61 @@ struct lint {
 	uint32_t wide;
 	uint64_t max_read; /* queues whose QueueNumMax was read */
 	unsigned stopped;  /* 1 + the queue that was stopped and not read back */
+	unsigned resetted; /* 1 + the queue that was reset and not read back */
 	atomic_uint acks, unacked;
 };
 
 /* Findings */
 
-struct lint *lint_create(enum lint_level level, bool legacy, const char *name, struct log *log,
-			 atomic_bool *tripped)
+struct lint *lint_create(enum lint_level level, bool deep, bool legacy, const char *name,
+			 struct log *log, atomic_bool *tripped)
 {
 	struct lint *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return NULL;
 	l->level = level;
+	l->deep = deep;
 	l->legacy = legacy;
 	l->log = log;
 	l->tripped = tripped;
 	snprintf(l->name, sizeof(l->name), "%s", name);
 	pthread_mutex_init(&l->lock, NULL);
 	return l;
+}
+
+/* Is the place of such a finding a queue? */
+static bool at_queue(enum lint_id id)
+{
+	return id >= LINT_QUEUE_TOO_LARGE && id < LINT_LEGACY_PAGE_SIZE && id != LINT_QUEUE_NONE &&
+	       id != LINT_KICK_NONE && id != LINT_QUEUE_RESET && id != LINT_BLK_RO &&
+	       id != LINT_BLK_NEVER_FLUSHED;
+}
+
+/* The lock is held. What there is no memory for is counted by its rule, and not here. */
+static void remember(struct lint *l, enum lint_id id, unsigned place, const char *saw)
+{
+	const int queue = at_queue(id) ? (int)(place % PLACES) : -1;
+	struct lint_finding *f;
+
+	for (size_t i = 0; i < l->n_found; i++) {
+		f = &l->found[i];
+		if (f->rule == id && f->queue == queue) {
+			f->count++;
+			return;
+		}
+	}
+	if (!(l->n_found & (l->n_found - 1))) {
+		size_t room = l->n_found ? 2 * l->n_found : 1;
+
+		f = realloc(l->found, room * sizeof(*f));
+		if (!f)
+			return;
+		l->found = f;
+	}
+	f = &l->found[l->n_found++];
+	*f = (struct lint_finding){ .rule = id, .queue = queue, .count = 1 };
+	snprintf(f->saw, sizeof(f->saw), "%s", saw);
 }
 
 void lint_report(struct lint *l, enum lint_id id, unsigned place, const char *fmt, ...)
@@ -312,6 +414,7 @@ void lint_report(struct lint *l, enum lint_id id, unsigned place, const char *fm
 	l->count[id]++;
 	first = !(l->said[id] & BIT(place % PLACES));
 	l->said[id] |= BIT(place % PLACES);
+	remember(l, id, place, saw);
 	pthread_mutex_unlock(&l->lock);
 	/* Not log_guest(): once per rule and place is limit enough. */
 	if (first)
@@ -332,6 +435,25 @@ unsigned lint_count(struct lint *l, enum lint_id id)
 	n = l->count[id];
 	pthread_mutex_unlock(&l->lock);
 	return n;
+}
+
+bool lint_deep(const struct lint *l)
+{
+	return l && l->deep;
+}
+
+bool lint_finding(struct lint *l, size_t n, struct lint_finding *finding)
+{
+	bool there;
+
+	if (!l)
+		return false;
+	pthread_mutex_lock(&l->lock);
+	there = n < l->n_found;
+	if (there)
+		*finding = l->found[n];
+	pthread_mutex_unlock(&l->lock);
+	return there;
 }
 
 /* What is new since the last summary, in one line. */
@@ -369,13 +491,24 @@ static void judge_acks(struct lint *l)
 			    n + 1);
 }
 
-void lint_destroy(struct lint *l)
+void lint_end(struct lint *l)
 {
 	if (!l)
 		return;
 	judge_acks(l);
+	/* Not again at the reset to come. */
+	atomic_store(&l->acks, 0);
+	atomic_store(&l->unacked, 0);
 	sum_up(l);
+}
+
+void lint_destroy(struct lint *l)
+{
+	if (!l)
+		return;
+	lint_end(l);
 	pthread_mutex_destroy(&l->lock);
+	free(l->found);
 	free(l);
 }
 
@@ -395,7 +528,7 @@ void lint_reset(struct lint *l, bool power)
 	l->generation_before = l->generation_owed = false;
 	l->halves = 0;
 	l->max_read = 0;
-	l->stopped = 0;
+	l->stopped = l->resetted = 0;
 	atomic_store(&l->acks, 0);
 	atomic_store(&l->unacked, 0);
 	atomic_store(l->tripped, false);
@@ -609,13 +742,17 @@ void lint_interrupt(struct lint *l)
 
 /* Queues */
 
-/* Of a queue that was stopped, QueueReady should have been read by now. */
+/* Of a queue that was stopped, QueueReady should have been read by now, or QueueReset. */
 static void judge_stop(struct lint *l)
 {
 	if (l->stopped)
 		lint_report(l, LINT_QUEUE_STOP_NOT_READ, l->stopped - 1,
 			    "queue %u stopped, and QueueReady not read", l->stopped - 1);
 	l->stopped = 0;
+	if (l->resetted)
+		lint_report(l, LINT_QUEUE_RESET_NOT_READ, l->resetted - 1,
+			    "queue %u reset, and QueueReset not read", l->resetted - 1);
+	l->resetted = 0;
 }
 
 void lint_queue_sel(struct lint *l)
@@ -647,6 +784,18 @@ void lint_queue_ready_read(struct lint *l)
 {
 	if (l)
 		l->stopped = 0;
+}
+
+void lint_queue_reset(struct lint *l, unsigned q)
+{
+	if (l)
+		l->resetted = q + 1;
+}
+
+void lint_queue_reset_read(struct lint *l)
+{
+	if (l)
+		l->resetted = 0;
 }
 
 void lint_queue_started(struct lint *l)

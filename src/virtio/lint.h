@@ -12,8 +12,9 @@
  *      register hooks    mmio.c, mmio_modern.c, mmio_legacy.c      the transport's lock held
  *      rings, requests   vq*.c, blk.c                              the device's loop
  *
- * A finding is said once per rule and place (a queue, or a register) in the life of the device, and
- * counted; a summary comes at reset and at the end.
+ * What only shows when somebody remembers each request is the deep tier: vq_shadow.c, for whoever
+ * asks for it. A finding is said once per rule and place (a queue, or a register) in the life of
+ * the device, and counted; a summary comes at reset and at the end.
  *
  * Threads: the hooks of one device are called under its transport's lock, lint_report() and
  * lint_interrupt() on any thread.
@@ -53,6 +54,7 @@ enum lint_id {
 	LINT_EARLY_KICK,
 	LINT_FEATURES_IGNORED,
 	LINT_EARLY_CONFIG_WRITE,
+	LINT_FEATURE_NEEDS,
 	/* registers and configuration */
 	LINT_IDENTITY_NOT_READ,
 	LINT_EMPTY_SLOT,
@@ -79,6 +81,7 @@ enum lint_id {
 	LINT_QUEUE_OVERLAP,
 	LINT_QUEUE_RESET,
 	LINT_KICK_NONE,
+	LINT_QUEUE_RESET_NOT_READ,
 	/* rings */
 	LINT_IDX_JUMPS,
 	LINT_HEAD,
@@ -94,6 +97,20 @@ enum lint_id {
 	LINT_INDIRECT_LENGTH,
 	LINT_AVAIL_FLAGS,
 	LINT_LIST_LONG,
+	LINT_RING_NOT_CLEARED,
+	LINT_EVENT_FLAGS,
+	LINT_TAIL_LATE,
+	/* rings, deep */
+	LINT_KICK_SUPPRESSED,
+	LINT_KICK_MISSING,
+	LINT_IDX_EARLY,
+	LINT_DESC_CHANGED,
+	LINT_HEADER_CHANGED,
+	LINT_DATA_CHANGED,
+	LINT_ID_REUSED,
+	LINT_TABLE_FLAGS,
+	LINT_NEXT_ORDER,
+	LINT_BUFFER_IN_RING,
 	/* block */
 	LINT_BLK_SHORT,
 	LINT_BLK_CAPACITY,
@@ -107,6 +124,10 @@ enum lint_id {
 	LINT_BLK_SEGMENT_LONG,
 	LINT_BLK_SEGMENT_FLAGS,
 	LINT_BLK_NOT_AGREED,
+	LINT_BLK_SIZE_MAX,
+	LINT_BLK_SEG_MAX,
+	LINT_BLK_RO,
+	LINT_BLK_NEVER_FLUSHED,
 	/* legacy */
 	LINT_LEGACY_PAGE_SIZE,
 	LINT_LEGACY_PAGE_SIZE_ODD,
@@ -123,13 +144,15 @@ struct lint_rule {
 	const char *section;  /* of virtio 1.2 */
 	const char *what;     /* what a driver has to do */
 	const char *in_linux; /* how Linux's driver does it */
+	bool deep;            /* watched by a deep lint only */
 };
 extern const struct lint_rule lint_rules[LINT_RULES];
 
-/* `level` is not LINT_OFF. `name` is copied, `log` may be NULL. *tripped becomes true when a MUST
- * is broken and the lint strict, and false with each reset. NULL: out of memory. */
-struct lint *lint_create(enum lint_level level, bool legacy, const char *name, struct log *log,
-			 atomic_bool *tripped);
+/* `level` is not LINT_OFF. `deep`: also what takes an account of each request. `name` is copied,
+ * `log` may be NULL. *tripped becomes true when a MUST is broken and the lint strict, and false
+ * with each reset. NULL: out of memory. */
+struct lint *lint_create(enum lint_level level, bool deep, bool legacy, const char *name,
+			 struct log *log, atomic_bool *tripped);
 /* Summary of what was not summed up yet. NULL is allowed. */
 void lint_destroy(struct lint *lint);
 
@@ -141,6 +164,20 @@ void lint_report(struct lint *lint, enum lint_id rule, unsigned place, const cha
 	__attribute__((format(printf, 4, 5)));
 /* How often the rule was broken so far. */
 unsigned lint_count(struct lint *lint, enum lint_id rule);
+/* Is it there, and deep? */
+bool lint_deep(const struct lint *lint);
+
+/* A rule broken at a place. */
+struct lint_finding {
+	enum lint_id rule;
+	int queue;      /* -1: not at a queue */
+	unsigned count; /* how often */
+	char saw[256];  /* the first time */
+};
+/* The n-th in the order in which they were first found; false: there are no more. */
+bool lint_finding(struct lint *lint, size_t n, struct lint_finding *finding);
+/* What can be said only now that nothing more comes. For a machine that ends without a reset. */
+void lint_end(struct lint *lint);
 
 /* What the driver did. */
 enum { LINT_READ_MAGIC = 1, LINT_READ_VERSION = 2, LINT_READ_DEVICE_ID = 4 };
@@ -165,6 +202,8 @@ void lint_queue_max_read(struct lint *lint, unsigned q);
 void lint_queue_size(struct lint *lint, unsigned q, uint32_t size);
 void lint_queue_stopped(struct lint *lint, unsigned q);
 void lint_queue_ready_read(struct lint *lint);
+void lint_queue_reset(struct lint *lint, unsigned q);
+void lint_queue_reset_read(struct lint *lint);
 void lint_queue_started(struct lint *lint);
 
 #endif

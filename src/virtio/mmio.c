@@ -232,10 +232,10 @@ void mmio_reset(struct virtio_mmio *m)
 	m->driver_features = 0;
 	m->driver_features_high = false;
 	m->queue_sel = 0;
-	if (m->dev)
-		m->dev->acked = 0;
 	if (m->dev && m->dev->ops->reset)
 		m->dev->ops->reset(m->dev);
+	if (m->dev)
+		m->dev->acked = 0;
 	irq_acknowledge(m, ~0U);
 	lint_reset(m->lint, false);
 }
@@ -251,8 +251,29 @@ bool mmio_kicked(const struct mmio_queue *q)
 
 uint64_t mmio_offered(const struct virtio_mmio *m)
 {
-	return (m->dev->ops->features(m->dev) | VQ_FEATURES | m->front->features) &
-	       m->front->possible & ~m->without;
+	const struct virtio_feature_need *need = m->dev->ops->needs;
+	uint64_t offered = (m->dev->ops->features(m->dev) | VQ_FEATURES | m->front->features) &
+			   m->front->possible & ~m->without;
+
+	/* 2.2.2. The table has what others need before these. */
+	for (; need && need->feature; need++)
+		if (!(offered & BIT(need->needs)))
+			offered &= ~BIT(need->feature);
+	return offered;
+}
+
+bool mmio_complete(const struct virtio_mmio *m, uint64_t features,
+		   const struct virtio_feature_need **lacks)
+{
+	const struct virtio_feature_need *need = m->dev->ops->needs;
+
+	for (; need && need->feature; need++) {
+		*lacks = need;
+		if (!need->offer_only && (features & BIT(need->feature)) &&
+		    !(features & BIT(need->needs)))
+			return false;
+	}
+	return true;
 }
 
 struct mmio_queue *mmio_selected(struct virtio_mmio *m)
@@ -511,8 +532,8 @@ static int queue_init(struct virtio_mmio *m, struct mmio_queue *q, unsigned inde
 		goto fail;
 	}
 	vq_lint(q->vq, m->lint, index);
-	if (m->trace && vq_watch(q->vq, VQ_WATCH_TRACE)) {
-		code = err_set(err, -ENOMEM, "cannot record queue %u of %s: out of memory", index,
+	if (m->watch && vq_watch(q->vq, m->watch)) {
+		code = err_set(err, -ENOMEM, "cannot watch queue %u of %s: out of memory", index,
 			       m->name);
 		goto fail;
 	}
@@ -577,14 +598,16 @@ int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_confi
 	m->irq = config->irq;
 	m->touched = config->touched;
 	m->driver_ok = config->driver_ok;
-	m->trace = config->trace;
+	m->watch = (config->trace ? VQ_WATCH_TRACE : 0) |
+		   (config->lint != LINT_OFF && config->lint_deep ? VQ_WATCH_DEEP : 0);
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_mutex_init(&m->irq_lock, NULL);
 	pthread_cond_init(&m->quiet, NULL);
 	if (dev)
 		dev->host = &m->host;
 	if (config->lint != LINT_OFF) {
-		m->lint = lint_create(config->lint, config->legacy, m->name, m->log, &m->tripped);
+		m->lint = lint_create(config->lint, config->lint_deep, config->legacy, m->name,
+				      m->log, &m->tripped);
 		if (!m->lint) {
 			code = err_set(err, -ENOMEM, "cannot watch the driver of %s: out of memory",
 				       config->name);
@@ -660,7 +683,9 @@ static void queue_look(struct mmio_queue *q, bool dump)
 
 	q->still = turn != VQ_TURN_NOBODYS && vq_events(q->vq) == q->events ? q->still + 1 : 0;
 	q->events = vq_events(q->vq);
-	if (!dump && q->still != STILL)
+	if (q->still == STILL)
+		vq_stalled(q->vq, outside);
+	if (!(q->mmio->watch & VQ_WATCH_TRACE) || (!dump && q->still != STILL))
 		return;
 	vq_dump(q->vq, trace_line, q);
 	snprintf(line, sizeof(line), "%s%s", dump ? "" : "nothing happens: ", why);
@@ -676,7 +701,7 @@ static void look_run(struct loop_task *task)
 	for (unsigned i = 0; i < m->n_queues; i++)
 		if (m->queue[i].started)
 			queue_look(&m->queue[i], look->dump);
-		else if (look->dump)
+		else if (look->dump && (m->watch & VQ_WATCH_TRACE))
 			trace_line(&m->queue[i], "the queue is not in use");
 	pthread_mutex_lock(&m->lock);
 	look->done = true;
@@ -688,7 +713,7 @@ void virtio_mmio_look(struct virtio_mmio *m, bool dump)
 {
 	struct look look = { .task.run = look_run, .m = m, .dump = dump };
 
-	if (!m->dev || !m->trace)
+	if (!m->dev || !m->watch)
 		return;
 	pthread_mutex_lock(&m->lock);
 	loop_post(m->dev->loop, &look.task);

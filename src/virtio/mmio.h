@@ -38,6 +38,7 @@ struct virtio_mmio_config {
 	bool notification_data;
 	uint64_t without; /* feature bits that are not offered, for tests and experiments */
 	enum lint_level lint;
+	bool lint_deep;                   /* with a lint: keep account of each request, too */
 	struct mark *touched, *driver_ok; /* a register accessed, DRIVER_OK written; or NULL */
 	bool trace;                       /* a flight recorder for each queue (vq.h) */
 };
@@ -53,8 +54,9 @@ void virtio_mmio_destroy(struct virtio_mmio *mmio);
 /* The machine's reset line: as if the driver wrote 0 to Status. vCPUs stopped, loop running. */
 void virtio_mmio_reset(struct virtio_mmio *mmio);
 /*
- * Look at the queues, now and then, every time_ms or so: tells of those in which nothing has
- * happened for some time although it is somebody's turn (with `trace`). Or, with `dump`, say at
+ * Look at the queues, to be called twice a second: those in which nothing has happened for two
+ * seconds although it is somebody's turn are told to the log (with `trace`) and judged (with
+ * `lint_deep`). Or, with `dump`, say at
  * once how each of them stands, and what its recorder holds. Any thread but the device's loop,
  * which must be running; waits for it.
  */

@@ -125,7 +125,7 @@ struct virtio_mmio {
 	struct log_limit limit; /* the messages about what the driver does */
 	struct lint *lint;      /* NULL: off */
 	struct mark *touched, *driver_ok;
-	bool trace;
+	unsigned watch;      /* who looks on at the queues: VQ_WATCH_* */
 	atomic_bool tripped; /* a strict lint has found what it does not let pass */
 	uint8_t status;
 	uint32_t device_features_sel, driver_features_sel;
@@ -153,6 +153,10 @@ extern const struct mmio_front mmio_modern, mmio_legacy;
 
 /* Features offered to the driver. */
 uint64_t mmio_offered(const struct virtio_mmio *m);
+/* Are these features the driver's to accept, each with those that it needs? If not, *lacks says
+ * which is wrong. */
+bool mmio_complete(const struct virtio_mmio *m, uint64_t features,
+		   const struct virtio_feature_need **lacks);
 /* The queue that QueueSel selects, or NULL: there is none of that number. */
 struct mmio_queue *mmio_selected(struct virtio_mmio *m);
 

@@ -84,12 +84,17 @@ static void queue_ready_write(struct virtio_mmio *m, uint32_t val)
 static bool features_acceptable(struct virtio_mmio *m)
 {
 	uint64_t beyond = m->driver_features & ~mmio_offered(m);
+	const struct virtio_feature_need *lacks;
 
 	if (beyond || m->driver_features_high)
 		driver_wrong(m, LINT_FEATURE_NOT_OFFERED, 0,
 			     "features 0x%llx%s accepted but not offered (2.2.1)",
 			     (unsigned long long)beyond,
 			     m->driver_features_high ? " and some above 63" : "");
+	else if (!mmio_complete(m, m->driver_features, &lacks))
+		driver_wrong(m, LINT_FEATURE_NEEDS, 0,
+			     "feature %u accepted without %u, which it needs (2.2.1)",
+			     lacks->feature, lacks->needs);
 	else if (!(m->driver_features & BIT(VIRTIO_F_VERSION_1)))
 		driver_wrong(m, LINT_NO_VERSION_1, 0,
 			     "VERSION_1 not accepted, and this device has no other (6.1)");
@@ -105,6 +110,8 @@ static void status_set(struct virtio_mmio *m, uint8_t set)
 	if ((set & VIRTIO_STATUS_FEATURES_OK) && features_acceptable(m)) {
 		m->status |= VIRTIO_STATUS_FEATURES_OK;
 		m->dev->acked = m->driver_features;
+		if (m->dev->ops->agreed)
+			m->dev->ops->agreed(m->dev);
 	}
 	if (!(set & VIRTIO_STATUS_DRIVER_OK))
 		return;
@@ -164,7 +171,7 @@ static void shm_sel_write(struct virtio_mmio *m, uint32_t val)
 /* 4.2.2: 1 while the queue is being reset. A write waits until it is, so nobody sees that. */
 static uint32_t queue_reset_read(struct virtio_mmio *m)
 {
-	(void)m;
+	lint_queue_reset_read(m->lint);
 	return 0;
 }
 
@@ -179,6 +186,7 @@ static void queue_reset_write(struct virtio_mmio *m, uint32_t val)
 		driver_wrong(m, LINT_QUEUE_NONE, 2, "QueueReset of queue %u, there are %u",
 			     m->queue_sel, m->n_queues);
 	else if (val & 1) {
+		lint_queue_reset(m->lint, q->index);
 		mmio_queues_stop(m, q, 1);
 		memset(&q->regs, 0, sizeof(q->regs));
 	}

@@ -59,16 +59,28 @@ struct virtio_config_field {
 	bool late;       /* not to be read before FEATURES_OK */
 };
 
+/* A feature that makes no sense without another (2.2.1, 2.2.2). */
+struct virtio_feature_need {
+	uint8_t feature; /* 0 ends the list, so feature 0 needs none */
+	uint8_t needs;
+	bool offer_only; /* is not offered without it, but may be accepted without it */
+};
+
 struct virtio_ops {
 	const char *name;
 	uint16_t id, n_queues, queue_size_max;
 	size_t config_size;                       /* bytes; the transport keeps accesses inside */
 	const struct virtio_config_field *fields; /* or NULL */
+	const struct virtio_feature_need *needs;  /* or NULL; those that others need come first */
 	/* The device's own (5): what queues and transport can do is theirs to offer. */
 	uint64_t (*features)(struct virtio_dev *dev);
 	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *dst, size_t len);
 	void (*config_write)(struct virtio_dev *dev, uint32_t off, const void *src, size_t len);
-	/* NULL, or: the device was reset (2.4), its queues are at rest. Called like config_*. */
+	/* NULL, or: the driver has set FEATURES_OK, and `acked` are the features. Not over the
+	 * legacy transport, which has no such moment. Called like config_*. */
+	void (*agreed)(struct virtio_dev *dev);
+	/* NULL, or: the device was reset (2.4), its queues are at rest; `acked` are the features
+	 * until now. Called like config_*. */
 	void (*reset)(struct virtio_dev *dev);
 	/* `dev->acked` holds the accepted features. vq stays valid until stop() has reported. 0, or
 	 * a negative errno: the transport then says NEEDS_RESET. A kick() follows at once, for what

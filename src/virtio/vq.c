@@ -282,6 +282,8 @@ bool vq_kicks(struct vq *vq, bool on)
 
 	if (!vq->ring || vq->s.broken)
 		return false;
+	if (unlikely(vq->watch))
+		vq_watch_kicks_begin(vq, on);
 	more = vq->ring->kicks(vq, on);
 	if (unlikely(vq->watch))
 		vq_watch_kicks(vq, on, more);

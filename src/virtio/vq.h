@@ -124,7 +124,10 @@ unsigned vq_in_flight(const struct vq *vq);
  * For those who look on (vq_watch.h). All but vq_watch() do nothing, or find nothing, where nobody
  * does.
  */
-enum { VQ_WATCH_TRACE = 1 }; /* the flight recorder */
+enum {
+	VQ_WATCH_TRACE = 1, /* the flight recorder */
+	VQ_WATCH_DEEP = 2,  /* the deep tier of the lint; goes with vq_lint() */
+};
 /* Before vq_setup(), once. -ENOMEM. */
 int vq_watch(struct vq *vq, unsigned what);
 /* The transport has seen `n` notifications of the driver; it has raised the queue's interrupt. */
@@ -140,6 +143,8 @@ struct vq_outside {
 enum vq_turn { VQ_TURN_NOBODYS, VQ_TURN_DRIVERS, VQ_TURN_DEVICES };
 /* And why, in a sentence with the section of virtio 1.2. */
 enum vq_turn vq_turn(struct vq *vq, struct vq_outside outside, char *why, size_t size);
+/* Nothing has happened for some seconds: tell the lint if a notification is missing. */
+void vq_stalled(struct vq *vq, struct vq_outside outside);
 /* Has anything happened? A number that then is another. */
 uint64_t vq_events(const struct vq *vq);
 /* All that the recorder holds, oldest first, a line each. */

@@ -113,6 +113,15 @@ static const struct vq_fault *table_read(struct vq *vq, struct vq_chain *chain, 
 	return why;
 }
 
+/* For the lint: the rest of a list is not available although its first descriptor is (2.8.17). It
+ * counts as if it were. */
+static __attribute__((cold, noinline)) void tail_wrong(struct vq *vq, uint16_t pos)
+{
+	lint_report(vq->lint, LINT_TAIL_LATE, vq->index,
+		    "queue %u: descriptor %u of a list is not available, and those before it are",
+		    vq->index, pos & VQ_POS_MASK);
+}
+
 /*
  * Read a list from the next available position on; `flags` are those of its first descriptor. Of a
  * list that is taken `again`, descriptors come from where they were kept.
@@ -152,8 +161,11 @@ list_read(struct vq *vq, struct vq_chain *c, struct vq_slot *s, uint16_t flags, 
 		if (n == size - vq->packed.descs)
 			return FAULT(LINT_LIST_LONG, "list longer than what is free of the ring");
 		pos = pos_add(pos, 1, size);
-		if (!again)
-			flags = ring_load16(flags_of(ring_desc(vq, pos)));
+		if (again)
+			continue;
+		flags = ring_load16(flags_of(ring_desc(vq, pos)));
+		if (unlikely(!is_available(flags, pos_wrap(pos))))
+			tail_wrong(vq, pos);
 	}
 }
 
@@ -256,14 +268,25 @@ static bool event_reached(const struct vq *vq, uint16_t off_wrap, uint16_t pos, 
 	return ring_event_passed(event, new, (uint16_t)(new - n));
 }
 
+/* 2.8.10, 2.8.14: for the lint. */
+static __attribute__((cold, noinline)) void flags_wrong(struct vq *vq, uint16_t flags)
+{
+	lint_report(vq->lint, LINT_EVENT_FLAGS, vq->index, "queue %u: flags 0x%x%s", vq->index,
+		    flags, vq->event_idx ? "" : " without EVENT_IDX");
+}
+
 /* Does the driver want to be told of the batch of n descriptors that it sees now? */
 static bool irq_wanted(struct vq *vq, uint16_t n)
 {
 	const struct wire_event *driver = vq->avail;
+	uint16_t flags;
 
 	/* Full barrier: store flags, then load the driver's wish; see split_publish(). */
 	ring_full_barrier();
-	switch (ring_load16_acquire(&driver->flags) & EVENT_FLAGS) {
+	flags = ring_load16_acquire(&driver->flags);
+	if (unlikely(flags > (vq->event_idx ? EVENT_DESC : EVENT_DISABLE)))
+		flags_wrong(vq, flags);
+	switch (flags & EVENT_FLAGS) {
 	case EVENT_DISABLE: return false;
 	case EVENT_DESC: /* 2.8.10: with the event index only */
 		return !vq->event_idx ||
@@ -330,6 +353,36 @@ static void packed_look(const struct vq *vq, struct vq_look *look)
 	};
 }
 
+static void packed_digest(const struct vq *vq, uint16_t slot, uint16_t pos, bool judge,
+			  struct vq_digest *digest)
+{
+	const struct wire_desc *w = ring_desc(vq, pos);
+	void *host;
+
+	digest->entry = 0;
+	digest->ring = digest->table = VQ_HASH_INIT;
+	for (uint16_t n = 0; n < vq->slot[slot].count; n++)
+		digest->ring = vq_hash(digest->ring, ring_desc(vq, pos_add(pos, n, vq->s.size)),
+				       DESC_SIZE);
+	if (judge) {
+		digest->table_at = le64toh(w->addr);
+		digest->table_len = ring_load16(flags_of(ring_desc(vq, pos))) & DESC_F_INDIRECT
+					    ? le32toh(w->len)
+					    : 0;
+	}
+	if (gmem_map(vq->mem, digest->table_at, digest->table_len, GMEM_READ, &host))
+		return; /* none, for one */
+	digest->table = vq_hash(digest->table, host, digest->table_len);
+	w = host;
+	for (uint32_t i = 0; judge && i < digest->table_len / DESC_SIZE; i++)
+		if (le16toh(w[i].flags) & ~DESC_F_WRITE) {
+			lint_report(vq->lint, LINT_TABLE_FLAGS, vq->index,
+				    "queue %u: flags 0x%x of entry %u in an indirect table",
+				    vq->index, le16toh(w[i].flags), i);
+			return;
+		}
+}
+
 const struct vq_ring vq_packed = {
 	.setup = packed_setup,
 	.pop = packed_pop,
@@ -337,4 +390,5 @@ const struct vq_ring vq_packed = {
 	.publish = packed_publish,
 	.kicks = packed_kicks,
 	.look = packed_look,
+	.digest = packed_digest,
 };

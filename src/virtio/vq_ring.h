@@ -12,6 +12,7 @@
 #include <endian.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/bits.h"
 #include "base/log.h"
@@ -33,6 +34,32 @@ struct vq_look {
 	uint16_t irq_event;  /* with the event index: but for this */
 };
 
+/* What a chain in flight looks like in guest memory, for the deep lint. */
+struct vq_digest {
+	uint16_t entry; /* split: its entry in the available ring */
+	uint64_t ring;  /* hash of its descriptors in the ring, */
+	uint64_t table; /* and of those in its indirect table */
+	/* packed: where that is; set with `judge`, taken as it is without */
+	gpa_t table_at;
+	uint32_t table_len;
+};
+#define VQ_HASH_INIT 0xcbf29ce484222325ULL
+
+/* A hash that tells apart what differs by any bytes; not one that withstands malice. */
+static inline uint64_t vq_hash(uint64_t h, const void *p, size_t len)
+{
+	const uint8_t *b = p;
+	uint64_t word;
+
+	for (; len >= sizeof(word); len -= sizeof(word), b += sizeof(word)) {
+		memcpy(&word, b, sizeof(word));
+		h = (h ^ word) * 0x9e3779b97f4a7c15ULL + (h >> 29);
+	}
+	for (; len; len--, b++)
+		h = (h ^ *b) * 0x100000001b3ULL;
+	return h;
+}
+
 /* One layout of the ring. */
 struct vq_ring {
 	/* Map the parts of vq->s with vq_part_map(). 0 or -EINVAL. */
@@ -45,6 +72,10 @@ struct vq_ring {
 	void (*put)(struct vq *vq, uint16_t slot, uint32_t written);
 	/* Reads the ring and changes nothing. */
 	void (*look)(const struct vq *vq, struct vq_look *look);
+	/* Look at a chain that was taken at `pos`; `judge`: and tell the lint of what is wrong
+	 * with it that the device has no need to see. */
+	void (*digest)(const struct vq *vq, uint16_t slot, uint16_t pos, bool judge,
+		       struct vq_digest *digest);
 };
 extern const struct vq_ring vq_split, vq_packed;
 

@@ -91,6 +91,11 @@ static int split_setup(struct vq *vq)
 	if (vq->resume)
 		vq_inflight_split_setup(vq, ring_load16(&used(vq)->idx));
 	vq->avail_idx = vq->s.next_avail;
+	/* Of a fresh queue, what the device has not written yet. */
+	if (vq->lint && !vq->s.next_avail && !vq->s.next_used && ring_load16(&used(vq)->flags))
+		lint_report(vq->lint, LINT_RING_NOT_CLEARED, vq->index,
+			    "queue %u: flags of the used ring 0x%x", vq->index,
+			    ring_load16(&used(vq)->flags));
 	return 0;
 }
 
@@ -286,6 +291,50 @@ static void split_look(const struct vq *vq, struct vq_look *look)
 	};
 }
 
+/* 2.7.5.2, 2.7.5.3.1: with IN_ORDER, what `next` has to be. */
+static void judge_next(const struct vq *vq, size_t i, size_t entries, bool in_table, uint16_t next)
+{
+	size_t right = in_table || i + 1 < entries ? i + 1 : 0;
+
+	if (next != right)
+		lint_report(vq->lint, LINT_NEXT_ORDER, vq->index,
+			    "queue %u: next of %s %zu is %u, not %zu, with IN_ORDER", vq->index,
+			    in_table ? "entry" : "descriptor", i, next, right);
+}
+
+static void split_digest(const struct vq *vq, uint16_t slot, uint16_t pos, bool judge,
+			 struct vq_digest *digest)
+{
+	const void *table = vq->desc;
+	size_t entries = vq->s.size, i = slot;
+	bool in_table = false;
+	void *host;
+
+	digest->entry = ring_load16(&avail(vq)->ring[pos & (vq->s.size - 1U)]);
+	digest->ring = digest->table = VQ_HASH_INIT;
+	/* What is there now may be anything, and a chain of no end. */
+	for (unsigned n = 0; i < entries && n <= VQ_SIZE_MAX; n++) {
+		struct desc d = desc_read(table, i);
+		uint64_t *hash = in_table ? &digest->table : &digest->ring;
+
+		*hash = vq_hash(*hash, &d, sizeof(d));
+		if (d.flags & DESC_F_INDIRECT) {
+			if (in_table || gmem_map(vq->mem, d.addr, d.len, GMEM_READ, &host))
+				return;
+			table = host;
+			in_table = true;
+			entries = d.len / DESC_SIZE;
+			i = 0;
+			continue;
+		}
+		if (!(d.flags & DESC_F_NEXT))
+			return;
+		if (judge && vq->in_order)
+			judge_next(vq, i, entries, in_table, d.next);
+		i = d.next;
+	}
+}
+
 const struct vq_ring vq_split = {
 	.setup = split_setup,
 	.pop = split_pop,
@@ -293,4 +342,5 @@ const struct vq_ring vq_split = {
 	.publish = split_publish,
 	.kicks = split_kicks,
 	.look = split_look,
+	.digest = split_digest,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looking on while a queue works: notes for the flight recorder, and whose turn it is.
+ * Looking on while a queue works: notes for the flight recorder and the deep lint, and whose turn
+ * it is.
  */
 #include "virtio/vq_watch.h"
 
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 
 #include "virtio/vq_ring.h"
+#include "virtio/vq_shadow.h"
 #include "virtio/vq_trace.h"
 
 enum { BUFFERS_SHOWN = 8 }; /* of one chain */
@@ -21,9 +23,12 @@ int vq_watch(struct vq *vq, unsigned what)
 		return -ENOMEM;
 	if (what & VQ_WATCH_TRACE)
 		w->trace = vq_trace_create();
-	if ((what & VQ_WATCH_TRACE) && !w->trace)
-		return -ENOMEM; /* the rest goes with the queue */
-	return 0;
+	if (what & VQ_WATCH_DEEP)
+		w->shadow = vq_shadow_create();
+	/* What was made goes with the queue. */
+	return ((what & VQ_WATCH_TRACE) && !w->trace) || ((what & VQ_WATCH_DEEP) && !w->shadow)
+		       ? -ENOMEM
+		       : 0;
 }
 
 void vq_watch_free(struct vq *vq)
@@ -31,6 +36,7 @@ void vq_watch_free(struct vq *vq)
 	if (!vq->watch)
 		return;
 	vq_trace_destroy(vq->watch->trace);
+	vq_shadow_destroy(vq->watch->shadow);
 	free(vq->watch);
 	vq->watch = NULL;
 }
@@ -56,6 +62,8 @@ void vq_watch_setup(struct vq *vq, uint64_t features)
 	vq->watch->kicks_on = true;
 	vq->watch->avail = vq->s.next_avail;
 	vq->watch->used = vq->s.next_used;
+	if (vq->watch->shadow)
+		vq_shadow_setup(vq);
 	note(vq, (struct vq_event){ .kind = VQ_EV_SETUP, .a = features, .pos = vq->s.size });
 }
 
@@ -84,6 +92,9 @@ void vq_watch_pop(struct vq *vq, int got, const struct vq_chain *c)
 			 .a = c->out_len,
 			 .b = c->in_len,
 		 });
+	/* One that is taken again (vq_resume()) is not where the device was. */
+	if (vq->watch->shadow)
+		vq_shadow_pop(vq, c, vq->watch->avail, vq->s.next_avail == vq->watch->avail);
 	vq->watch->avail = vq->s.next_avail;
 	n = (unsigned)c->n_out + c->n_in;
 	for (unsigned i = 0; i < n && i < BUFFERS_SHOWN; i++) {
@@ -100,6 +111,8 @@ void vq_watch_pop(struct vq *vq, int got, const struct vq_chain *c)
 
 void vq_watch_push(struct vq *vq, uint16_t slot, uint32_t written)
 {
+	if (vq->watch->shadow)
+		vq_shadow_push(vq, slot);
 	note(vq, (struct vq_event){ .kind = VQ_EV_DONE, .slot = slot, .a = written });
 }
 
@@ -113,8 +126,16 @@ void vq_watch_publish(struct vq *vq, bool irq)
 				    .flag = irq });
 }
 
+void vq_watch_kicks_begin(struct vq *vq, bool on)
+{
+	if (vq->watch->shadow)
+		vq_shadow_kicks_begin(vq, on);
+}
+
 void vq_watch_kicks(struct vq *vq, bool on, bool more)
 {
+	if (vq->watch->shadow)
+		vq_shadow_kicks(vq, on);
 	vq->watch->kicks_on = on && !more;
 	note(vq, (struct vq_event){
 			 .kind = VQ_EV_KICKS, .pos = position(vq, vq->s.next_avail), .flag = on });
@@ -124,8 +145,11 @@ void vq_watch_kicks(struct vq *vq, bool on, bool more)
 
 void vq_kicked(struct vq *vq, uint64_t n)
 {
-	if (vq->watch)
-		note(vq, (struct vq_event){ .kind = VQ_EV_KICK, .a = n });
+	if (!vq->watch)
+		return;
+	if (vq->watch->shadow)
+		vq_shadow_kicked(vq, n);
+	note(vq, (struct vq_event){ .kind = VQ_EV_KICK, .a = n });
 }
 
 void vq_interrupted(struct vq *vq)
@@ -143,6 +167,20 @@ void vq_dump(const struct vq *vq, vq_line_fn *line, void *arg)
 {
 	if (vq->watch && vq->watch->trace)
 		vq_trace_dump(vq->watch->trace, line, arg);
+}
+
+void vq_stalled(struct vq *vq, struct vq_outside outside)
+{
+	struct vq_look look;
+	char why[240];
+
+	if (!vq->watch || !vq->watch->shadow || !vq->ring || vq->s.broken)
+		return;
+	vq->ring->look(vq, &look);
+	if (look.available && vq->watch->kicks_on && !outside.kicked) {
+		vq_turn(vq, outside, why, sizeof(why));
+		lint_report(vq->lint, LINT_KICK_MISSING, vq->index, "queue %u: %s", vq->index, why);
+	}
 }
 
 /* Something is available. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Those who look on while a queue works: the flight recorder (vq_trace.c).
+ * Those who look on while a queue works: the flight recorder (vq_trace.c), and the deep tier of the
+ * lint (vq_shadow.c).
  *
  * vq.c calls the hooks below where vq->watch is not NULL, that is: where somebody asked for it by
  * vq_watch(). Nobody looks on by default, and then each hook is one branch that is never taken.
@@ -15,10 +16,12 @@
 
 #include "virtio/vq.h"
 
+struct vq_shadow;
 struct vq_trace;
 
 struct vq_watch {
-	struct vq_trace *trace; /* NULL: no recorder */
+	struct vq_trace *trace;   /* NULL: no recorder */
+	struct vq_shadow *shadow; /* NULL: the lint, if there is one, is not deep */
 	bool kicks_on;        /* the device has asked for notifications, and found the ring empty */
 	uint16_t avail, used; /* the state's next_avail and next_used, when last looked at */
 	uint64_t events;      /* so many things have happened */
@@ -34,7 +37,8 @@ void vq_watch_pop(struct vq *vq, int got, const struct vq_chain *chain);
 void vq_watch_push(struct vq *vq, uint16_t slot, uint32_t written);
 /* Used entries up to the state's next_used are the driver's, who wants an interrupt or not. */
 void vq_watch_publish(struct vq *vq, bool irq);
-/* vq_kicks(vq, on) said whether there is more. */
+/* vq_kicks(vq, on) is about to do it; and has, and says whether there is more. */
+void vq_watch_kicks_begin(struct vq *vq, bool on);
 void vq_watch_kicks(struct vq *vq, bool on, bool more);
 
 #endif

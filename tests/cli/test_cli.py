@@ -190,7 +190,7 @@ USAGE = [
     (["one disk too many", "32"], ["run", "-k", "a"] + ["--disk", "x"] * 33),
     (["ppc", "arm64, riscv64, riscv32, riscv, x86"], ["run", "-k", "a", "--machine", "ppc"]),
     (["modern or legacy", "old"], ["run", "-k", "a", "--virtio-mmio", "old"]),
-    (["off, warn or strict", "loud"], ["run", "-k", "a", "--lint", "loud"]),
+    (["off, warn, strict, deep", "loud"], ["run", "-k", "a", "--lint", "loud"]),
     (["'virtoi'", "'virtio'"], ["run", "-k", "a", "--trace", "virtoi"]),
     (["'nothing'", "virtio"], ["run", "-k", "a", "--trace", "virtio,nothing"]),
     (["''"], ["run", "-k", "a", "--trace", "virtio,"]),

@@ -39,6 +39,11 @@ void vqrig_init(struct vqrig *rig, unsigned watch)
 	must(!vq_create(&rig->vq, rig->mem, &rig->log, "q") &&
 		     (!watch || !vq_watch(rig->vq, watch)),
 	     "no memory for the queue");
+	if (watch & VQ_WATCH_DEEP) {
+		rig->lint = lint_create(LINT_WARN, true, false, "q", &rig->log, &rig->tripped);
+		must(rig->lint, "no memory for the lint");
+		vq_lint(rig->vq, rig->lint, 0);
+	}
 	rig->buf = vd_alloc(&rig->d, PAGE, PAGE);
 }
 
@@ -57,6 +62,7 @@ void vqrig_setup(struct vqrig *rig, uint16_t size, uint64_t features)
 void vqrig_fini(struct vqrig *rig)
 {
 	vq_destroy(rig->vq);
+	lint_destroy(rig->lint);
 	gmem_destroy(rig->mem);
 	log_fini(&rig->log);
 }

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "vdriver.h"
+#include "virtio/lint.h"
 #include "virtio/vq.h"
 
 struct vqrig {
@@ -20,6 +21,8 @@ struct vqrig {
 	struct vq *vq;
 	gpa_t buf; /* a page for buffers */
 	struct log log;
+	struct lint *lint; /* deep, where the queue is watched so; else NULL */
+	atomic_bool tripped;
 	unsigned said;  /* messages */
 	char last[512]; /* the last one */
 };

@@ -69,6 +69,7 @@ void vrig_attach(struct vrig *rig, struct virtio_dev *dev)
 		.notification_data = rig->notification_data,
 		.without = rig->without,
 		.lint = rig->lint,
+		.lint_deep = rig->lint_deep,
 		.trace = rig->trace,
 	};
 
@@ -88,6 +89,8 @@ int vrig_disk(struct vrig *rig, const char *path, bool readonly, struct err *err
 		.loop = rig->loop,
 		.log = &rig->log,
 		.queues = rig->queues,
+		.size_max = rig->size_max,
+		.seg_max = rig->seg_max,
 		.block_size = rig->block_size,
 		.failed = rig->failed,
 		.failed_arg = rig->failed_arg,

@@ -40,12 +40,13 @@ struct vrig {
 	struct vdriver driver;
 	/* Set before a device is attached: the transport's version 1, NOTIFICATION_DATA, and
 	 * features that are not offered, the lint; the flight recorder. */
-	bool legacy, notification_data, trace;
+	bool legacy, notification_data, trace, lint_deep;
 	uint64_t without;
 	enum lint_level lint;
-	/* Of the disk: 0 is one queue, and the backend's own blocks. */
+	/* Of the disk: 0 is one queue, the backend's own blocks, no limits. */
 	uint16_t queues;
-	uint32_t block_size;
+	uint16_t seg_max;
+	uint32_t block_size, size_max;
 	virtio_blk_failed_fn *failed;
 	void *failed_arg;
 };

@@ -28,7 +28,14 @@ enum {
 	FAILED = 128
 };
 /* 5.2.3, 5.2.4 */
-enum { F_FLUSH = 9, F_WCE = 11, F_DISCARD = 13, F_WRITE_ZEROES = 14 };
+enum {
+	F_SIZE_MAX = 1,
+	F_SEG_MAX = 2,
+	F_FLUSH = 9,
+	F_WCE = 11,
+	F_DISCARD = 13,
+	F_WRITE_ZEROES = 14
+};
 enum { SIZE_MAX_AT = 8, BLK_SIZE_AT = 20, WRITEBACK_AT = 32, MAX_DISCARD_AT = 36 };
 
 #define V1       BIT(VIRTIO_F_VERSION_1)
@@ -45,14 +52,25 @@ struct t {
 	bool left_out;      /* the host's file system cannot do what it takes */
 };
 
-static void begin(struct t *t, enum lint_level level, bool legacy)
+/* How the disk is to be, beside the usual. */
+enum { LEGACY = 1, READONLY = 2, LIMITS = 4 };
+enum { SEG_MAX = 3, SIZE_MAX_BYTES = 1024 };
+
+static void begin(struct t *t, enum lint_level level, unsigned kind)
 {
+	bool legacy = kind & LEGACY;
+
 	memset(t, 0, sizeof(*t));
 	vrig_init(&t->rig, RAM);
 	t->rig.legacy = legacy;
 	t->rig.lint = level;
+	t->rig.lint_deep = true;
+	if (kind & LIMITS) {
+		t->rig.seg_max = SEG_MAX;
+		t->rig.size_max = SIZE_MAX_BYTES;
+	}
 	vrig_file(t->path, CAPACITY * SECTOR);
-	assert_int_equal(vrig_disk(&t->rig, t->path, false, NULL), 0);
+	assert_int_equal(vrig_disk(&t->rig, t->path, kind & READONLY, NULL), 0);
 	t->d = &t->rig.driver;
 	t->d->legacy = legacy;
 	vd_blk_init(t->d, &t->r);
@@ -411,6 +429,13 @@ static void kick_none(struct t *t)
 	vd_set(t->d, VD_QUEUE_NOTIFY, 7);
 }
 
+static void queue_reset_not_read(struct t *t)
+{
+	up(t, BIT(VIRTIO_F_RING_RESET));
+	vd_set(t->d, VD_QUEUE_RESET, 1);
+	vd_set(t->d, VD_QUEUE_SEL, 0);
+}
+
 /* ---- Rings ---- */
 
 static void offer(struct t *t, uint16_t head)
@@ -552,6 +577,44 @@ static void list_long(struct t *t)
 	wait_needs_reset(t);
 }
 
+static void ring_not_cleared(struct t *t)
+{
+	before_queue(t);
+	*(uint8_t *)vd_ptr(t->d, t->q.used, 1) = 1;
+	place(t, SIZE, t->q.desc, t->q.avail, t->q.used);
+}
+
+/* The driver area of the packed ring: flags behind the position. */
+static void event_area(struct t *t, uint64_t features, uint8_t flags)
+{
+	up(t, BIT(VIRTIO_F_RING_PACKED) | features);
+	*(uint8_t *)vd_ptr(t->d, t->q.avail + 2, 1) = flags;
+	read_sector(t);
+}
+
+static void event_flags(struct t *t)
+{
+	event_area(t, 0, 2);
+}
+
+static void event_flags_reserved(struct t *t)
+{
+	event_area(t, BIT(VIRTIO_F_EVENT_IDX), 3);
+}
+
+/* The second descriptor of a list has the right contents, but is not marked available. */
+static void tail_late(struct t *t)
+{
+	uint8_t *flags;
+
+	up(t, BIT(VIRTIO_F_RING_PACKED));
+	assert_true(vd_blk_add(&t->q, &t->r, VD_BLK_IN, 0, &t->data, 1, false) >= 0);
+	flags = vd_ptr(t->d, t->q.desc + 16 + 14, 2);
+	*flags &= (uint8_t)~VD_AVAIL;
+	vd_kick(&t->q);
+	acknowledge(t);
+}
+
 /* ---- Block ---- */
 
 static void blk_short(struct t *t)
@@ -661,6 +724,35 @@ static void blk_not_agreed(struct t *t)
 	segments(t, VD_BLK_DISCARD, 0, 1, 0, 16);
 }
 
+static void blk_size_max(struct t *t)
+{
+	t->data = (struct vd_buf){ vd_alloc(t->d, 2 * SIZE_MAX_BYTES, SECTOR), SIZE_MAX_BYTES };
+	up(t, BIT(F_SIZE_MAX) | BIT(F_SEG_MAX));
+	assert_int_equal(request(t, VD_BLK_IN, 0, &t->data, 1), OK);
+	t->data.len += SECTOR;
+	assert_int_equal(request(t, VD_BLK_IN, 0, &t->data, 1), OK);
+}
+
+static void blk_seg_max(struct t *t)
+{
+	const struct vd_buf data[SEG_MAX + 1] = { t->data, t->data, t->data, t->data };
+
+	up(t, BIT(F_SIZE_MAX) | BIT(F_SEG_MAX));
+	assert_int_equal(request(t, VD_BLK_IN, 0, data, SEG_MAX), OK);
+	assert_int_equal(request(t, VD_BLK_IN, 0, data, SEG_MAX + 1), OK);
+}
+
+static void blk_ro(struct t *t)
+{
+	up(t, 0);
+}
+
+static void blk_never_flushed(struct t *t)
+{
+	up(t, BIT(F_FLUSH));
+	assert_int_equal(request(t, VD_BLK_OUT, 0, &t->data, 1), OK);
+}
+
 /* ---- Legacy ---- */
 
 static void legacy_page_size(struct t *t)
@@ -720,84 +812,93 @@ static void legacy_features_ok(struct t *t)
 static const struct {
 	enum lint_id rule;
 	void (*driver)(struct t *t);
-	bool legacy;
+	unsigned kind;
 } slips[] = {
-	{ LINT_STATUS_CLEARED, status_cleared, false },
-	{ LINT_NOT_RESET, not_reset, false },
-	{ LINT_RESET_NOT_AWAITED, reset_not_awaited, false },
-	{ LINT_STEP_SKIPPED, step_skipped, false },
-	{ LINT_ON_AFTER_FAILED, on_after_failed, false },
-	{ LINT_FEATURES_LATE, features_late, false },
-	{ LINT_FEATURE_NOT_OFFERED, feature_not_offered, false },
-	{ LINT_NO_VERSION_1, no_version_1, false },
-	{ LINT_FEATURES_OK_NOT_READ, features_ok_not_read, false },
-	{ LINT_NO_FEATURES_OK, no_features_ok, false },
-	{ LINT_EARLY_KICK, early_kick, false },
-	{ LINT_FEATURES_IGNORED, features_not_written, true },
-	{ LINT_EARLY_CONFIG_WRITE, early_config_write, false },
-	{ LINT_IDENTITY_NOT_READ, identity_not_read, false },
-	{ LINT_REG_WIDTH, reg_width, false },
-	{ LINT_REG_NONE, reg_none, false },
-	{ LINT_REG_NONE, config_none, false },
-	{ LINT_REG_DIRECTION, reg_direction, false },
-	{ LINT_FEATURES_SEL, device_features_sel, false },
-	{ LINT_FEATURES_SEL, driver_features_sel, false },
-	{ LINT_CONFIG_WIDTH, config_width, false },
-	{ LINT_CONFIG_WIDTH, config_64_bits, false },
-	{ LINT_CONFIG_WIDTH, config_64_bits, true },
-	{ LINT_CONFIG_FEATURE, config_feature, false },
-	{ LINT_CONFIG_GENERATION, generation_before, false },
-	{ LINT_CONFIG_GENERATION, generation_after, false },
-	{ LINT_CONFIG_EARLY, config_early, false },
-	{ LINT_ACK_UNDEFINED, ack_undefined, false },
-	{ LINT_ACK_NOT_RAISED, ack_not_raised, false },
-	{ LINT_NEVER_ACKED, never_acked, false },
-	{ LINT_QUEUE_TOO_LARGE, queue_too_large, false },
-	{ LINT_QUEUE_MAX_NOT_READ, queue_max_not_read, false },
-	{ LINT_QUEUE_IN_USE, queue_in_use, false },
-	{ LINT_QUEUE_STOP_NOT_READ, queue_stop_not_read, false },
-	{ LINT_QUEUE_NONE, queue_none, false },
-	{ LINT_QUEUE_SIZE, queue_size, false },
-	{ LINT_QUEUE_ALIGN, queue_align, false },
-	{ LINT_QUEUE_NOT_RAM, queue_not_ram, false },
-	{ LINT_QUEUE_OVERLAP, queue_overlap, false },
-	{ LINT_QUEUE_RESET, queue_reset, false },
-	{ LINT_KICK_NONE, kick_none, false },
-	{ LINT_IDX_JUMPS, idx_jumps, false },
-	{ LINT_HEAD, head_beyond, false },
-	{ LINT_NEXT, next_beyond, false },
-	{ LINT_CHAIN_LONG, chain_loops, false },
-	{ LINT_CHAIN_BYTES, chain_bytes, false },
-	{ LINT_IN_FLIGHT, in_flight, false },
-	{ LINT_WRITABLE_FIRST, writable_first, false },
-	{ LINT_BUFFER, buffer_nowhere, false },
-	{ LINT_INDIRECT_NOT_AGREED, indirect_not_agreed, false },
-	{ LINT_INDIRECT_NESTED, indirect_nested, false },
-	{ LINT_INDIRECT_NEXT, indirect_next, false },
-	{ LINT_INDIRECT_LENGTH, indirect_length, false },
-	{ LINT_AVAIL_FLAGS, avail_flags, false },
-	{ LINT_AVAIL_FLAGS, avail_flags_event_idx, false },
-	{ LINT_LIST_LONG, list_long, false },
-	{ LINT_BLK_SHORT, blk_short, false },
-	{ LINT_BLK_CAPACITY, blk_capacity, false },
-	{ LINT_BLK_CAPACITY, blk_capacity_write, false },
-	{ LINT_BLK_CAPACITY, blk_segment_capacity, false },
-	{ LINT_BLK_LENGTH, blk_length, false },
-	{ LINT_BLK_TYPE, blk_type, false },
-	{ LINT_BLK_FLUSH_SECTOR, blk_flush_sector, false },
-	{ LINT_BLK_FLUSH_DATA, blk_flush_data, false },
-	{ LINT_BLK_GET_ID, blk_get_id, false },
-	{ LINT_BLK_SEGMENT_SIZE, blk_segment_size, false },
-	{ LINT_BLK_SEGMENTS, blk_segments, false },
-	{ LINT_BLK_SEGMENT_LONG, blk_segment_long, false },
-	{ LINT_BLK_SEGMENT_FLAGS, blk_segment_flags, false },
-	{ LINT_BLK_NOT_AGREED, blk_not_agreed, false },
-	{ LINT_LEGACY_PAGE_SIZE, legacy_page_size, true },
-	{ LINT_LEGACY_PAGE_SIZE_ODD, legacy_page_size_odd, true },
-	{ LINT_LEGACY_ALIGN, legacy_align, true },
-	{ LINT_LEGACY_ALIGN_ODD, legacy_align_odd, true },
-	{ LINT_LEGACY_LAYOUT, legacy_layout, true },
-	{ LINT_LEGACY_FEATURES_OK, legacy_features_ok, true },
+	{ LINT_STATUS_CLEARED, status_cleared, 0 },
+	{ LINT_NOT_RESET, not_reset, 0 },
+	{ LINT_RESET_NOT_AWAITED, reset_not_awaited, 0 },
+	{ LINT_STEP_SKIPPED, step_skipped, 0 },
+	{ LINT_ON_AFTER_FAILED, on_after_failed, 0 },
+	{ LINT_FEATURES_LATE, features_late, 0 },
+	{ LINT_FEATURE_NOT_OFFERED, feature_not_offered, 0 },
+	{ LINT_NO_VERSION_1, no_version_1, 0 },
+	{ LINT_FEATURES_OK_NOT_READ, features_ok_not_read, 0 },
+	{ LINT_NO_FEATURES_OK, no_features_ok, 0 },
+	{ LINT_EARLY_KICK, early_kick, 0 },
+	{ LINT_FEATURES_IGNORED, features_not_written, LEGACY },
+	{ LINT_EARLY_CONFIG_WRITE, early_config_write, 0 },
+	{ LINT_IDENTITY_NOT_READ, identity_not_read, 0 },
+	{ LINT_REG_WIDTH, reg_width, 0 },
+	{ LINT_REG_NONE, reg_none, 0 },
+	{ LINT_REG_NONE, config_none, 0 },
+	{ LINT_REG_DIRECTION, reg_direction, 0 },
+	{ LINT_FEATURES_SEL, device_features_sel, 0 },
+	{ LINT_FEATURES_SEL, driver_features_sel, 0 },
+	{ LINT_CONFIG_WIDTH, config_width, 0 },
+	{ LINT_CONFIG_WIDTH, config_64_bits, 0 },
+	{ LINT_CONFIG_WIDTH, config_64_bits, LEGACY },
+	{ LINT_CONFIG_FEATURE, config_feature, 0 },
+	{ LINT_CONFIG_GENERATION, generation_before, 0 },
+	{ LINT_CONFIG_GENERATION, generation_after, 0 },
+	{ LINT_CONFIG_EARLY, config_early, 0 },
+	{ LINT_ACK_UNDEFINED, ack_undefined, 0 },
+	{ LINT_ACK_NOT_RAISED, ack_not_raised, 0 },
+	{ LINT_NEVER_ACKED, never_acked, 0 },
+	{ LINT_QUEUE_TOO_LARGE, queue_too_large, 0 },
+	{ LINT_QUEUE_MAX_NOT_READ, queue_max_not_read, 0 },
+	{ LINT_QUEUE_IN_USE, queue_in_use, 0 },
+	{ LINT_QUEUE_STOP_NOT_READ, queue_stop_not_read, 0 },
+	{ LINT_QUEUE_NONE, queue_none, 0 },
+	{ LINT_QUEUE_SIZE, queue_size, 0 },
+	{ LINT_QUEUE_ALIGN, queue_align, 0 },
+	{ LINT_QUEUE_NOT_RAM, queue_not_ram, 0 },
+	{ LINT_QUEUE_OVERLAP, queue_overlap, 0 },
+	{ LINT_QUEUE_RESET, queue_reset, 0 },
+	{ LINT_KICK_NONE, kick_none, 0 },
+	{ LINT_QUEUE_RESET_NOT_READ, queue_reset_not_read, 0 },
+	{ LINT_IDX_JUMPS, idx_jumps, 0 },
+	{ LINT_HEAD, head_beyond, 0 },
+	{ LINT_NEXT, next_beyond, 0 },
+	{ LINT_CHAIN_LONG, chain_loops, 0 },
+	{ LINT_CHAIN_BYTES, chain_bytes, 0 },
+	{ LINT_IN_FLIGHT, in_flight, 0 },
+	{ LINT_WRITABLE_FIRST, writable_first, 0 },
+	{ LINT_BUFFER, buffer_nowhere, 0 },
+	{ LINT_INDIRECT_NOT_AGREED, indirect_not_agreed, 0 },
+	{ LINT_INDIRECT_NESTED, indirect_nested, 0 },
+	{ LINT_INDIRECT_NEXT, indirect_next, 0 },
+	{ LINT_INDIRECT_LENGTH, indirect_length, 0 },
+	{ LINT_AVAIL_FLAGS, avail_flags, 0 },
+	{ LINT_AVAIL_FLAGS, avail_flags_event_idx, 0 },
+	{ LINT_LIST_LONG, list_long, 0 },
+	{ LINT_RING_NOT_CLEARED, ring_not_cleared, 0 },
+	{ LINT_EVENT_FLAGS, event_flags, 0 },
+	{ LINT_EVENT_FLAGS, event_flags_reserved, 0 },
+	{ LINT_TAIL_LATE, tail_late, 0 },
+	{ LINT_BLK_SHORT, blk_short, 0 },
+	{ LINT_BLK_CAPACITY, blk_capacity, 0 },
+	{ LINT_BLK_CAPACITY, blk_capacity_write, 0 },
+	{ LINT_BLK_CAPACITY, blk_segment_capacity, 0 },
+	{ LINT_BLK_LENGTH, blk_length, 0 },
+	{ LINT_BLK_TYPE, blk_type, 0 },
+	{ LINT_BLK_FLUSH_SECTOR, blk_flush_sector, 0 },
+	{ LINT_BLK_FLUSH_DATA, blk_flush_data, 0 },
+	{ LINT_BLK_GET_ID, blk_get_id, 0 },
+	{ LINT_BLK_SEGMENT_SIZE, blk_segment_size, 0 },
+	{ LINT_BLK_SEGMENTS, blk_segments, 0 },
+	{ LINT_BLK_SEGMENT_LONG, blk_segment_long, 0 },
+	{ LINT_BLK_SEGMENT_FLAGS, blk_segment_flags, 0 },
+	{ LINT_BLK_NOT_AGREED, blk_not_agreed, 0 },
+	{ LINT_BLK_SIZE_MAX, blk_size_max, LIMITS },
+	{ LINT_BLK_SEG_MAX, blk_seg_max, LIMITS },
+	{ LINT_BLK_RO, blk_ro, READONLY },
+	{ LINT_BLK_NEVER_FLUSHED, blk_never_flushed, 0 },
+	{ LINT_LEGACY_PAGE_SIZE, legacy_page_size, LEGACY },
+	{ LINT_LEGACY_PAGE_SIZE_ODD, legacy_page_size_odd, LEGACY },
+	{ LINT_LEGACY_ALIGN, legacy_align, LEGACY },
+	{ LINT_LEGACY_ALIGN_ODD, legacy_align_odd, LEGACY },
+	{ LINT_LEGACY_LAYOUT, legacy_layout, LEGACY },
+	{ LINT_LEGACY_FEATURES_OK, legacy_features_ok, LEGACY },
 };
 
 /* These rules, and no others, were broken. */
@@ -822,7 +923,7 @@ static void test_each_slip_is_found(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(slips); i++) {
-		begin(&t, LINT_WARN, slips[i].legacy);
+		begin(&t, LINT_WARN, slips[i].kind);
 		slips[i].driver(&t);
 		vd_reset(t.d);
 		assert_found(&t, &slips[i].rule, t.left_out ? 0 : 1, i);
@@ -849,6 +950,76 @@ static void test_empty_slot(void **state)
 	vrig_fini(&t.rig);
 }
 
+/* A device with two features of which one needs the other. */
+enum { F_BASE = 1, F_ON_TOP = 2 };
+
+static uint64_t two_features(struct virtio_dev *dev)
+{
+	(void)dev;
+	return BIT(F_BASE) | BIT(F_ON_TOP);
+}
+
+static const struct virtio_feature_need two_needs[] = { { F_ON_TOP, F_BASE, false },
+							{ 0, 0, false } };
+static const struct virtio_ops two_ops = {
+	.name = "two", .id = 63, .features = two_features, .needs = two_needs
+};
+
+static void test_feature_needs(void **state)
+{
+	const enum lint_id rule = LINT_FEATURE_NEEDS;
+	struct virtio_dev dev = { .ops = &two_ops };
+	struct t t;
+
+	(void)state;
+	/* 2.2.2: the one is not offered without the other. */
+	memset(&t, 0, sizeof(t));
+	vrig_init(&t.rig, 8 << 20);
+	t.rig.without = BIT(F_BASE);
+	vrig_attach(&t.rig, &dev);
+	assert_int_equal(vd_offered(&t.rig.driver) & 7, 0);
+	vrig_fini(&t.rig);
+
+	memset(&t, 0, sizeof(t));
+	vrig_init(&t.rig, 8 << 20);
+	t.rig.lint = LINT_WARN;
+	t.d = &t.rig.driver;
+	vrig_attach(&t.rig, &dev);
+	assert_int_equal(vd_begin(t.d, V1 | BIT(F_BASE)), 0);
+	assert_int_equal(vd_begin(t.d, V1 | BIT(F_BASE) | BIT(F_ON_TOP)), 0);
+	assert_found(&t, NULL, 0, 0);
+	assert_int_not_equal(vd_begin(t.d, V1 | BIT(F_ON_TOP)), 0);
+	assert_found(&t, &rule, 1, 0);
+	vrig_fini(&t.rig);
+}
+
+/* Each finding with its place, what was seen first, and how often. */
+static void test_findings(void **state)
+{
+	struct lint_finding f;
+	struct lint *lint;
+	struct t t;
+
+	(void)state;
+	begin(&t, LINT_WARN, 0);
+	lint = virtio_mmio_lint(t.rig.mmio);
+	up(&t, BIT(F_FLUSH));
+	assert_false(lint_finding(lint, 0, &f));
+	request(&t, VD_BLK_FLUSH, 7, NULL, 0);
+	request(&t, VD_BLK_FLUSH, 8, NULL, 0);
+	vd_set(t.d, VD_QUEUE_NOTIFY, 9);
+	assert_true(lint_finding(lint, 0, &f));
+	assert_int_equal(f.rule, LINT_BLK_FLUSH_SECTOR);
+	assert_int_equal(f.queue, 0);
+	assert_int_equal(f.count, 2);
+	assert_non_null(strstr(f.saw, "sector 7"));
+	assert_true(lint_finding(lint, 1, &f));
+	assert_int_equal(f.rule, LINT_KICK_NONE);
+	assert_int_equal(f.queue, -1);
+	assert_false(lint_finding(lint, 2, &f));
+	end(&t);
+}
+
 /* The driver of tests/lib does all by the book. */
 static void test_silence(void **state)
 {
@@ -860,7 +1031,7 @@ static void test_silence(void **state)
 				    BIT(F_FLUSH) | BIT(F_WCE) | SEGMENTS | BIT(VIRTIO_F_IN_ORDER);
 		unsigned kind = k / 4 % 3;
 
-		begin(&t, LINT_STRICT, kind == 0);
+		begin(&t, LINT_STRICT, kind == 0 ? LEGACY : 0);
 		for (unsigned round = 0; round < 2; round++) {
 			up(&t, features | (kind == 2 ? BIT(VIRTIO_F_RING_PACKED) : 0));
 			assert_int_equal(vd_config(t.d, 0, 8), CAPACITY);
@@ -894,7 +1065,7 @@ static void test_first_driver(void **state)
 	struct t t;
 
 	(void)state;
-	begin(&t, LINT_WARN, true);
+	begin(&t, LINT_WARN, LEGACY);
 	identify(&t);
 	vd_set(t.d, VD_STATUS, 0);
 	vd_set(t.d, VD_STATUS, vd_get(t.d, VD_STATUS) | ACKNOWLEDGE);
@@ -919,7 +1090,7 @@ static void test_said_once(void **state)
 	struct t t;
 
 	(void)state;
-	begin(&t, LINT_WARN, false);
+	begin(&t, LINT_WARN, 0);
 	up(&t, BIT(F_FLUSH));
 	for (unsigned i = 0; i < 5; i++)
 		request(&t, VD_BLK_FLUSH, 7, NULL, 0);
@@ -941,7 +1112,7 @@ static void test_strict(void **state)
 	struct t t;
 
 	(void)state;
-	begin(&t, LINT_STRICT, false);
+	begin(&t, LINT_STRICT, 0);
 	up(&t, BIT(F_FLUSH));
 	request(&t, VD_BLK_FLUSH, 0, &t.data, 1); /* only a SHOULD */
 	read_sector(&t);
@@ -978,7 +1149,8 @@ int main(void)
 		cmocka_unit_test(test_table),        cmocka_unit_test(test_each_slip_is_found),
 		cmocka_unit_test(test_empty_slot),   cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_first_driver), cmocka_unit_test(test_said_once),
-		cmocka_unit_test(test_strict),
+		cmocka_unit_test(test_strict),       cmocka_unit_test(test_feature_needs),
+		cmocka_unit_test(test_findings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The deep tier of the lint, on a queue without a transport: for each rule a driver that breaks it
+ * and no other, and drivers that are right in every way that there is, some of them on a thread of
+ * their own, of which nothing is said.
+ */
+#include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bits.h"
+#include "virtio/virtio.h"
+#include "vqrig.h"
+
+enum { SIZE = 8, IN = 64 };
+
+#define PACKED    BIT(VIRTIO_F_RING_PACKED)
+#define EVENT_IDX BIT(VIRTIO_F_EVENT_IDX)
+#define INDIRECT  BIT(VIRTIO_F_INDIRECT_DESC)
+#define IN_ORDER  BIT(VIRTIO_F_IN_ORDER)
+
+static void answer_one(struct vqrig *rig)
+{
+	struct vq_chain c;
+
+	vqrig_take(rig, &c);
+	vqrig_answer(rig, &c);
+}
+
+/* ---- Notifications ---- */
+
+/* The device is busy and says so; the driver notifies for each chain all the same. */
+static void kick_under_flag(struct vqrig *rig)
+{
+	struct vq_chain c[SIZE];
+
+	vq_kicks(rig->vq, false);
+	for (unsigned round = 0; round < 8; round++) {
+		for (unsigned i = 0; i < SIZE / 2; i++)
+			vqrig_offer(rig, IN, false);
+		for (unsigned i = 0; i < SIZE / 2; i++) {
+			uint16_t head;
+			uint32_t len;
+
+			vqrig_take(rig, &c[i]);
+			vqrig_answer(rig, &c[i]);
+			assert_true(vd_used(&rig->q, &head, &len));
+		}
+	}
+	vq_kicks(rig->vq, true);
+	vq_kicked(rig->vq, 32);
+}
+
+static void kick_past_event(struct vqrig *rig)
+{
+	struct vq_chain c;
+
+	for (unsigned i = 0; i < 3; i++)
+		vqrig_offer(rig, IN, false);
+	vq_kicked(rig->vq, 1);
+	vq_kicks(rig->vq, false);
+	vqrig_take(rig, &c);
+	vqrig_answer(rig, &c);
+	vq_kicks(rig->vq, true); /* from 1 on: two more are there, which pass it once */
+	vq_kicked(rig->vq, 3);
+}
+
+/* Available, asked for, and not a word. */
+static void kick_missing(struct vqrig *rig)
+{
+	const struct vq_outside kicked = { .kicked = true }, quiet = { .kicked = false };
+
+	assert_false(vq_kicks(rig->vq, true));
+	vq_stalled(rig->vq, quiet); /* nothing to say */
+	vqrig_offer(rig, IN, false);
+	vq_stalled(rig->vq, kicked); /* the device has not looked yet */
+	assert_int_equal(lint_count(rig->lint, LINT_KICK_MISSING), 0);
+	vq_stalled(rig->vq, quiet);
+}
+
+/* ---- Changes in flight ---- */
+
+/* idx first, then the entry: the device takes what was there a lap before. */
+static void idx_early(struct vqrig *rig)
+{
+	struct vq_chain c;
+
+	for (unsigned i = 0; i < SIZE; i++) {
+		uint16_t head;
+		uint32_t len;
+
+		vqrig_offer(rig, 0, false);
+		answer_one(rig);
+		assert_true(vd_used(&rig->q, &head, &len));
+	}
+	vd_desc_set(&rig->d, rig->q.desc, 5, rig->buf, 16, 0, 0);
+	vd_avail_set(&rig->q, rig->q.avail_idx, 3);
+	vd_desc_set(&rig->d, rig->q.desc, 3, rig->buf, 16, 0, 0);
+	vd_avail_idx_set(&rig->q, ++rig->q.avail_idx);
+	vqrig_take(rig, &c);
+	vd_avail_set(&rig->q, (uint16_t)(rig->q.avail_idx - 1), 5);
+	vqrig_answer(rig, &c);
+}
+
+static void desc_changed(struct vqrig *rig)
+{
+	struct vq_chain c;
+	uint16_t head = vqrig_offer(rig, IN, false);
+
+	vqrig_take(rig, &c);
+	((uint8_t *)vd_ptr(&rig->d, rig->q.desc + 16ULL * head, 16))[8] ^= 1;
+	vqrig_answer(rig, &c);
+}
+
+static void table_changed(struct vqrig *rig)
+{
+	struct vq_chain c;
+
+	vqrig_offer(rig, IN, true);
+	vqrig_take(rig, &c);
+	((uint8_t *)vd_ptr(&rig->d, rig->q.tables, 32))[16 + 8] ^= 1;
+	vqrig_answer(rig, &c);
+}
+
+static void header_changed(struct vqrig *rig)
+{
+	struct vq_chain c;
+
+	vqrig_offer(rig, IN, false);
+	vqrig_take(rig, &c);
+	*(uint8_t *)vd_ptr(&rig->d, rig->buf + 15, 1) ^= 1;
+	vqrig_answer(rig, &c);
+}
+
+static void data_changed(struct vqrig *rig)
+{
+	const struct vd_buf buf[] = { { rig->buf, 8 }, { rig->buf + 8, 1000 } };
+	struct vq_chain c;
+
+	assert_true(vd_add(&rig->q, buf, 2, 0, false) >= 0);
+	vd_publish(&rig->q);
+	vqrig_take(rig, &c);
+	*(uint8_t *)vd_ptr(&rig->d, rig->buf + 1007, 1) ^= 1;
+	vqrig_answer(rig, &c);
+}
+
+/* ---- Shapes ---- */
+
+static void id_reused(struct vqrig *rig)
+{
+	struct vq_chain a, b;
+
+	vqrig_offer(rig, IN, false);
+	vqrig_offer(rig, IN, false);
+	/* The id counts in the last descriptor of a list: those of the second are 2 and 3. */
+	*(uint8_t *)vd_ptr(&rig->d, rig->q.desc + 16 * 3 + 12, 1) = 0;
+	vqrig_take(rig, &a);
+	vqrig_take(rig, &b);
+	vqrig_answer(rig, &a);
+	vqrig_answer(rig, &b);
+}
+
+static void table_flags(struct vqrig *rig)
+{
+	vqrig_offer(rig, IN, true);
+	*(uint8_t *)vd_ptr(&rig->d, rig->q.tables + 14, 1) |= VD_NEXT;
+	answer_one(rig);
+}
+
+static void next_order(struct vqrig *rig)
+{
+	vd_desc_set(&rig->d, rig->q.desc, 0, rig->buf, 16, VD_NEXT, 2);
+	vd_desc_set(&rig->d, rig->q.desc, 2, rig->buf, 16, 0, 0);
+	vd_avail_set(&rig->q, rig->q.avail_idx++, 0);
+	vd_publish(&rig->q);
+	answer_one(rig);
+}
+
+static void next_order_in_table(struct vqrig *rig)
+{
+	vd_desc_set(&rig->d, rig->q.tables, 0, rig->buf, 16, VD_NEXT, 2);
+	vd_desc_set(&rig->d, rig->q.tables, 2, rig->buf, 16, 0, 0);
+	vd_desc_set(&rig->d, rig->q.desc, 0, rig->q.tables, 48, VD_INDIRECT, 0);
+	vd_avail_set(&rig->q, rig->q.avail_idx++, 0);
+	vd_publish(&rig->q);
+	answer_one(rig);
+}
+
+static void buffer_in_ring(struct vqrig *rig)
+{
+	const struct vd_buf buf[] = { { rig->buf, 16 }, { rig->q.used + 8, 8 } };
+
+	assert_true(vd_add(&rig->q, buf, 1, 1, false) >= 0);
+	vd_publish(&rig->q);
+	answer_one(rig);
+}
+
+static const struct {
+	enum lint_id rule;
+	void (*driver)(struct vqrig *rig);
+	uint64_t features;
+} slips[] = {
+	{ LINT_KICK_SUPPRESSED, kick_under_flag, 0 },
+	{ LINT_KICK_SUPPRESSED, kick_past_event, EVENT_IDX },
+	{ LINT_KICK_MISSING, kick_missing, 0 },
+	{ LINT_KICK_MISSING, kick_missing, EVENT_IDX },
+	{ LINT_KICK_MISSING, kick_missing, PACKED },
+	{ LINT_KICK_MISSING, kick_missing, PACKED | EVENT_IDX },
+	{ LINT_IDX_EARLY, idx_early, 0 },
+	{ LINT_DESC_CHANGED, desc_changed, 0 },
+	{ LINT_DESC_CHANGED, desc_changed, PACKED },
+	{ LINT_DESC_CHANGED, table_changed, INDIRECT },
+	{ LINT_DESC_CHANGED, table_changed, INDIRECT | PACKED },
+	{ LINT_HEADER_CHANGED, header_changed, 0 },
+	{ LINT_HEADER_CHANGED, header_changed, PACKED },
+	{ LINT_DATA_CHANGED, data_changed, 0 },
+	{ LINT_DATA_CHANGED, data_changed, PACKED },
+	{ LINT_ID_REUSED, id_reused, PACKED },
+	{ LINT_TABLE_FLAGS, table_flags, INDIRECT | PACKED },
+	{ LINT_NEXT_ORDER, next_order, IN_ORDER },
+	{ LINT_NEXT_ORDER, next_order_in_table, INDIRECT | IN_ORDER },
+	{ LINT_BUFFER_IN_RING, buffer_in_ring, 0 },
+};
+
+/* This rule, or LINT_RULES: none, was broken, and no other. */
+static void assert_found(struct vqrig *rig, enum lint_id rule, uint64_t slip)
+{
+	for (unsigned i = 0; i < LINT_RULES; i++)
+		if ((i == rule) != (lint_count(rig->lint, (enum lint_id)i) != 0))
+			fail_msg("driver 0x%" PRIx64 ": %s %s found (%s)", slip, lint_rules[i].id,
+				 i == rule ? "was not" : "was", rig->last);
+}
+
+static void test_each_slip_is_found(void **state)
+{
+	struct vqrig rig;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(slips); i++) {
+		assert_true(lint_rules[slips[i].rule].deep);
+		vqrig_init(&rig, VQ_WATCH_DEEP);
+		vqrig_setup(&rig, SIZE, slips[i].features);
+		slips[i].driver(&rig);
+		assert_found(&rig, slips[i].rule, i);
+		vqrig_fini(&rig);
+	}
+}
+
+/* ---- Silence ---- */
+
+static uint32_t next_random(uint32_t *seed)
+{
+	*seed = *seed * 1664525 + 1013904223;
+	return *seed >> 8;
+}
+
+/*
+ * One thread plays both sides: chains of all lengths, direct and indirect, answered in any order;
+ * what is the driver's again is written over at once. A descriptor of its own for each buffer,
+ * since the one page of the rig would be shared.
+ */
+static void play(uint64_t features, uint32_t seed)
+{
+	struct vq_chain flying[SIZE];
+	gpa_t page[SIZE];
+	struct vqrig rig;
+	unsigned n = 0;
+
+	vqrig_init(&rig, VQ_WATCH_DEEP);
+	vqrig_setup(&rig, SIZE, features);
+	for (unsigned i = 0; i < SIZE; i++)
+		page[i] = vd_alloc(&rig.d, 4096, 64);
+	for (unsigned step = 0; step < 4000; step++) {
+		uint32_t r = next_random(&seed);
+
+		if (r % 3 == 0) {
+			unsigned out = 1 + r / 8 % 3, in = r / 64 % 3, at = rig.q.free_head;
+			struct vd_buf buf[6];
+
+			if (rig.q.n_free < out + in)
+				continue;
+			memset(vd_ptr(&rig.d, page[at], 4096), (int)(r >> 3), 4096);
+			for (unsigned i = 0; i < out + in; i++)
+				buf[i] = (struct vd_buf){ page[at] + 100 * i, 1 + r % 90 };
+			/* With IN_ORDER, chains that are all of one length stay in sequence. */
+			if ((features & IN_ORDER) && !(features & PACKED))
+				out = 1, in = 0;
+			vd_add(&rig.q, buf, out, in,
+			       (features & INDIRECT) && out + in > 1 && r / 512 % 2);
+			vd_publish(&rig.q);
+		} else if (r % 3 == 1 && n < SIZE) {
+			if (vq_pop(rig.vq, &flying[n]) == 1)
+				n++;
+		} else if (n) {
+			unsigned k = r / 16 % n;
+			uint16_t head;
+			uint32_t len;
+
+			vqrig_answer(&rig, &flying[k]);
+			flying[k] = flying[--n];
+			while (vd_used(&rig.q, &head, &len))
+				memset(vd_ptr(&rig.d, page[head], 4096), 0xee, 4096);
+		}
+	}
+	assert_found(&rig, LINT_RULES, features);
+	vqrig_fini(&rig);
+}
+
+static void test_silence(void **state)
+{
+	(void)state;
+	for (uint32_t k = 0; k < 16; k++)
+		play((k & 1 ? INDIRECT : 0) | (k & 2 ? EVENT_IDX : 0) | (k & 4 ? PACKED : 0) |
+			     (k & 8 ? IN_ORDER : 0),
+		     k + 1);
+}
+
+/* Two threads, so that notifications and the device's wishes meet in every way. */
+struct race {
+	struct vqrig rig;
+	atomic_uint kicks;
+	atomic_bool quit;
+};
+
+static void *device(void *arg)
+{
+	struct race *r = arg;
+	struct vq_chain c;
+
+	while (!atomic_load(&r->quit)) {
+		unsigned n = atomic_exchange(&r->kicks, 0);
+
+		if (!n) {
+			sched_yield();
+			continue;
+		}
+		vq_kicked(r->rig.vq, n);
+		do {
+			vq_kicks(r->rig.vq, false);
+			while (vq_pop(r->rig.vq, &c) == 1)
+				vqrig_answer(&r->rig, &c);
+		} while (vq_kicks(r->rig.vq, true));
+	}
+	return NULL;
+}
+
+static void race(uint64_t features)
+{
+	pthread_t thread;
+	struct race r = { 0 };
+	uint32_t seed = 1;
+
+	vqrig_init(&r.rig, VQ_WATCH_DEEP);
+	vqrig_setup(&r.rig, SIZE, features);
+	assert_int_equal(pthread_create(&thread, NULL, device, &r), 0);
+	for (unsigned i = 0; i < 20000; i++) {
+		unsigned burst = 1 + next_random(&seed) % 3;
+		uint16_t head;
+		uint32_t len;
+
+		for (unsigned k = 0; k < burst && r.rig.q.n_free >= 2; k++)
+			vqrig_offer(&r.rig, IN, false);
+		if (vd_wants_kick(&r.rig.q))
+			atomic_fetch_add(&r.kicks, 1);
+		for (unsigned spin = 0; spin < i % 512; spin++)
+			__asm__ volatile("" ::: "memory");
+		assert_int_equal(r.rig.q.n_free >= 2 || !vd_wait(&r.rig.q, &head, &len), 1);
+		while (vd_used(&r.rig.q, &head, &len))
+			;
+	}
+	atomic_store(&r.quit, true);
+	pthread_join(thread, NULL);
+	assert_found(&r.rig, LINT_RULES, features);
+	vqrig_fini(&r.rig);
+}
+
+static void test_silence_of_two(void **state)
+{
+	(void)state;
+	race(0);
+	race(EVENT_IDX);
+	race(PACKED);
+	race(PACKED | EVENT_IDX);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_each_slip_is_found),
+		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_silence_of_two),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
