@@ -446,6 +446,10 @@ void vd_kick_always(struct vd_queue *q)
 {
 	uint32_t val = q->index;
 
+	if (q->d->notify) {
+		q->d->notify(q->d, q->index);
+		return;
+	}
 	/* 2.9 */
 	if ((q->d->features & BIT(VIRTIO_F_NOTIFICATION_DATA)) && q->packed)
 		val |= (uint32_t)packed_off_wrap(q, q->next) << 16;

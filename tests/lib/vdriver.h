@@ -72,6 +72,7 @@ struct vdriver {
 	gpa_t next, end; /* guest memory not handed out yet */
 	uint64_t features;
 	bool legacy; /* the transport is version 1; known from vd_begin() on */
+	void (*notify)(struct vdriver *d, unsigned index); /* NULL: by the register */
 };
 
 enum { VD_PAGE = 4096 }; /* the driver's GuestPageSize */
