@@ -2,7 +2,7 @@
 /*
  * The smallest kernel that can be noticed: writes a byte to the UART (PL011, where it is on both
  * machines) with its first instructions, then powers off. Made as large as a real kernel by
- * bench/run.
+ * bench/run, image_size included.
  */
 	.section .head, "ax"
 	.globl	_start
