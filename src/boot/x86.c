@@ -28,7 +28,7 @@ static unsigned memory_map(const struct x86_boot_config *c, struct range r[RANGE
 
 	r[n++] = (struct range){ 0, X86_MPTABLE, RANGE_RAM };
 	r[n++] = (struct range){ X86_MPTABLE, X86_BASE_MEMORY_END - X86_MPTABLE, RANGE_RESERVED };
-	r[n++] = (struct range){ X86_ACPI, X86_ACPI_END - X86_ACPI, RANGE_RESERVED };
+	r[n++] = (struct range){ X86_ACPI, X86_TABLES_END - X86_ACPI, RANGE_RESERVED };
 	r[n++] = (struct range){ X86_TABLES_END, c->ram_low - X86_TABLES_END, RANGE_RAM };
 	if (c->ram_high)
 		r[n++] = (struct range){ 1ULL << 32, c->ram_high, RANGE_RAM };
@@ -222,11 +222,25 @@ static int load_page_tables(struct gmem *mem, struct err *err)
 	return res;
 }
 
+static int load_reset(struct gmem *mem, struct err *err)
+{
+	static const uint8_t code[] = {
+		0xb0, 0xfe, /* mov al, 0xfe: pulse the reset line */
+		0xe6, 0x64, /* out 0x64, al */
+		0xf4,       /* hlt */
+		0xeb, 0xfd, /* jmp to the hlt */
+	};
+
+	return put(mem, X86_RESET, code, sizeof(code), err);
+}
+
 int x86_boot_load(const struct x86_boot_config *c, struct gmem *mem, struct err *err)
 {
 	bool pvh = c->kernel->pvh;
 	int res = put(mem, X86_CMDLINE, c->cmdline, strlen(c->cmdline) + 1, err);
 
+	if (!res)
+		res = load_reset(mem, err);
 	if (!res)
 		res = load_gdt(pvh, mem, err);
 	if (!res)

@@ -6,7 +6,8 @@
  *	0x00500  GDT               0x20000  command line
  *	0x06000  start info        0x9fc00  MP table (boot/mptable.h)
  *	0x07000  zero page         0xe0000  ACPI tables (boot/acpi.h)
- *	0x09000  page tables       0x100000 free for the kernel
+ *	0x09000  page tables       0xffff0  where firmware would begin
+ *	                           0x100000 free for the kernel
  *
  * A kernel is entered in one of two ways, and finds the zero page or the start info:
  *
@@ -35,7 +36,11 @@ enum {
 	X86_MPTABLE = 0x9fc00, /* the last KiB of base memory, where it is looked for */
 	X86_BASE_MEMORY_END = 0xa0000,
 	X86_ACPI = 0xe0000,
-	X86_ACPI_END = 0x100000,
+	X86_ACPI_END = 0xffff0,
+	/* A kernel that knows no better way to reset jumps here in real mode (Linux does, with
+	 * hardware-reduced ACPI and no EFI): there is code that has the keyboard controller do it.
+	 */
+	X86_RESET = 0xffff0,
 	X86_TABLES_END = 0x100000,
 };
 

@@ -536,6 +536,7 @@ static void zero_page(void **state)
 		/* Flat code of 64 bits, flat data, at the selectors that boot.rst names. */
 		assert_int_equal(get_at(mem, X86_GDT + 0x10, 8) >> 32 & 0xffff00, 0xaf9b00);
 		assert_int_equal(get_at(mem, X86_GDT + 0x18, 8) >> 32 & 0xffff00, 0xcf9300);
+		assert_int_equal(get_at(mem, X86_RESET, 4), 0x64e6feb0); /* OUT to 0x64 */
 		check_tables(mem);
 		kernel_close(&k);
 		gmem_destroy(mem);
