@@ -24,6 +24,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/debug.h"
+
 struct bus;
 struct clock;
 struct engine;
@@ -35,6 +37,7 @@ struct vcpu;
 
 enum vcpu_exit {
 	VCPU_KICKED, /* vcpu_kick: look at what changed, run again */
+	VCPU_DEBUG,  /* engine_ops.debug: it stopped as it was asked to */
 	VCPU_CALL,   /* a firmware call (HVC, ECALL) is in the registers; run again after it */
 	VCPU_OFF,    /* the engine's own firmware powers the machine off (PSCI in KVM) */
 	VCPU_RESET,  /* it resets the machine, or the CPU does so: an x86 triple fault */
@@ -224,6 +227,8 @@ struct engine_ops {
 	 */
 	void (*vcpu_stats)(struct vcpu *vcpu,
 			   void (*count)(void *arg, const char *reason, uint64_t n), void *arg);
+
+	const struct debug_ops *debug; /* NULL: this engine has none */
 };
 
 extern const struct engine_ops engine_kvm, engine_soft;

@@ -19,6 +19,7 @@
 #include "hako/doctor.h"
 #include "host/thread.h"
 #include "machine/config.h"
+#include "machine/debug.h"
 #include "machine/engines.h"
 #include "machine/public.h"
 #include "machine/vm_disks.h"
@@ -67,7 +68,7 @@ static bool wait_to_run(struct vm_cpu *cpu)
 	struct hako_vm *vm = cpu->vm;
 
 	pthread_mutex_lock(&vm->lock);
-	while (!vm->quit && (vm->hold || cpu->state == CPU_OFF)) {
+	while (!vm->quit && (vm->hold || cpu->frozen || cpu->state == CPU_OFF)) {
 		if (!cpu->parked) {
 			cpu->parked = true;
 			pthread_cond_broadcast(&vm->changed);
@@ -97,6 +98,7 @@ static void *cpu_thread(void *arg)
 			break;
 		switch (exit) {
 		case VCPU_KICKED: break;
+		case VCPU_DEBUG: debug_stopped(cpu); break;
 		case VCPU_CALL:
 			mark_hit(&vm->marks[HAKO_EVENT_FIRMWARE]);
 			vm->board_ops->call(vm, cpu);
@@ -136,9 +138,21 @@ static void hold_cpus(struct hako_vm *vm)
 static void release_cpus(struct hako_vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
-	vm->hold = false;
+	vm->hold = vm->paused;
 	pthread_cond_broadcast(&vm->changed);
 	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_pause(struct hako_vm *vm)
+{
+	vm->paused = true;
+	hold_cpus(vm);
+}
+
+void vm_resume(struct hako_vm *vm)
+{
+	vm->paused = false;
+	release_cpus(vm);
 }
 
 /* ---- the control thread ---- */
@@ -207,8 +221,11 @@ static void act(struct loop_source *source, uint32_t events)
 			fail(vm, res);
 		else
 			release_cpus(vm);
+	} else if (debug_look(vm)) {
+		finish(vm, HAKO_STUCK);
 	} else {
-		/* A second vCPU asked, and the first one's request was served meanwhile. */
+		/* A debugger keeps them; or a second vCPU asked, and the first one's request was
+		 * served meanwhile. */
 		release_cpus(vm);
 	}
 }

@@ -46,6 +46,8 @@ struct vm_cpu {
 	pthread_t thread;
 	enum cpu_state state;
 	bool parked; /* the thread is out of the engine: off, or waiting for a reset to end */
+	bool frozen; /* a debugger lets the others run, but not this one */
+	bool stopped; /* the engine has stopped it for a debugger, who has not looked yet */
 	bool has_thread;
 };
 
@@ -112,6 +114,7 @@ struct hako_vm {
 	struct vm_cpu cpus[HAKO_CPUS_MAX];
 	enum vm_action action;
 	bool hold; /* vCPU threads must park */
+	bool paused;   /* control thread: by a debugger; so nobody else's release_cpus() counts */
 	bool quit; /* vCPU threads must end */
 
 	struct notifier stop, act, dump; /* hako_vm_stop(); a vCPU set `action`; hako_vm_dump() */
@@ -122,6 +125,9 @@ struct hako_vm {
 	unsigned failure; /* under lock: the guest's code for VM_FAILURE */
 	int failed;       /* negative errno when hako itself failed while running */
 	struct err *run_err;
+
+	/* NULL: not asked for (machine/debug.h) */
+	struct gdb *gdb;
 
 	struct mark marks[HAKO_N_EVENTS]; /* by enum hako_event; never go back, not at a reset */
 };
@@ -158,6 +164,10 @@ extern const struct board_ops board_arm64, board_riscv, board_x86;
 void vm_request(struct hako_vm *vm, enum vm_action action);
 /* The same for a guest that powers off and says that it failed. */
 void vm_request_failure(struct hako_vm *vm, unsigned code);
+
+/* Control thread: park every vCPU, and keep them so until vm_resume(). */
+void vm_pause(struct hako_vm *vm);
+void vm_resume(struct hako_vm *vm);
 
 /*
  * The board's virtio-mmio slot `i` at `base`: the i-th disk is behind it, or nothing. The slot is

@@ -470,4 +470,5 @@ const struct engine_ops engine_soft = {
 	.vcpu_fence = soft_vcpu_fence,
 	.vcpu_stuck = soft_vcpu_stuck,
 	.vcpu_stats = soft_vcpu_stats,
+	.debug = &soft_debug_ops,
 };

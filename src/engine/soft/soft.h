@@ -36,6 +36,7 @@
 #include "bus/clock.h"
 #include "engine/engine.h"
 #include "engine/soft/code.h"
+#include "engine/soft/debug.h"
 #include "mem/gmem.h"
 
 enum { SOFT_MAX_VCPUS = 8, SOFT_MAX_REQUESTS = 64, SOFT_HEAT_SLOTS = 64 };
@@ -55,6 +56,7 @@ struct engine {
 	const struct soft_arch *arch;
 	struct gmem_observer observer; /* of writes to code pages */
 	struct vcpu *vcpus[SOFT_MAX_VCPUS];
+	struct soft_points points;
 	_Atomic bool releasing; /* somebody is in release(), soft.c */
 };
 
@@ -102,6 +104,7 @@ struct vcpu {
 	_Atomic uint64_t posted, done; /* requests ever; done <= posted */
 	bool owes_dsb;                 /* own thread: broadcast something since the last DSB */
 
+	struct soft_debug debug;
 	struct code_cache code;
 	uint8_t heat[SOFT_HEAT_SLOTS]; /* stores to code pages since a release, by page number */
 
@@ -128,6 +131,10 @@ struct soft_arch {
 	void (*unmap_code)(struct vcpu *vcpu, const struct code_page *page);
 	/* Is the instruction that is under way in this page? */
 	bool (*executes)(const struct vcpu *vcpu, const struct code_page *page);
+	/* As in debug_ops. */
+	bool (*reg)(const struct engine *engine, size_t n, struct debug_reg *reg);
+	bool (*reg_get)(struct vcpu *vcpu, size_t reg, void *val);
+	bool (*reg_set)(struct vcpu *vcpu, size_t reg, const void *val);
 };
 
 extern const struct soft_arch soft_a64, soft_rv;

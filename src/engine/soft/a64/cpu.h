@@ -210,6 +210,12 @@ static inline uint64_t a64_op_va(const struct a64_cpu *c, const struct op *op)
 	return c->page_va + (uint64_t)(op - c->page) * 4;
 }
 
+/* ---- registers for debuggers (regs.c), as soft_arch has them ---- */
+
+bool a64_reg(const struct engine *engine, size_t n, struct debug_reg *reg);
+bool a64_reg_get(struct vcpu *vcpu, size_t reg, void *val);
+bool a64_reg_set(struct vcpu *vcpu, size_t reg, const void *val);
+
 /* ---- debug (debug.c) ---- */
 
 /* MDSCR_EL1, the OS lock, a breakpoint or a watchpoint changed. */

@@ -56,8 +56,35 @@ void a64_set_pstate(struct a64_cpu *c, uint64_t spsr)
 	a64_check_interrupts(c);
 }
 
+/* Somebody watches traps: ESR_EL1, FAR_EL1 and ELR_EL1 are of the one that was taken. */
+static void tell(struct a64_cpu *c, enum a64_vector vector, uint8_t from)
+{
+	enum debug_trap_kind kind = DEBUG_TRAP_FAULT;
+
+	switch (bits(c->sys.esr_el1, 31, 26)) {
+	case A64_EC_WFX:
+	case A64_EC_SVC:
+	case A64_EC_BREAKPOINT_LOWER ... A64_EC_BRK: kind = DEBUG_TRAP_CALL; break;
+	case A64_EC_IABT_LOWER:
+	case A64_EC_IABT_SAME:
+	case A64_EC_PC_ALIGN: kind = DEBUG_TRAP_FETCH; break;
+	}
+	if (vector != A64_VEC_SYNC)
+		kind = DEBUG_TRAP_INTERRUPT;
+	soft_trapped(&c->vcpu,
+		     &(struct debug_trap){ .kind = kind,
+					   .cause = c->sys.esr_el1,
+					   .pc = c->sys.elr_el1,
+					   .addr = c->sys.far_el1,
+					   .vector = c->pc,
+					   .from = from,
+					   .to = 1,
+					   .remapped = c->sys.elr_el1 == c->vcpu.debug.remapped });
+}
+
 void a64_take(struct a64_cpu *c, enum a64_vector vector, uint64_t return_pc)
 {
+	uint8_t from = c->el;
 	c->sys.spsr_el1 = a64_pstate(c);
 	c->sys.elr_el1 = return_pc;
 	/* D1.3.1.5: from EL1 with SP_EL0, EL1 with SP_EL1, EL0 */
@@ -71,6 +98,8 @@ void a64_take(struct a64_cpu *c, enum a64_vector vector, uint64_t return_pc)
 	c->wfe_idle = 0;
 	select_sp(c, 1, 1);
 	a64_state_changed(c);
+	if (unlikely(c->vcpu.debug.traps))
+		tell(c, vector, from);
 }
 
 _Noreturn void a64_raise_at(struct a64_cpu *c, enum a64_ec ec, uint32_t iss, uint64_t pc)
@@ -114,6 +143,8 @@ void a64_eret(struct a64_cpu *c)
 	unsigned upper = bit(c->pc, 55);
 	if (bit(c->sys.tcr_el1, upper ? 38 : 37))
 		c->pc = (uint64_t)sign_extend(c->pc, 56);
+	if (unlikely(c->vcpu.debug.traps))
+		soft_returned(&c->vcpu, c->pc);
 }
 
 static unsigned takable(const struct a64_cpu *c)

@@ -64,6 +64,8 @@ static void translate(struct op *op, uint32_t w, unsigned index);
 
 /* ---- what is not an instruction ---- */
 
+static void put_breakpoint(struct op *op);
+
 HANDLER(decode)
 {
 	/* ops are only const to those who run them */
@@ -71,7 +73,10 @@ HANDLER(decode)
 	unsigned index = (unsigned)(op - c->page);
 	uint32_t w = (uint32_t)soft_load(page->host + index * 4, 4);
 	c->cur = op;
-	translate(&page->ops[index], w, index);
+	if (soft_break_here(&c->vcpu, op, index * 4))
+		put_breakpoint(&page->ops[index]);
+	else
+		translate(&page->ops[index], w, index);
 	GO(op);
 }
 
@@ -79,6 +84,13 @@ HANDLER(page_end)
 {
 	UNUSED;
 	JUMP(c->page_va + GMEM_PAGE_SIZE);
+}
+
+HANDLER(breakpoint)
+{
+	UNUSED;
+	c->pc = a64_op_va(c, op);
+	return NULL;
 }
 
 HANDLER(unallocated)
@@ -809,6 +821,7 @@ HANDLER(ldr64_lit) /* imm counts from the page's start */
 enum {
 	OP_decode, /* a zeroed op */
 	OP_page_end,
+	OP_breakpoint,
 	OP_unallocated,
 #define X(name) OP_##name,
 	SHORT_FORMS(X)
@@ -819,6 +832,7 @@ enum {
 
 static handler *const handlers[N_HANDLERS] = { [OP_decode] = op_decode,
 					       [OP_page_end] = op_page_end,
+					       [OP_breakpoint] = op_breakpoint,
 					       [OP_unallocated] = op_unallocated,
 #define X(name) [OP_##name] = op_##name,
 					       SHORT_FORMS(X)
@@ -1117,6 +1131,11 @@ static void translate(struct op *op, uint32_t w, unsigned index)
 		*op = (struct op){ .handler = (uint16_t)(OP_insn + insn), .word = w };
 }
 
+static void put_breakpoint(struct op *op)
+{
+	*op = (struct op){ .handler = OP_breakpoint };
+}
+
 /* ---- the run loop ---- */
 
 static void run_ops(struct a64_cpu *c, const struct op *op, handler *const *table)
@@ -1132,6 +1151,7 @@ static void step_op(struct a64_cpu *c, const struct op *op)
 	unsigned index = (unsigned)(op - c->page);
 	uint32_t w = (uint32_t)soft_load(page->host + index * 4, 4);
 	c->cur = op;
+	soft_break_lift(&c->vcpu, op);
 	if (op->handler == OP_decode)
 		translate(&page->ops[index], w, index);
 	op = handlers[op->handler](c, op, stopping);
@@ -1180,15 +1200,29 @@ static int a64_run(struct vcpu *v, enum vcpu_exit *exit)
 				break;
 			}
 		}
-		if (c->wait) {
+		if (c->wait && !v->debug.due) {
 			do_wait(c);
 			continue;
 		}
-		a64_take_interrupt(c);
+		if (likely(!v->debug.due))
+			a64_take_interrupt(c);
+		bool one = false;
+		if (unlikely(v->debug.active)) {
+			enum soft_next next = soft_debug_next(v, c->pc);
+			if (next == SOFT_STOP) {
+				c->exit = VCPU_DEBUG;
+				break;
+			}
+			if ((one = next == SOFT_ONE))
+				c->wait = A64_NO_WAIT;
+		}
 		if (unlikely(c->il))
 			a64_raise_at(c, A64_EC_ILLEGAL_STATE, 0, c->pc);
 		if (unlikely(a64_debug_one_by_one(c))) {
 			a64_debug_before(c);
+			one = true;
+		}
+		if (unlikely(one)) {
 			step_op(c, a64_fetch(c, c->pc));
 		} else {
 			run_ops(c, a64_fetch(c, c->pc), handlers);
@@ -1314,4 +1348,7 @@ const struct soft_arch soft_a64 = {
 	.protect = protect,
 	.unmap_code = unmap_code,
 	.executes = executes,
+	.reg = a64_reg,
+	.reg_get = a64_reg_get,
+	.reg_set = a64_reg_set,
 };

@@ -276,7 +276,7 @@ static struct place resolve(struct a64_cpu *c, struct tlb *t, uint64_t va, unsig
 	/* The fast path looks neither at alignment nor at watchpoints: it gets what needs neither.
 	 */
 	if (!w.device && !(c->sys.sctlr_el1 & SCTLR_A) &&
-	    !(c->watching && a64_watched_page(c, page))) {
+	    !(c->watching && a64_watched_page(c, page)) && !soft_watched_page(&c->vcpu, page)) {
 		if (e->w != TLB_NO_TAG)
 			soft_protect(&c->vcpu);
 		e->r = w.read ? page : TLB_NO_TAG;
@@ -297,6 +297,12 @@ static void watch(struct a64_cpu *c, const struct tlb *t, uint64_t va, unsigned 
 {
 	if (unlikely(c->watching))
 		a64_watch(c, untag(c, va), len, ctx_of(c, t) < A64_CTX_EL0, write);
+	/* A debugger's. A hit begins the instruction anew, alone: engine/soft/debug.h. */
+	if (unlikely(c->vcpu.engine->points.n_watch) &&
+	    soft_watch(&c->vcpu, untag(c, va), len, write ? DEBUG_WRITE : DEBUG_READ)) {
+		c->pc = a64_op_va(c, c->cur);
+		longjmp(c->unwind, 1);
+	}
 }
 
 static uint64_t bus_load(struct a64_cpu *c, uint64_t va, gpa_t pa, unsigned size)

@@ -45,6 +45,8 @@ static void write_sctlr(struct a64_cpu *c, reg_t r, uint64_t v)
 	/* M, A and WXN decide what TLB entries allow */
 	if ((was ^ v) & (BIT(0) | BIT(1) | BIT(19)))
 		a64_flush_all_tlbs(c);
+	if ((was ^ v) & BIT(0))
+		c->vcpu.debug.remapped = a64_op_va(c, c->cur) + 4;
 	a64_state_changed(c);
 }
 

@@ -161,6 +161,17 @@ enum { RV_TIMEBASE = 10000000 };
 uint64_t rv_time(const struct rv_cpu *c);
 void rv_timer_update(struct rv_cpu *c);
 
+/* The CSRs of the table, for debuggers: number and name of the i-th, false behind the last one. */
+bool rv_csr_at(unsigned i, bool xlen64, unsigned *number, const char **name);
+/* Without the checks of the current privilege. */
+uint64_t rv_csr_peek(struct rv_cpu *c, unsigned csr);
+
+/* ---- registers for debuggers (regs.c), as soft_arch has them ---- */
+
+bool rv_reg(const struct engine *engine, size_t n, struct debug_reg *reg);
+bool rv_reg_get(struct vcpu *vcpu, size_t reg, void *val);
+bool rv_reg_set(struct vcpu *vcpu, size_t reg, const void *val);
+
 /* ---- memory (mmu.c) ---- */
 
 uint64_t rv_load_slow(struct rv_cpu *c, uint64_t va, unsigned size);

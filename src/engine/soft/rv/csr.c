@@ -239,6 +239,7 @@ static void write_satp(C *c, uint64_t v)
 	}
 	uint64_t was = c->csr.satp;
 	c->csr.satp = v;
+	c->vcpu.debug.remapped = rv_op_va(c, c->cur) + 4;
 	/* Entries are tagged by ASID; a change of mode changes what they mean. */
 	if ((c->xlen64 ? (was ^ v) >> 60 : (was ^ v) >> 31 & 1))
 		rv_flush_all_tlbs(c);
@@ -383,15 +384,19 @@ static const struct csr *find(unsigned number)
 	return NULL;
 }
 
+/* The upper half of a register that RV64 has in one. */
+static bool is_upper(unsigned n)
+{
+	return n == 0x15d || n == 0x310 || n == 0x31a || (n & 0xf80) == 0xb80 ||
+	       (n & 0xf80) == 0xc80;
+}
+
 /* Is the number there at all, and may this level use it now? */
 static void check(C *c, unsigned n, bool write)
 {
 	if (c->priv < (n >> 8 & 3) || (write && n >> 10 == 3))
 		rv_illegal(c);
-	/* The upper halves are RV32's. */
-	bool upper = n == 0x15d || n == 0x310 || n == 0x31a || (n & 0xf80) == 0xb80 ||
-		     (n & 0xf80) == 0xc80;
-	if (upper && c->xlen64)
+	if (is_upper(n) && c->xlen64)
 		rv_illegal(c);
 	if (n >= 1 && n <= 3 && !(c->csr.mstatus & RV_FS))
 		rv_illegal(c);
@@ -413,9 +418,9 @@ static uint64_t *slot(C *c, const struct csr *r)
 	return (uint64_t *)(void *)((char *)&c->csr + r->offset);
 }
 
-uint64_t rv_csr_read(struct rv_cpu *c, unsigned n, bool will_write)
+/* False: there is none of this number. */
+static bool read_any(C *c, unsigned n, uint64_t *out)
 {
-	check(c, n, will_write);
 	uint64_t v;
 	const struct csr *r = find(n);
 	if (n >= 0x3a0 && n < 0x3a0 + RV_N_PMP / 4 && !(c->xlen64 && n & 1)) {
@@ -429,14 +434,57 @@ uint64_t rv_csr_read(struct rv_cpu *c, unsigned n, bool will_write)
 		bool hpm = (n & 0xfe0) == 0xb00 || (n & 0xfe0) == 0x320 ||
 			   (!c->xlen64 && (n & 0xfe0) == 0xb80);
 		if (!hpm || (n & 31) < 3)
-			rv_illegal(c);
+			return false;
 		v = 0;
 	} else if (r->read) {
 		v = r->read(c);
 	} else {
 		v = r->offset == NO_STATE ? r->mask : *slot(c, r);
 	}
-	return rv_wrap(c, v);
+	*out = rv_wrap(c, v);
+	return true;
+}
+
+uint64_t rv_csr_read(struct rv_cpu *c, unsigned n, bool will_write)
+{
+	uint64_t v;
+	check(c, n, will_write);
+	if (!read_any(c, n, &v))
+		rv_illegal(c);
+	return v;
+}
+
+uint64_t rv_csr_peek(struct rv_cpu *c, unsigned n)
+{
+	uint64_t v = 0;
+	read_any(c, n, &v);
+	return v;
+}
+
+bool rv_csr_at(unsigned i, bool xlen64, unsigned *number, const char **name)
+{
+	static const char pmp[][10] = { "pmpcfg0",   "pmpcfg1",   "pmpcfg2",   "pmpcfg3",
+					"pmpaddr0",  "pmpaddr1",  "pmpaddr2",  "pmpaddr3",
+					"pmpaddr4",  "pmpaddr5",  "pmpaddr6",  "pmpaddr7",
+					"pmpaddr8",  "pmpaddr9",  "pmpaddr10", "pmpaddr11",
+					"pmpaddr12", "pmpaddr13", "pmpaddr14", "pmpaddr15" };
+	for (size_t k = 0; k < ARRAY_SIZE(table); k++) {
+		if (xlen64 && is_upper(table[k].number))
+			continue;
+		*number = table[k].number;
+		*name = table[k].name;
+		if (i-- == 0)
+			return true;
+	}
+	for (unsigned k = 0; k < ARRAY_SIZE(pmp); k++) {
+		if (xlen64 && k < 4 && k & 1)
+			continue;
+		*number = k < 4 ? 0x3a0 + k : 0x3b0 + (k - 4);
+		*name = pmp[k];
+		if (i-- == 0)
+			return true;
+	}
+	return false;
 }
 
 uint64_t rv_csr_rmw(const struct rv_cpu *c, unsigned n, uint64_t v)

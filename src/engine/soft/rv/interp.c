@@ -179,6 +179,7 @@ enum {
 	OP_decode, /* a zeroed op */
 	OP_page_end,
 	OP_cross_end,
+	OP_breakpoint, /* up to here, none is an instruction */
 	OP_illegal,
 #define X(name) OP_##name, OP_##name##_4,
 	SHORT_FORMS(X)
@@ -345,6 +346,29 @@ static void translate(struct rv_cpu *c, struct op *op, uint32_t w, unsigned leng
 
 /* ---- the run loop ---- */
 
+/* In the table used for stepping, every handler is this one. */
+static const struct op *op_stop(struct rv_cpu *c, const struct op *op, const void *table)
+{
+	UNUSED;
+	return op;
+}
+
+static handler *const stopping[N_HANDLERS] = { [0 ... N_HANDLERS - 1] = op_stop };
+
+/* One instruction, for debugging, with a table that stops behind each op. */
+static void step_op(struct rv_cpu *c, const struct op *op, handler *const *table)
+{
+	bool insn = false;
+
+	soft_break_lift(&c->vcpu, op);
+	while (op && !insn) {
+		insn = op->handler > OP_breakpoint;
+		op = table[op->handler](c, op, stopping);
+	}
+	if (op)
+		c->pc = rv_op_va(c, op);
+}
+
 /* Is a timer interrupt enabled that will come? Of ACLINT's one does not know here. */
 static bool timer_will_wake(const struct rv_cpu *c)
 {
@@ -370,7 +394,7 @@ static int rv_run(struct vcpu *v, enum vcpu_exit *exit)
 				break;
 			}
 		}
-		if (c->wait) {
+		if (c->wait && !v->debug.due) {
 			/* Any interrupt that is enabled in mie ends it, whatever the global enables
 			 * say. */
 			if (!(rv_mip(c) & c->csr.mie)) {
@@ -379,7 +403,20 @@ static int rv_run(struct vcpu *v, enum vcpu_exit *exit)
 			}
 			c->wait = false;
 		}
-		rv_take_interrupt(c);
+		if (likely(!v->debug.due))
+			rv_take_interrupt(c);
+		if (unlikely(v->debug.active)) {
+			enum soft_next next = soft_debug_next(v, c->pc);
+			if (next == SOFT_STOP) {
+				c->exit = VCPU_DEBUG;
+				break;
+			}
+			if (next == SOFT_ONE) {
+				c->wait = false;
+				step_op(c, rv_fetch(c, c->pc), table);
+				continue;
+			}
+		}
 		for (const struct op *op = rv_fetch(c, c->pc); op;)
 			op = table[op->handler](c, op, table);
 	}
@@ -523,4 +560,7 @@ const struct soft_arch soft_rv = {
 	.protect = protect,
 	.unmap_code = unmap_code,
 	.executes = executes,
+	.reg = rv_reg,
+	.reg_get = rv_reg_get,
+	.reg_set = rv_reg_set,
 };

@@ -256,7 +256,7 @@ static struct place resolve(struct rv_cpu *c, uint64_t va, unsigned size, enum a
 	p.host = r->host + (w.pa - r->base);
 	p.flags = &r->flags[(w.pa - r->base) >> GMEM_PAGE_SHIFT];
 
-	if (whole) {
+	if (whole && !soft_watched_page(&c->vcpu, page)) {
 		bool ok;
 		if (e->w != TLB_NO_TAG)
 			soft_protect(&c->vcpu);
@@ -285,6 +285,15 @@ static void stored(struct rv_cpu *c, const struct place *p, unsigned len)
 		soft_stored(&c->vcpu, p->pa, len);
 }
 
+/* A debugger's watchpoint. A hit begins the instruction anew, alone: engine/soft/debug.h. */
+static void watch(struct rv_cpu *c, uint64_t va, unsigned len, enum debug_access access)
+{
+	if (likely(!c->vcpu.engine->points.n_watch) || !soft_watch(&c->vcpu, va, len, access))
+		return;
+	c->pc = rv_op_va(c, c->cur);
+	longjmp(c->unwind, 1);
+}
+
 uint64_t rv_load_slow(struct rv_cpu *c, uint64_t va, unsigned size)
 {
 	uint64_t v = 0;
@@ -292,6 +301,7 @@ uint64_t rv_load_slow(struct rv_cpu *c, uint64_t va, unsigned size)
 	unsigned first = in_page(va, size);
 	struct place p = resolve(c, va, first, READ);
 
+	watch(c, va, size, DEBUG_READ);
 	if (first == size) {
 		if (p.host)
 			return soft_load(p.host, size);
@@ -316,6 +326,7 @@ void rv_store_slow(struct rv_cpu *c, uint64_t va, unsigned size, uint64_t v)
 	unsigned first = in_page(va, size);
 	struct place p = resolve(c, va, first, WRITE);
 
+	watch(c, va, size, DEBUG_WRITE);
 	if (first == size) {
 		if (p.host) {
 			soft_store(p.host, size, v);
@@ -347,6 +358,7 @@ void *rv_atomic_host(struct rv_cpu *c, uint64_t va, unsigned size, bool load_onl
 	struct place p = resolve(c, va, size, a);
 	if (!p.host)
 		fault(c, va, a, false);
+	watch(c, va, size, load_only ? DEBUG_READ : DEBUG_WRITE);
 	*gpa = p.flags ? p.pa : ~0ULL;
 	return p.host;
 }
@@ -364,6 +376,7 @@ void rv_zero_block(struct rv_cpu *c, uint64_t va)
 	struct place p = resolve(c, va, 64, WRITE);
 	if (!p.host)
 		fault(c, va, WRITE, false);
+	watch(c, va, 64, DEBUG_WRITE);
 	memset(p.host, 0, 64);
 	stored(c, &p, 64);
 }

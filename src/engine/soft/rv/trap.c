@@ -58,10 +58,32 @@ static uint64_t vector(const struct rv_cpu *c, uint64_t tvec, uint64_t cause, bo
 	return rv_wrap(c, (tvec & 3) == 1 && interrupt ? base + 4 * cause : base);
 }
 
+/* Somebody watches traps. */
+static void tell(struct rv_cpu *c, uint64_t cause, uint64_t tval, uint64_t pc, uint8_t from)
+{
+	enum debug_trap_kind kind = DEBUG_TRAP_FAULT;
+
+	if (cause >> 63)
+		kind = DEBUG_TRAP_INTERRUPT;
+	else if (cause == RV_BREAKPOINT || (cause >= RV_ECALL_U && cause <= RV_ECALL_M))
+		kind = DEBUG_TRAP_CALL;
+	else if (cause == RV_INSN_MISALIGNED || cause == RV_INSN_ACCESS || cause == RV_INSN_PAGE)
+		kind = DEBUG_TRAP_FETCH;
+	soft_trapped(&c->vcpu, &(struct debug_trap){ .kind = kind,
+						     .cause = cause,
+						     .pc = pc,
+						     .addr = tval,
+						     .vector = c->pc,
+						     .from = from,
+						     .to = c->priv,
+						     .remapped = pc == c->vcpu.debug.remapped });
+}
+
 static void take(struct rv_cpu *c, uint64_t cause, bool interrupt, uint64_t tval, uint64_t pc,
 		 bool to_s)
 {
 	struct rv_csrs *r = &c->csr;
+	uint8_t from = c->priv;
 	uint64_t coded = cause | (interrupt ? (c->xlen64 ? BIT(63) : 0xffffffff80000000ULL) : 0);
 
 	if (to_s) {
@@ -82,6 +104,8 @@ static void take(struct rv_cpu *c, uint64_t cause, bool interrupt, uint64_t tval
 		c->pc = vector(c, r->mtvec, cause, interrupt);
 	}
 	rv_state_changed(c);
+	if (unlikely(c->vcpu.debug.traps))
+		tell(c, coded, tval, pc, from);
 }
 
 _Noreturn void rv_raise_at(struct rv_cpu *c, enum rv_cause cause, uint64_t tval, uint64_t pc)
@@ -135,6 +159,8 @@ void rv_mret(struct rv_cpu *c)
 	c->pc = r->mepc;
 	rv_state_changed(c);
 	rv_check_interrupts(c);
+	if (unlikely(c->vcpu.debug.traps))
+		soft_returned(&c->vcpu, c->pc);
 }
 
 void rv_sret(struct rv_cpu *c)
@@ -148,4 +174,6 @@ void rv_sret(struct rv_cpu *c)
 	c->pc = r->sepc;
 	rv_state_changed(c);
 	rv_check_interrupts(c);
+	if (unlikely(c->vcpu.debug.traps))
+		soft_returned(&c->vcpu, c->pc);
 }
