@@ -17,7 +17,7 @@ SETUP = meson setup --prefix=$(abspath $(PREFIX))
 # No errors from warnings: gcc gives wrong ones about code that a sanitizer has changed.
 SANITIZE = --buildtype=debugoptimized -Dwerror=false -Db_lundef=false -Db_sanitize
 # What runs under sanitizers: all but Linux, of which one boot is enough.
-SHORT = unit,kvm,cli,guest,riscv,insn,fuzz,short
+SHORT = unit,kvm,cli,guest,riscv,debug,insn,fuzz,short
 RUN_TESTS = HAKO_GUEST=$(abspath $(GUEST))/arm64 scripts/run-tests
 
 .PHONY: all hako help deps test-deps bench-deps install

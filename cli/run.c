@@ -115,6 +115,12 @@ static int set_disk(void *target, const char *text)
 	return 0;
 }
 
+static int set_gdb(void *target, const char *text)
+{
+	((struct run *)target)->config.gdb = text ? text : "1234";
+	return 0;
+}
+
 static int set_timeout(void *target, const char *text)
 {
 	struct run *run = target;
@@ -341,6 +347,14 @@ static const struct opt run_opts[] = {
 	  .help = "write the device tree to FILE and end without a run",
 	  .kind = OPT_STRING,
 	  VM(dump_dtb) },
+	{ .group = "Debug",
+	  .name = "gdb",
+	  .arg = "PORT",
+	  .optional = true,
+	  .help = "halt at the first instruction and wait for gdb or lldb, at a\n"
+		  "port of this host (default: 1234) or at a socket (a path with\n"
+		  "a slash)",
+	  CALL(set_gdb) },
 	{ .group = "Run",
 	  .name = "no-reboot",
 	  .help = "end when the guest asks for a reset (status 10)",

@@ -146,6 +146,18 @@ A64 = {
     'debug': words(0xd5100240, 0xd5100084, 0xd51000a4, 0xd51000c4, 0xd51000e4, 0xd5101080),
 }
 
+# The first byte: 1 as it is, 0 a packet per line.
+GDB = {
+    'hello': b'\0qSupported:swbreak+\nQStartNoAckMode\nqXfer:features:read:target.xml:0,7fb\n?\n'
+             b'qfThreadInfo\nqsThreadInfo\nqThreadExtraInfo,1\nqAttached\nqC\nHg1\nHc-1\ng',
+    'registers': b'\0g\np0\np2\np3\nP1=01020304\nG0102030405060708xxxxxxxx\nHg2\ng\np9',
+    'memory': b'\0m10000,40\nm11ff0,100\nM10010,4:01020304\nX10020,3:a}]b\nm0,8\nm10000,ffffffff',
+    'points': b'\0Z0,1000,4\nZ2,10000,8\nZ4,0,1\nz0,1000,4\nZ3,ffffffffffffffff,2\nZ9,1,1',
+    'running': b'\0vCont?\nvCont;s:1;c\ng\nvCont;c\nc\ns\nvCont;C05:2;s:-1\nT3\nqRcmd,68656c70',
+    'end': b'\0vCont;c\nD\nk\nvKill;1',
+    'raw': b'\1+$g#67+$m10000,4#27\3-$vCont;c#a8\3$#00$x#zz$k#6b',
+}
+
 
 def config(**keys):
     """A configuration file; a drive for each of drives."""
@@ -243,7 +255,8 @@ KERNEL = {
 
 def main():
     for target, seeds in (('fuzz_vq', VQ), ('fuzz_mmio', MMIO), ('fuzz_a64', A64),
-                          ('fuzz_config', CONFIG), ('fuzz_kernel', KERNEL)):
+                          ('fuzz_config', CONFIG), ('fuzz_kernel', KERNEL),
+                          ('fuzz_gdb', GDB)):
         out = Path(sys.argv[1]) / target
         out.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():

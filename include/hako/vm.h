@@ -220,6 +220,12 @@ struct hako_vm_config {
 
 	struct hako_console console;
 
+	/*
+	 * A server for gdb: a TCP port of the loopback interface, or the path of a socket, with a
+	 * slash in it. The guest waits at its first instruction for what gdb says. NULL: none.
+	 */
+	const char *gdb;
+
 	bool no_reboot;      /* a reset ends the run instead of booting again */
 	uint64_t timeout_ms; /* real time that hako_vm_run() may take; 0: no limit */
 

@@ -4,6 +4,7 @@
  * defaults.
  */
 #include "machine/config.h"
+#include "machine/debug.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -209,7 +210,9 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *p
 	if (config->trace & ~(unsigned)HAKO_TRACE_ALL)
 		return err_set(err, -EINVAL, "there are no such traces as 0x%x",
 			       config->trace & ~(unsigned)HAKO_TRACE_ALL);
-	r = check_mem(config->mem, err);
+	r = config->gdb ? gdb_check(config->gdb, err) : 0;
+	if (!r)
+		r = check_mem(config->mem, err);
 	if (!r)
 		r = check_machine(config->machine, err);
 	if (!r)

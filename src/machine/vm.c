@@ -180,7 +180,7 @@ static enum cpu_state reset_state(const struct hako_vm *vm, unsigned i)
 }
 
 /* Reset state everywhere, fresh RAM, everything loaded: as if the VM had just been created. */
-static int power_cycle(struct hako_vm *vm, struct err *err)
+int vm_power_cycle(struct hako_vm *vm, struct err *err)
 {
 	vm->board_ops->reset(vm);
 	gmem_clear(vm->mem);
@@ -216,7 +216,7 @@ static void act(struct loop_source *source, uint32_t events)
 	} else if (action == VM_RESET && vm->no_reboot) {
 		finish(vm, HAKO_RESET);
 	} else if (action == VM_RESET) {
-		int res = power_cycle(vm, vm->run_err);
+		int res = vm_power_cycle(vm, vm->run_err);
 		if (res)
 			fail(vm, res);
 		else
@@ -329,6 +329,8 @@ int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err 
 			err_set(err, res, "the event loop failed: %s", strerror(-res));
 	}
 	stop_threads(vm);
+	if (vm->gdb)
+		gdb_ended(vm->gdb, vm->outcome == HAKO_POWEROFF ? 0 : 1);
 	clock_disarm(vm->clock, &vm->timeout);
 	clock_disarm(vm->clock, &vm->watch);
 	*outcome = vm->outcome;
@@ -533,6 +535,8 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 		res = dump_dtb(vm, config->dump_dtb, err);
 	if (!res)
 		res = vm->board_ops->load(vm, err);
+	if (!res && config->gdb && !config->dump_dtb)
+		res = gdb_create(&vm->gdb, vm, config->gdb, err);
 	if (!res) {
 		res = thread_create(&vm->io_thread, "io", io_thread, vm, err);
 		vm->has_io_thread = !res;
@@ -634,6 +638,7 @@ void hako_vm_destroy(struct hako_vm *vm)
 {
 	if (!vm)
 		return;
+	gdb_destroy(vm->gdb);
 	pthread_mutex_lock(&vm->lock);
 	vm->quit = true; /* for a VM that never ran; see look_again() */
 	pthread_mutex_unlock(&vm->lock);

@@ -45,8 +45,8 @@ struct vm_cpu {
 	struct vcpu *vcpu;
 	pthread_t thread;
 	enum cpu_state state;
-	bool parked; /* the thread is out of the engine: off, or waiting for a reset to end */
-	bool frozen; /* a debugger lets the others run, but not this one */
+	bool parked;  /* the thread is out of the engine: off, or waiting for a reset to end */
+	bool frozen;  /* a debugger lets the others run, but not this one */
 	bool stopped; /* the engine has stopped it for a debugger, who has not looked yet */
 	bool has_thread;
 };
@@ -113,9 +113,9 @@ struct hako_vm {
 	pthread_cond_t changed; /* a state, the action, `quit` or `hold` */
 	struct vm_cpu cpus[HAKO_CPUS_MAX];
 	enum vm_action action;
-	bool hold; /* vCPU threads must park */
-	bool paused;   /* control thread: by a debugger; so nobody else's release_cpus() counts */
-	bool quit; /* vCPU threads must end */
+	bool hold;   /* vCPU threads must park */
+	bool paused; /* control thread: by a debugger; so nobody else's release_cpus() counts */
+	bool quit;   /* vCPU threads must end */
 
 	struct notifier stop, act, dump; /* hako_vm_stop(); a vCPU set `action`; hako_vm_dump() */
 	struct loop_source stop_source, act_source, dump_source;
@@ -165,6 +165,8 @@ void vm_request(struct hako_vm *vm, enum vm_action action);
 /* The same for a guest that powers off and says that it failed. */
 void vm_request_failure(struct hako_vm *vm, unsigned code);
 
+/* Control thread, every vCPU parked: reset state everywhere, all loaded anew. */
+int vm_power_cycle(struct hako_vm *vm, struct err *err);
 /* Control thread: park every vCPU, and keep them so until vm_resume(). */
 void vm_pause(struct hako_vm *vm);
 void vm_resume(struct hako_vm *vm);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a machine does for those who debug its guest: it stops vCPUs for them (debug.c), a server
+ * for gdb (gdb.c), and reports on guests that have lost their way (report.c).
+ *
+ * A vCPU that the engine has stopped says so (debug_stopped) and asks to be held. The control
+ * thread parks all of them, and looks at who wanted the stop (debug_look).
+ *
+ * Threads: the control thread, or while no vCPU runs yet, but for debug_stopped(). Registers may be
+ * used while the vCPU is parked.
+ */
+#ifndef HAKO_MACHINE_DEBUG_H
+#define HAKO_MACHINE_DEBUG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/debug.h"
+
+struct err;
+struct gdb;
+struct hako_vm;
+struct vm_cpu;
+
+/* For printf. */
+static inline unsigned long long ull(uint64_t v)
+{
+	return v;
+}
+
+/* On the vCPU's thread: the engine has returned VCPU_DEBUG. It parks soon. */
+void debug_stopped(struct vm_cpu *cpu);
+/*
+ * All vCPUs are parked: tell of those that have stopped. True: the guest will never get any
+ * further, the run ends. To keep them parked, vm_pause() was called.
+ */
+bool debug_look(struct hako_vm *vm);
+
+/* A register of at most 64 bits by its name in the engine's table; 0 if there is none. */
+uint64_t debug_reg(struct vm_cpu *cpu, const char *name);
+/* Exception level, or privilege, that the vCPU is at. */
+uint8_t debug_level(struct vm_cpu *cpu);
+
+/*
+ * gdb's server: halts the machine before its first instruction, and waits for a client. `where` is
+ * a TCP port of the loopback interface, or the path of a socket (it has a slash).
+ */
+int gdb_create(struct gdb **gdb, struct hako_vm *vm, const char *where, struct err *err);
+void gdb_destroy(struct gdb *gdb);
+/* Is `where` something that gdb_create() takes? */
+int gdb_check(const char *where, struct err *err);
+/* A vCPU has stopped for gdb; false: that is of no interest to anybody. */
+bool gdb_stopped(struct gdb *gdb, struct vm_cpu *cpu, const struct debug_stop *stop);
+/* The machine ends. */
+void gdb_ended(struct gdb *gdb, uint8_t status);
+
+#endif

@@ -1,0 +1,616 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gdb's server: a socket on the control loop, and the machine as gdb_stub.h's target.
+ *
+ * The machine is halted from the start until the first client says "continue", and again whenever
+ * a client comes. A client that detaches lets it run; one that vanishes leaves it as it is, so that
+ * nothing is lost to a bad connection. Breakpoints belong to the client: they go with it.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "machine/debug.h"
+#include "machine/gdb_stub.h"
+#include "machine/vm.h"
+#include "machine/walk.h"
+
+enum { OUT_MAX = 1 << 20 };
+
+struct gdb {
+	struct hako_vm *vm;
+	char *path;                          /* of a socket that is a file, or NULL */
+	struct loop_source listener, client; /* fd -1: none */
+	struct gdb_stub stub;
+	struct gdb_target target;
+	struct debug_reg *regs;
+	char *xml;
+	struct debug_point points[DEBUG_POINTS_MAX];
+	size_t n_points;
+	bool points_changed;
+
+	/* What the client has not taken yet. */
+	char *out;
+	size_t out_len;
+	bool lost; /* it is to be dropped */
+};
+
+static struct vm_cpu *cpu_of(struct gdb *g, unsigned thread)
+{
+	return &g->vm->cpus[thread];
+}
+
+/* ---- the target description ---- */
+
+/* How gdb shows a register of 128 bits. */
+static const char vector_type[] =
+	"<vector id=\"f64x2\" type=\"ieee_double\" count=\"2\"/>"
+	"<vector id=\"f32x4\" type=\"ieee_single\" count=\"4\"/>"
+	"<vector id=\"u64x2\" type=\"uint64\" count=\"2\"/>"
+	"<vector id=\"u32x4\" type=\"uint32\" count=\"4\"/>"
+	"<vector id=\"u16x8\" type=\"uint16\" count=\"8\"/>"
+	"<vector id=\"u8x16\" type=\"uint8\" count=\"16\"/>"
+	"<union id=\"vector\">"
+	"<field name=\"f64\" type=\"f64x2\"/><field name=\"f32\" type=\"f32x4\"/>"
+	"<field name=\"u64\" type=\"u64x2\"/><field name=\"u32\" type=\"u32x4\"/>"
+	"<field name=\"u16\" type=\"u16x8\"/><field name=\"u8\" type=\"u8x16\"/>"
+	"<field name=\"u128\" type=\"uint128\"/></union>";
+
+static void describe(struct gdb *g, FILE *f)
+{
+	static const struct {
+		enum kernel_arch arch;
+		const char *name, *system;
+	} archs[] = {
+		{ KERNEL_ARM64, "aarch64", "system" },
+		{ KERNEL_RV64, "riscv:rv64", "csr" },
+		{ KERNEL_RV32, "riscv:rv32", "csr" },
+	};
+	const char *feature = NULL, *system = "system";
+
+	fprintf(f, "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\">"
+		   "<target version=\"1.0\">");
+	for (size_t i = 0; i < ARRAY_SIZE(archs); i++)
+		if (archs[i].arch == g->vm->kernel.arch) {
+			fprintf(f, "<architecture>%s</architecture>", archs[i].name);
+			system = archs[i].system;
+		}
+	for (size_t i = 0; i < g->target.n_regs; i++) {
+		const struct debug_reg *r = &g->regs[i];
+		if (!feature || strcmp(feature, r->feature) != 0) {
+			fprintf(f, "%s<feature name=\"%s\">", feature ? "</feature>" : "",
+				r->feature);
+			if (r->bits == 128)
+				fputs(vector_type, f);
+			feature = r->feature;
+		}
+		fprintf(f, "<reg name=\"%s\" bitsize=\"%u\" regnum=\"%zu\"", r->name, r->bits, i);
+		if (r->type)
+			fprintf(f, " type=\"%s\"", r->type);
+		if (r->system)
+			fprintf(f, " group=\"%s\"", system);
+		fprintf(f, "/>");
+	}
+	fprintf(f, "</feature></target>");
+}
+
+static int learn_regs(struct gdb *g, struct err *err)
+{
+	const struct debug_ops *ops = g->vm->engine_ops->debug;
+	struct debug_reg reg;
+	size_t n = 0, size;
+	FILE *f;
+
+	while (ops->reg(g->vm->engine, n, &reg))
+		n++;
+	g->regs = calloc(n, sizeof(*g->regs));
+	f = g->regs ? open_memstream(&g->xml, &size) : NULL;
+	if (!f)
+		return err_set(err, -ENOMEM, "no memory for gdb's server");
+	for (size_t i = 0; i < n; i++)
+		ops->reg(g->vm->engine, i, &g->regs[i]);
+	g->target.n_regs = n;
+	/* Those of the first feature; the others gdb asks for one by one. */
+	while (g->target.n_general < n &&
+	       strcmp(g->regs[g->target.n_general].feature, g->regs[0].feature) == 0)
+		g->target.n_general++;
+	describe(g, f);
+	if (fclose(f) || !g->xml)
+		return err_set(err, -ENOMEM, "no memory for gdb's server");
+	g->target.xml = g->xml;
+	return 0;
+}
+
+/* ---- the target ---- */
+
+static size_t reg_size(void *arg, size_t reg)
+{
+	return ((struct gdb *)arg)->regs[reg].bits / 8;
+}
+
+static bool reg_get(void *arg, unsigned thread, size_t reg, uint8_t *val, size_t *size)
+{
+	struct gdb *g = arg;
+
+	*size = reg_size(g, reg);
+	return g->vm->engine_ops->debug->reg_get(cpu_of(g, thread)->vcpu, reg, val);
+}
+
+static bool reg_set(void *arg, unsigned thread, size_t reg, const uint8_t *val)
+{
+	struct gdb *g = arg;
+
+	return g->vm->engine_ops->debug->reg_set(cpu_of(g, thread)->vcpu, reg, val);
+}
+
+/* Bytes at virtual addresses, page by page. */
+static bool mem_move(struct gdb *g, unsigned thread, uint64_t va, void *buf, size_t len, bool write)
+{
+	struct vm_cpu *cpu = cpu_of(g, thread);
+	const struct walk_access where = { .level = debug_level(cpu) };
+
+	for (size_t done = 0, n; done < len; done += n) {
+		struct walk_access a = where;
+		struct walk w;
+		uint8_t *at = (uint8_t *)buf + done;
+
+		a.va = va + done;
+		n = GMEM_PAGE_SIZE - (size_t)(a.va % GMEM_PAGE_SIZE);
+		n = n < len - done ? n : len - done;
+		walk_va(cpu, &a, &w);
+		/* RAM only: a look at a device's registers would change them. */
+		if (!w.ok || (write ? gmem_write(g->vm->mem, w.pa, at, n)
+				    : gmem_read(g->vm->mem, w.pa, at, n)))
+			return false;
+	}
+	return true;
+}
+
+static bool mem_read(void *arg, unsigned thread, uint64_t va, void *buf, size_t len)
+{
+	return mem_move(arg, thread, va, buf, len, false);
+}
+
+static bool mem_write(void *arg, unsigned thread, uint64_t va, const void *buf, size_t len)
+{
+	return mem_move(arg, thread, va, (void *)(uintptr_t)buf, len, true);
+}
+
+static int point(void *arg, bool add, const struct debug_point *p)
+{
+	struct gdb *g = arg;
+	size_t i = 0;
+
+	while (i < g->n_points && (g->points[i].va != p->va || g->points[i].access != p->access ||
+				   (p->access != DEBUG_EXEC && g->points[i].len != p->len)))
+		i++;
+	if (add == (i < g->n_points))
+		return 0;
+	if (add && g->n_points == DEBUG_POINTS_MAX)
+		return -ENOSPC;
+	if (add)
+		g->points[g->n_points++] = *p;
+	else
+		g->points[i] = g->points[--g->n_points];
+	/* The engine is told when the machine runs: gdb takes all away at each stop. */
+	g->points_changed = true;
+	return 0;
+}
+
+static void push_points(struct gdb *g)
+{
+	if (g->points_changed)
+		g->vm->engine_ops->debug->set_points(g->vm->engine, g->points, g->n_points);
+	g->points_changed = false;
+}
+
+static void go_all(struct gdb *g)
+{
+	g->n_points = 0;
+	g->points_changed = true;
+	push_points(g);
+	for (unsigned i = 0; i < g->vm->n_cpus; i++)
+		g->vm->cpus[i].frozen = false;
+	vm_resume(g->vm);
+}
+
+static void resume(void *arg, const enum gdb_action *actions)
+{
+	struct gdb *g = arg;
+	struct hako_vm *vm = g->vm;
+
+	push_points(g);
+	for (unsigned i = 0; i < vm->n_cpus; i++) {
+		pthread_mutex_lock(&vm->lock);
+		vm->cpus[i].frozen = actions[i] == GDB_STAY;
+		pthread_mutex_unlock(&vm->lock);
+		vm->engine_ops->debug->step(vm->cpus[i].vcpu, actions[i] == GDB_STEP);
+	}
+	vm_resume(vm);
+	/* Somebody stopped together with the one that was told: tell that now. */
+	for (unsigned i = 0; i < vm->n_cpus; i++)
+		if (vm->cpus[i].stopped)
+			notifier_set(&vm->act);
+}
+
+static void halt(struct gdb *g)
+{
+	vm_pause(g->vm);
+	for (unsigned i = 0; i < g->vm->n_cpus; i++)
+		g->vm->engine_ops->debug->step(g->vm->cpus[i].vcpu, false);
+}
+
+static void interrupt(void *arg)
+{
+	struct gdb *g = arg;
+	unsigned thread = 0;
+
+	vm_pause(g->vm);
+	/* One of them may have met a breakpoint at this moment: that is told then. */
+	debug_look(g->vm);
+	if (g->stub.halted)
+		return;
+	halt(g);
+	while (thread + 1 < g->vm->n_cpus && cpu_of(g, thread)->state == CPU_OFF)
+		thread++;
+	gdb_stub_stopped(&g->stub, thread, GDB_SIGNAL_INT, NULL);
+}
+
+static void thread_info(void *arg, unsigned thread, char *text, size_t size)
+{
+	struct gdb *g = arg;
+	struct vm_cpu *cpu = cpu_of(g, thread);
+
+	pthread_mutex_lock(&g->vm->lock);
+	bool off = cpu->state == CPU_OFF;
+	pthread_mutex_unlock(&g->vm->lock);
+	snprintf(text, size, "%s %u%s", g->vm->kernel.arch == KERNEL_ARM64 ? "CPU" : "hart", thread,
+		 off ? ", off" : "");
+}
+
+static void detach(void *arg)
+{
+	struct gdb *g = arg;
+
+	g->lost = true;
+	if (!g->stub.halted)
+		vm_pause(g->vm);
+	go_all(g);
+}
+
+static void kill_machine(void *arg)
+{
+	struct gdb *g = arg;
+
+	g->lost = true;
+	hako_vm_stop(g->vm);
+}
+
+/* ---- monitor ---- */
+
+__attribute__((format(printf, 3, 4))) static void say(char **text, size_t *size, const char *fmt,
+						      ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	int n = vsnprintf(*text, *size, fmt, args);
+	va_end(args);
+	size_t used = n < 0 ? 0 : (size_t)n < *size ? (size_t)n : *size - 1;
+	*text += used;
+	*size -= used;
+}
+
+static void monitor_walk(struct gdb *g, const char *arg, char *answer, size_t size)
+{
+	struct vm_cpu *cpu = cpu_of(g, g->stub.thread_g);
+	struct walk_access a = { .level = debug_level(cpu) };
+	struct walk w;
+	char *end;
+
+	a.va = strtoull(arg, &end, 0);
+	if (end == arg || *end)
+		return say(&answer, &size, "walk takes an address, such as 0x80000000\n");
+	walk_va(cpu, &a, &w);
+	say(&answer, &size, "%#llx: %s\n", ull(a.va), w.how);
+	for (unsigned i = 0; i < w.n; i++)
+		say(&answer, &size, "  level %u, entry at %#llx: 0x%016llx, %s\n", w.steps[i].level,
+		    ull(w.steps[i].at), ull(w.steps[i].entry), w.steps[i].meaning);
+	if (w.ok)
+		say(&answer, &size, "physical address %#llx\n", ull(w.pa));
+	else
+		say(&answer, &size, "no translation: %s\n", w.why);
+}
+
+static void monitor(void *arg, const char *command, char *answer, size_t size)
+{
+	struct gdb *g = arg;
+	struct err err = ERR_INIT;
+
+	if (strcmp(command, "reset") == 0) {
+		if (vm_power_cycle(g->vm, &err))
+			say(&answer, &size, "the reset failed: %s\n", err.msg);
+		else
+			say(&answer, &size,
+			    "reset; 'maintenance flush register-cache' makes gdb look again\n");
+	} else if (strncmp(command, "walk ", 5) == 0) {
+		monitor_walk(g, command + 5, answer, size);
+	} else {
+		say(&answer, &size,
+		    "monitor reset      begin again, as after a power cut; stays halted\n"
+		    "monitor walk ADDR  translate a virtual address, step by step\n");
+	}
+}
+
+/* ---- the client ---- */
+
+static void drop(struct gdb *g)
+{
+	if (g->client.fd < 0)
+		return;
+	loop_del(g->vm->control, &g->client);
+	close(g->client.fd);
+	g->client.fd = -1;
+	g->out_len = 0;
+	/* Nobody is there to be told of these; the machine halts or runs as before. */
+	if (!g->stub.gone) {
+		log_msg(&g->vm->log, LOG_TRACE, "gdb", "the connection is lost; the guest %s",
+			g->stub.halted ? "stays halted until gdb comes back" : "runs on");
+		if (!g->stub.halted)
+			vm_pause(g->vm);
+		g->n_points = 0;
+		g->points_changed = true;
+		push_points(g);
+		if (!g->stub.halted)
+			go_all(g);
+	}
+}
+
+/* What is left over goes later. */
+static void flush(struct gdb *g)
+{
+	ssize_t n = 0;
+
+	while (g->out_len && (n = send(g->client.fd, g->out, g->out_len, MSG_NOSIGNAL)) > 0) {
+		g->out_len -= (size_t)n;
+		memmove(g->out, g->out + n, g->out_len);
+	}
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		g->lost = true;
+	loop_mod(g->vm->control, &g->client, g->out_len ? LOOP_IN | LOOP_OUT : LOOP_IN);
+}
+
+static void send_bytes(void *arg, const void *bytes, size_t len)
+{
+	struct gdb *g = arg;
+
+	if (g->client.fd < 0)
+		return;
+	if (len > OUT_MAX - g->out_len) {
+		g->lost = true; /* it asks and does not listen */
+		return;
+	}
+	memcpy(g->out + g->out_len, bytes, len);
+	g->out_len += len;
+	flush(g);
+}
+
+static void client_ready(struct loop_source *source, uint32_t events)
+{
+	struct gdb *g = container_of(source, struct gdb, client);
+	char buf[4096];
+
+	if (events & LOOP_OUT)
+		flush(g);
+	if (events & (LOOP_IN | LOOP_HUP)) {
+		ssize_t n = recv(g->client.fd, buf, sizeof(buf), 0);
+		if (n > 0)
+			gdb_stub_input(&g->stub, buf, (size_t)n);
+		else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+			g->lost = true;
+	}
+	if (g->lost)
+		drop(g);
+}
+
+static void client_comes(struct loop_source *source, uint32_t events)
+{
+	struct gdb *g = container_of(source, struct gdb, listener);
+	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	const int on = 1;
+
+	(void)events;
+	if (fd < 0)
+		return;
+	if (g->client.fd >= 0) { /* one at a time */
+		close(fd);
+		return;
+	}
+	/* Packets are small, and each waits for the one before. Fails on a file's socket. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	g->client = (struct loop_source){ .fd = fd, .events = LOOP_IN, .ready = client_ready };
+	if (loop_add(g->vm->control, &g->client)) {
+		close(fd);
+		g->client.fd = -1;
+		return;
+	}
+	g->lost = false;
+	halt(g);
+	for (unsigned i = 0; i < g->vm->n_cpus; i++)
+		g->vm->cpus[i].stopped = false;
+	gdb_stub_init(&g->stub, &g->target, g);
+}
+
+bool gdb_stopped(struct gdb *g, struct vm_cpu *cpu, const struct debug_stop *stop)
+{
+	if (g->client.fd < 0 || g->stub.gone)
+		return false;
+	halt(g);
+	gdb_stub_stopped(&g->stub, cpu->index,
+			 stop->why == DEBUG_TRAPPED ? GDB_SIGNAL_SEGV : GDB_SIGNAL_TRAP, stop);
+	if (g->lost)
+		drop(g);
+	return true;
+}
+
+void gdb_ended(struct gdb *g, uint8_t status)
+{
+	if (g->client.fd >= 0)
+		gdb_stub_exited(&g->stub, status);
+}
+
+/* ---- life ---- */
+
+static bool is_path(const char *where)
+{
+	return strchr(where, '/');
+}
+
+int gdb_check(const char *where, struct err *err)
+{
+	char *end = NULL;
+	long port = 0;
+
+	if (is_path(where)) {
+		if (strlen(where) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+			return err_set(err, -EINVAL, "the socket's path '%s' is too long", where);
+		return 0;
+	}
+	if (*where >= '0' && *where <= '9')
+		port = strtol(where, &end, 10);
+	if (!end || *end || port < 1 || port > 65535)
+		return err_set(err, -EINVAL,
+			       "gdb cannot be waited for at '%s': that is a port from 1 to 65535, "
+			       "or the path of a socket, with a slash in it",
+			       where);
+	return 0;
+}
+
+/* A socket that a run before has left behind, and nobody listens at, may go. */
+static void remove_stale(const struct sockaddr_un *addr)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
+
+	if (fd < 0)
+		return;
+	if (lstat(addr->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+	    connect(fd, (const struct sockaddr *)(const void *)addr, sizeof(*addr)) < 0 &&
+	    errno == ECONNREFUSED)
+		unlink(addr->sun_path);
+	close(fd);
+}
+
+static int listen_at(struct gdb *g, const char *where, struct err *err)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	bool path = is_path(where);
+	const int on = 1;
+	int fd = socket(path ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int res = -1;
+
+	if (path) {
+		memcpy(un.sun_path, where, strlen(where) + 1);
+		remove_stale(&un);
+	} else {
+		in.sin_port = htons((uint16_t)strtol(where, NULL, 10));
+		in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		if (fd >= 0)
+			(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	}
+	if (fd >= 0)
+		res = path ? bind(fd, (struct sockaddr *)&un, sizeof(un))
+			   : bind(fd, (struct sockaddr *)&in, sizeof(in));
+	if (!res && path && !(g->path = strdup(where)))
+		res = -1, errno = ENOMEM;
+	if (!res)
+		res = listen(fd, 1);
+	if (res) {
+		int code = errno;
+		if (fd >= 0)
+			close(fd);
+		return err_set(err, -code, "gdb cannot be waited for at %s%s: %s%s",
+			       path ? "" : "port ", where, strerror(code),
+			       code == EADDRINUSE ? "; choose another with --gdb=PORT" : "");
+	}
+	g->listener = (struct loop_source){ .fd = fd, .events = LOOP_IN, .ready = client_comes };
+	res = loop_add(g->vm->control, &g->listener);
+	return res ? err_set(err, res, "the event loop takes no sources") : 0;
+}
+
+int gdb_create(struct gdb **out, struct hako_vm *vm, const char *where, struct err *err)
+{
+	if (!vm->engine_ops->debug)
+		return err_set(err, -ENOTSUP,
+			       "the engine '%s' has no debugger's interface; use --engine soft",
+			       vm->engine_ops->name);
+	struct gdb *g = calloc(1, sizeof(*g));
+	if (!g || !(g->out = malloc(OUT_MAX))) {
+		free(g);
+		return err_set(err, -ENOMEM, "no memory for gdb's server");
+	}
+	g->vm = vm;
+	g->listener.fd = g->client.fd = -1;
+	g->target = (struct gdb_target){
+		.n_threads = vm->n_cpus,
+		.reg_get = reg_get,
+		.reg_size = reg_size,
+		.reg_set = reg_set,
+		.mem_read = mem_read,
+		.mem_write = mem_write,
+		.point = point,
+		.resume = resume,
+		.monitor = monitor,
+		.interrupt = interrupt,
+		.thread_info = thread_info,
+		.detach = detach,
+		.kill = kill_machine,
+		.send = send_bytes,
+	};
+	int res = learn_regs(g, err);
+	if (!res)
+		res = listen_at(g, where, err);
+	if (res) {
+		gdb_destroy(g);
+		return res;
+	}
+	/* No vCPU runs yet; none will until a client says so. */
+	vm->hold = vm->paused = true;
+	log_msg(&vm->log, LOG_TRACE, "gdb",
+		"the guest waits at its first instruction; connect with 'target remote %s%s'",
+		is_path(where) ? "" : ":", where);
+	*out = g;
+	return 0;
+}
+
+void gdb_destroy(struct gdb *g)
+{
+	if (!g)
+		return;
+	if (g->client.fd >= 0) {
+		loop_del(g->vm->control, &g->client);
+		close(g->client.fd);
+	}
+	if (g->listener.fd >= 0) {
+		loop_del(g->vm->control, &g->listener);
+		close(g->listener.fd);
+	}
+	if (g->path)
+		unlink(g->path);
+	free(g->path);
+	free(g->regs);
+	free(g->xml);
+	free(g->out);
+	free(g);
+}

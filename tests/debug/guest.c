@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Entry, console, firmware calls.
+ */
+#include "guest.h"
+
+char stacks[2][4096] __attribute__((aligned(16)));
+extern char second_start[];
+
+#ifdef __riscv
+
+__asm__(".pushsection .start, \"ax\"\n"
+	".globl	start\n"
+	"start:	la	sp, stacks + 4096\n"
+	"	call	guest_main\n"
+	"	call	power_off\n"
+	".globl	second_start\n"
+	"second_start:\n"
+	"	la	sp, stacks + 8192\n"
+	"	call	guest_second\n"
+	"1:	j	1b\n"
+	".popsection\n");
+
+static long sbi(uintptr_t eid, uintptr_t fid, uintptr_t a0, uintptr_t a1, uintptr_t a2)
+{
+	register uintptr_t r0 __asm__("a0") = a0;
+	register uintptr_t r1 __asm__("a1") = a1;
+	register uintptr_t r2 __asm__("a2") = a2;
+	register uintptr_t r6 __asm__("a6") = fid;
+	register uintptr_t r7 __asm__("a7") = eid;
+
+	__asm__ volatile("ecall" : "+r"(r0), "+r"(r1) : "r"(r2), "r"(r6), "r"(r7) : "memory");
+	return (long)r0;
+}
+
+void start_second(void)
+{
+	enum { EID_HSM = 0x48534d, HART_START = 0 };
+
+	sbi(EID_HSM, HART_START, 1, (uintptr_t)second_start, 0);
+}
+
+static void put(char c)
+{
+	sbi(1 /* legacy console_putchar */, 0, (unsigned char)c, 0, 0);
+}
+
+_Noreturn void power_off(void)
+{
+	enum { EID_SRST = 0x53525354 };
+
+	for (;;)
+		sbi(EID_SRST, 0, 0, 0, 0);
+}
+
+#else /* arm64 */
+
+/* The header of an Image: Linux, Documentation/arch/arm64/booting.rst, section 4. */
+__asm__(".pushsection .start, \"ax\"\n"
+	".globl	start\n"
+	"start:	b	1f\n"
+	"	.long	0\n"
+	"	.quad	0x200000\n" /* image.ld: guest_base */
+	"	.quad	image_size\n"
+	"	.quad	2\n"
+	"	.quad	0, 0, 0\n"
+	"	.ascii	\"ARM\\x64\"\n"
+	"	.long	0\n"
+	"1:	adrp	x1, stacks + 4096\n"
+	"	add	x1, x1, :lo12:stacks + 4096\n"
+	"	mov	sp, x1\n"
+	"	mov	x1, #3 << 20\n" /* CPACR_EL1.FPEN */
+	"	msr	cpacr_el1, x1\n"
+	"	isb\n"
+	"	bl	guest_main\n"
+	"	bl	power_off\n"
+	".globl	second_start\n"
+	"second_start:\n"
+	"	adrp	x1, stacks + 8192\n"
+	"	add	x1, x1, :lo12:stacks + 8192\n"
+	"	mov	sp, x1\n"
+	"	bl	guest_second\n"
+	"1:	b	1b\n"
+	".popsection\n");
+
+/* SMCCC: the function in w0. */
+static long hvc(uint32_t function, uintptr_t a1, uintptr_t a2, uintptr_t a3)
+{
+	register uintptr_t r0 __asm__("x0") = function;
+	register uintptr_t r1 __asm__("x1") = a1;
+	register uintptr_t r2 __asm__("x2") = a2;
+	register uintptr_t r3 __asm__("x3") = a3;
+
+	__asm__ volatile("hvc #0" : "+r"(r0), "+r"(r1), "+r"(r2), "+r"(r3) : : "memory");
+	return (long)r0;
+}
+
+void start_second(void)
+{
+	hvc(0xc4000003 /* CPU_ON */, 1, (uintptr_t)second_start, 0);
+}
+
+static void put(char c)
+{
+	*(volatile uint32_t *)0x09000000 /* PL011, DR */ = (unsigned char)c;
+}
+
+_Noreturn void power_off(void)
+{
+	for (;;)
+		hvc(0x84000008 /* SYSTEM_OFF */, 0, 0, 0);
+}
+
+#endif
+
+void print(const char *text)
+{
+	while (*text)
+		put(*text++);
+}
+
+/* The compiler may ask for it. */
+void *memset(void *to, int c, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((volatile uint8_t *)to)[i] = (uint8_t)c;
+	return to;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the guests share that debuggers and reports are tested with: bare metal for RISC-V, 32 and
+ * 64 bits, and arm64. Nothing is set up but a stack: what else a guest does, or leaves out, is the
+ * test.
+ */
+#ifndef HAKO_TESTS_DEBUG_GUEST_H
+#define HAKO_TESTS_DEBUG_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The guest's own: where the first CPU gets to, and the second, once started. */
+void guest_main(void);
+void guest_second(void);
+
+void start_second(void);
+void print(const char *text);
+_Noreturn void power_off(void);
+
+#endif
