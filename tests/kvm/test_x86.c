@@ -425,6 +425,7 @@ static void ports(void **state)
 	for (unsigned i = 0; i < r->n_seen; i++)
 		assert_memory_equal(&r->seen[i], &seen[i], sizeof(seen[i]));
 	assert_true(stat_of(r, "port") > 0);
+	assert_true(stat_of(r, "kvm_exits") >= stat_of(r, "port"));
 	assert_int_equal(stat_of(r, "mmio"), 0);
 }
 

@@ -386,6 +386,10 @@ static int kvm_vcpu_create(struct engine *e, unsigned index, const struct vcpu_w
 		kvm_vcpu_destroy(v);
 		return res;
 	}
+	/* Now, for it cannot be had of a vCPU that runs; and if it cannot be had at all, so be it.
+	 */
+	res = kvm_ioctl(v->fd, KVM_GET_STATS_FD, NULL);
+	v->stats = res < 0 ? -1 : res;
 	*out = v;
 	return 0;
 }
@@ -571,16 +575,70 @@ static bool kvm_vcpu_stuck(struct vcpu *v)
 	return false;
 }
 
+/*
+ * KVM's own counters that tell most, by KVM's names and ours; each host has those of its
+ * architecture. Exits are all exits, also those that the kernel deals with.
+ */
+static const struct {
+	const char *kernel, *name;
+} kvm_stats[] = {
+	{ "exits", "kvm_exits" },
+	{ "halt_exits", "kvm_halt_exits" },
+	{ "wfi_exit_stat", "kvm_wfi_exits" },
+	{ "wfe_exit_stat", "kvm_wfe_exits" },
+	{ "irq_exits", "kvm_irq_exits" },
+	{ "irq_window_exits", "kvm_irq_window_exits" },
+	{ "irq_injections", "kvm_irq_injections" },
+	{ "signal_exits", "kvm_signal_exits" },
+	{ "hypercalls", "kvm_hypercalls" },
+	{ "hvc_exit_stat", "kvm_hvc_exits" },
+	{ "mmio_exit_kernel", "kvm_mmio_in_kernel" },
+	{ "insn_emulation", "kvm_insn_emulation" },
+	{ "pf_fixed", "kvm_pages_mapped" },
+};
+
+/* The file of KVM's counters (api.rst, 4.133, "KVM_GET_STATS_FD"): a header, descriptors, data. */
+static void read_kvm_stats(int fd, void (*say)(void *arg, const char *reason, uint64_t n),
+			   void *arg)
+{
+	struct kvm_stats_header h;
+	size_t each, size;
+	uint8_t *descs;
+
+	if (pread(fd, &h, sizeof(h), 0) != sizeof(h))
+		return;
+	each = sizeof(struct kvm_stats_desc) + h.name_size;
+	size = each * h.num_desc;
+	descs = malloc(size ? size : 1);
+	if (descs && pread(fd, descs, size, h.desc_offset) == (ssize_t)size) {
+		for (size_t i = 0; i < ARRAY_SIZE(kvm_stats); i++)
+			for (uint32_t j = 0; j < h.num_desc; j++) {
+				const struct kvm_stats_desc *d = (void *)(descs + each * j);
+				uint64_t n = 0;
+
+				if (strncmp(d->name, kvm_stats[i].kernel, h.name_size) == 0 &&
+				    pread(fd, &n, sizeof(n), h.data_offset + d->offset) ==
+					    sizeof(n))
+					say(arg, kvm_stats[i].name, n);
+			}
+	}
+	free(descs);
+}
+
 static void kvm_vcpu_stats(struct vcpu *v, void (*say)(void *arg, const char *reason, uint64_t n),
 			   void *arg)
 {
 	static const char *const names[COUNT_N] = {
-		[COUNT_MMIO] = "mmio",     [COUNT_PORT] = "port",   [COUNT_KICK] = "kick",
-		[COUNT_SYSTEM] = "system", [COUNT_OTHER] = "other",
+		[COUNT_MMIO] = "mmio",
+		[COUNT_PORT] = "port",
+		[COUNT_KICK] = "kick",
+		[COUNT_SYSTEM] = "system",
 	};
 
 	for (unsigned i = 0; i < COUNT_N; i++)
 		say(arg, names[i], atomic_load_explicit(&v->counts[i], memory_order_relaxed));
+	if (v->stats >= 0)
+		read_kvm_stats(v->stats, say, arg);
 }
 
 const struct engine_ops engine_kvm = {

@@ -37,7 +37,6 @@ enum kvm_count {
 	COUNT_PORT,   /* x86: IN, OUT; once for a whole string instruction */
 	COUNT_KICK,   /* vcpu_kick */
 	COUNT_SYSTEM, /* power-off, reset, triple fault */
-	COUNT_OTHER,
 	COUNT_N,
 };
 
