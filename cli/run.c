@@ -16,6 +16,7 @@
 #include "config_file.h"
 #include "disk_opt.h"
 #include "hako/vm.h"
+#include "lint_report.h"
 #include "say.h"
 #include "timing.h"
 #include "tty.h"
@@ -37,6 +38,7 @@ struct run {
 	struct config_file *file;        /* of --config, or NULL */
 	size_t n_file_disks;             /* those that it described, the first of all */
 	struct timing timing;
+	struct lint_report report;
 	bool quiet;
 	unsigned verbose;
 };
@@ -326,6 +328,12 @@ static const struct opt run_opts[] = {
 		  "watches each request, slower; or strict,deep\n"
 		  "('hako lint list' has the rules)",
 	  CALL(set_lint) },
+	{ .name = "lint-report",
+	  .arg = "FILE",
+	  .help = "write what the lint found to FILE at the end, as JSON; as\n"
+		  "SARIF 2.1.0 where its name ends in .sarif",
+	  .kind = OPT_STRING,
+	  AT(report.path) },
 	{ .name = "trace",
 	  .arg = "LIST",
 	  .help = "tell what happens inside, a list of: virtio (what each queue\n"
@@ -472,6 +480,7 @@ static int run_vm(struct run *run)
 	struct hako_vm *vm;
 	char disk_error[512];
 	unsigned failure;
+	int reported;
 	bool terminal;
 	int r;
 
@@ -492,11 +501,19 @@ static int run_vm(struct run *run)
 			    : run->verbose == 1 ? HAKO_LOG_INFO
 						: HAKO_LOG_DEBUG;
 
+	if (run->report.path && config->lint == HAKO_LINT_OFF) {
+		say_usage("--lint-report has nothing to tell with --lint=off");
+		return EXIT_USAGE;
+	}
+	if (lint_report_open(&run->report) < 0)
+		return EXIT_FAILED;
 	if (hako_vm_create(&vm, config, &err) < 0) {
 		say("%s", err.msg);
+		lint_report_close(&run->report);
 		return EXIT_FAILED;
 	}
 	if (config->dump_dtb) {
+		lint_report_close(&run->report);
 		if (!run->quiet)
 			say("the device tree is in '%s'", config->dump_dtb);
 		hako_vm_destroy(vm);
@@ -515,6 +532,7 @@ static int run_vm(struct run *run)
 	failure = hako_vm_failure(vm);
 	snprintf(disk_error, sizeof(disk_error), "%s", hako_vm_disk_error(vm));
 	timing_take(&run->timing, vm);
+	reported = lint_report_write(&run->report, vm, r < 0 ? "failed" : outcome_name(outcome));
 	/* Destroyed first: it writes out what the guest has printed last. */
 	hako_vm_destroy(vm);
 	tty_restore();
@@ -523,6 +541,8 @@ static int run_vm(struct run *run)
 		return EXIT_FAILED;
 	}
 	r = finish(run, outcome, failure, disk_error);
+	if (reported < 0 && r == EXIT_OK)
+		r = EXIT_FAILED;
 	if (run->timing.wanted)
 		timing_print(&run->timing, outcome);
 	return r;

@@ -44,6 +44,11 @@ static const char *const outcomes[] = {
 	[HAKO_DISK_ERROR] = "disk_error",
 };
 
+const char *outcome_name(enum hako_outcome outcome)
+{
+	return outcomes[outcome];
+}
+
 void timing_begin(struct timing *t)
 {
 	uint64_t used = clock_ns(CLOCK_PROCESS_CPUTIME_ID);

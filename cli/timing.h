@@ -35,4 +35,7 @@ void timing_take(struct timing *t, const struct hako_vm *vm);
 /* On the standard error: lines for a reader, or a line of JSON as hako(1) describes it. */
 void timing_print(const struct timing *t, enum hako_outcome outcome);
 
+/* "poweroff" */
+const char *outcome_name(enum hako_outcome outcome);
+
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rules of virtio that hako watches drivers by.
+ * The rules of virtio that hako watches drivers by, and what a run has found.
  */
 #ifndef HAKO_LINT_H
 #define HAKO_LINT_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -23,6 +24,24 @@ struct hako_lint_rule {
 
 /* Rule number n, or false when there are no more. The strings stay. */
 bool hako_lint_rule(size_t n, struct hako_lint_rule *rule);
+
+struct hako_vm;
+
+/* A rule that a driver has broken, at one place. */
+struct hako_lint_finding {
+	struct hako_lint_rule rule;
+	size_t number;   /* of the rule, as hako_lint_rule() has it */
+	char device[16]; /* "blk0" */
+	int queue;       /* -1: not at a queue */
+	uint64_t count;  /* how often */
+	char saw[256];   /* what was seen, the first time */
+};
+
+/*
+ * After hako_vm_run(): finding number n, disk by disk, in the order in which they were first found.
+ * False when there are no more.
+ */
+bool hako_vm_lint_finding(const struct hako_vm *vm, size_t n, struct hako_lint_finding *finding);
 
 #ifdef __cplusplus
 }

@@ -263,7 +263,7 @@ static void timed_out(struct clock_timer *timer)
 static void watch(struct clock_timer *timer)
 {
 	struct hako_vm *vm = container_of(timer, struct hako_vm, watch);
-	bool stuck = true, any_on = false;
+	bool stuck = true, any_on = false, held;
 
 	pthread_mutex_lock(&vm->lock);
 	for (unsigned i = 0; i < vm->n_cpus && stuck; i++) {
@@ -273,12 +273,13 @@ static void watch(struct clock_timer *timer)
 		else
 			any_on = true, stuck = vm->engine_ops->vcpu_stuck(cpu->vcpu);
 	}
-	stuck = stuck && !vm->hold;
+	held = vm->hold;
+	stuck = stuck && !held;
 	pthread_mutex_unlock(&vm->lock);
 	if (stuck && any_on)
 		stuck = !vm->board_ops->alive(vm);
 	vm->seen_stuck = stuck ? vm->seen_stuck + 1 : 0;
-	if (!vm->hold) /* else the guest stands still because we let it */
+	if (!held) /* else the guest stands still because we let it */
 		vm_disks_look(vm, vm->seen_stuck == 2);
 	if (vm->seen_stuck == 2)
 		finish(vm, HAKO_STUCK);
@@ -331,6 +332,7 @@ int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err 
 	stop_threads(vm);
 	if (vm->gdb)
 		gdb_ended(vm->gdb, vm->outcome == HAKO_POWEROFF ? 0 : 1);
+	vm_disks_end(vm);
 	clock_disarm(vm->clock, &vm->timeout);
 	clock_disarm(vm->clock, &vm->watch);
 	*outcome = vm->outcome;

@@ -56,7 +56,7 @@ static void look_again(struct loop_source *source, uint32_t events)
 		struct vm_disk *d = &vm->disks[i];
 		uint64_t before = blk_capacity(d->d.blk);
 		int res = virtio_blk_resize(d->d.dev);
-		char name[16];
+		char name[32];
 
 		snprintf(name, sizeof(name), "blk%zu", i);
 		if (res < 0)
@@ -82,6 +82,13 @@ void vm_disks_look(struct hako_vm *vm, bool dump)
 	for (size_t i = 0; i < vm->n_disks; i++)
 		if (vm->disks[i].slot)
 			virtio_mmio_look(vm->disks[i].slot, dump);
+}
+
+void vm_disks_end(struct hako_vm *vm)
+{
+	for (size_t i = 0; i < vm->n_disks; i++)
+		if (vm->disks[i].slot)
+			virtio_mmio_reset(vm->disks[i].slot);
 }
 
 /* ---- Life ---- */

@@ -491,22 +491,12 @@ static void judge_acks(struct lint *l)
 			    n + 1);
 }
 
-void lint_end(struct lint *l)
-{
-	if (!l)
-		return;
-	judge_acks(l);
-	/* Not again at the reset to come. */
-	atomic_store(&l->acks, 0);
-	atomic_store(&l->unacked, 0);
-	sum_up(l);
-}
-
 void lint_destroy(struct lint *l)
 {
 	if (!l)
 		return;
-	lint_end(l);
+	judge_acks(l);
+	sum_up(l);
 	pthread_mutex_destroy(&l->lock);
 	free(l->found);
 	free(l);

@@ -176,8 +176,6 @@ struct lint_finding {
 };
 /* The n-th in the order in which they were first found; false: there are no more. */
 bool lint_finding(struct lint *lint, size_t n, struct lint_finding *finding);
-/* What can be said only now that nothing more comes. For a machine that ends without a reset. */
-void lint_end(struct lint *lint);
 
 /* What the driver did. */
 enum { LINT_READ_MAGIC = 1, LINT_READ_VERSION = 2, LINT_READ_DEVICE_ID = 4 };

@@ -191,6 +191,7 @@ USAGE = [
     (["ppc", "arm64, riscv64, riscv32, riscv, x86"], ["run", "-k", "a", "--machine", "ppc"]),
     (["modern or legacy", "old"], ["run", "-k", "a", "--virtio-mmio", "old"]),
     (["off, warn, strict, deep", "loud"], ["run", "-k", "a", "--lint", "loud"]),
+    (["--lint=off"], ["run", "-k", "a", "--lint=off", "--lint-report", "r.json"]),
     (["'virtoi'", "'virtio'"], ["run", "-k", "a", "--trace", "virtoi"]),
     (["'nothing'", "virtio"], ["run", "-k", "a", "--trace", "virtio,nothing"]),
     (["''"], ["run", "-k", "a", "--trace", "virtio,"]),
@@ -229,6 +230,7 @@ USAGE = [
 ]
 
 FILES = [
+    (["no/r.json"], ["run", "-k", "junk", "--lint-report", "no/r.json"]),
     (["missing"], ["disk", "info", "missing"]),
     (["missing"], ["disk", "test", "missing"]),
     (["missing"], ["disk", "test", "--write", "missing"]),
@@ -375,7 +377,7 @@ CONFIGS = [
     (["features[0]", "'pci'"], b'{"features": [{"feature": "pci", "enable": true}]}'),
     (["features[0]", "missing"], b'{"features": [{"enable": true}]}'),
     (["hako.lnit", "'lint'"], b'{"hako": {"lnit": "off"}}'),
-    (["hako.lint", "off, warn or strict"], b'{"hako": {"lint": "loud"}}'),
+    (["hako.lint", "off, warn, strict"], b'{"hako": {"lint": "loud"}}'),
     (["hako.lint", "a string", "true"], b'{"hako": {"lint": true}}'),
     (["hako.no-reboot", "true or false"], b'{"hako": {"no-reboot": "yes"}}'),
     (["hako.timeout", "'0'"], b'{"hako": {"timeout": 0}}'),

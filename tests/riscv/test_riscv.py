@@ -5,7 +5,9 @@
 usage: test_riscv.py HAKO KIND ELF [OPTION...]       KIND: disk, sbi, sleep; prints TAP
        test_riscv.py --skip REASON
 """
+import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,16 +24,18 @@ def hako(*args):
 
 
 def disk():
-    path = os.path.join(tempfile.mkdtemp(prefix="hako-riscv-"), "lorem.txt")
-    with open(path, "wb") as f:
-        f.write(LOREM.ljust(2000, b"."))
-    try:
-        status, out, err = hako("--disk", path)
+    with tempfile.TemporaryDirectory(prefix="hako-riscv-") as folder:
+        path, plain, sarif = (os.path.join(folder, n) for n in ("lorem.txt", "r.json", "r.sarif"))
+        with open(path, "wb") as f:
+            f.write(LOREM.ljust(2000, b"."))
+        status, out, err = hako("--disk", path, "--lint=deep", "--lint-report", plain)
         with open(path, "rb") as f:
             after = f.read()
-    finally:
-        os.unlink(path)
-        os.rmdir(os.path.dirname(path))
+        hako("--disk", path, "--lint-report", sarif)
+        with open(plain, encoding="utf-8") as f:
+            plain = json.load(f)
+        with open(sarif, encoding="utf-8") as f:
+            sarif = json.load(f)
     yield "the guest powered off", status == 0
     yield "the tree is one", "tree d0dfeed\n" in out
     yield "the capacity", "capacity 4\n" in out
@@ -41,7 +45,27 @@ def disk():
     yield "the file has what was written", after[:512] == (
         b"hello from the guest\n" + LOREM.ljust(512, b".")[21:])
     yield "and nothing else", after[512:] == b"." * 1488
+    yield from report(plain, sarif)
     yield from explain(out, err)
+
+
+def report(plain, sarif):
+    """The guest looks what is beyond the end, which the lint finds."""
+    beyond = [f for f in plain["findings"] if f["rule"] == "V502"]
+    yield "the report is ours", plain["schema"] == "hako-lint-report-1"
+    yield "it says how the run ended", plain["outcome"] == "poweroff"
+    yield "it has the finding, once", len(beyond) == 1
+    yield "with its place", beyond[0]["device"] == "blk0" and beyond[0]["queue"] == 0
+    yield "with its rule", beyond[0]["level"] == "MUST" and beyond[0]["section"] == "5.2.6.1"
+    yield "with what was seen", "sector 4 of 4" in beyond[0]["saw"]
+    yield "and is counted", plain["counts"]["MUST"] >= beyond[0]["count"] >= 1
+    run = sarif["runs"][0]
+    rules = run["tool"]["driver"]["rules"]
+    yield "SARIF of its version", sarif["version"] == "2.1.0"
+    yield "with the same findings", ([r["ruleId"] for r in run["results"]] ==
+                                     [f["rule"] for f in plain["findings"]])
+    yield "whose rules are there", all(rules[r["ruleIndex"]]["id"] == r["ruleId"]
+                                       for r in run["results"])
 
 
 def sbi():
@@ -61,7 +85,21 @@ def sleep():
     yield "the guest woke up", out == "woken\n"
     yield "when it was time", time.monotonic() - begun > 2
     yield "and powered off", status == 0
+    yield "a run that is stopped has a report too", stopped_report() == "stopped"
     yield from explain(out, err)
+
+
+def stopped_report():
+    with tempfile.TemporaryDirectory(prefix="hako-riscv-") as folder:
+        path = os.path.join(folder, "r.json")
+        with subprocess.Popen([sys.argv[1], "run", "--kernel", sys.argv[3], "--lint-report", path,
+                               *sys.argv[4:]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as run:
+            time.sleep(1)
+            run.send_signal(signal.SIGTERM)
+            run.wait(60)
+        with open(path, encoding="utf-8") as f:
+            return json.load(f)["outcome"]
 
 
 def explain(out, err):
