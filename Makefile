@@ -21,7 +21,7 @@ SHORT = unit,kvm,cli,guest,riscv,debug,insn,fuzz,short
 RUN_TESTS = HAKO_GUEST=$(abspath $(GUEST))/arm64 scripts/run-tests
 
 .PHONY: all hako help deps test-deps bench-deps install
-.PHONY: guest guest-amd64 guest-arm64 guest-riscv64 test-guests demo demo-riscv demo-guest
+.PHONY: guest guest-amd64 guest-arm64 guest-riscv64 test-guests demo demo-riscv demo-x86 demo-guest
 .PHONY: static static-amd64 static-arm64 tests asan tsan
 .PHONY: test test-nested test-asan test-tsan fuzz bench clean distclean
 .NOTPARALLEL:
@@ -84,6 +84,9 @@ demo: deps hako guest-arm64 ## boot Debian's arm64 kernel to a shell; installs w
 
 demo-riscv: deps hako guest-riscv64 ## the same with Debian's riscv64 kernel
 	@scripts/demo $(BUILD)/hako $(GUEST)/riscv64
+
+demo-x86: deps hako guest-amd64 ## the same with Debian's amd64 kernel, on KVM
+	@scripts/demo $(BUILD)/hako $(GUEST)/amd64
 
 demo-guest: ## show our own RISC-V kernel, guest/kernel, writing to a disk; installs what is missing
 	@scripts/deps install build kernel

@@ -286,8 +286,7 @@ static const struct opt run_opts[] = {
 	{ .name = "cmdline",
 	  .arg = "TEXT",
 	  .help = "use TEXT in place of the default command line, which is\n"
-		  "console=ttyAMA0 (RISC-V: console=ttyS0; x86-64: console=ttyS0\n"
-		  "pci=off), with a disk also\n"
+		  "console=ttyAMA0 (RISC-V, x86-64: ttyS0), with a disk also\n"
 		  "root=/dev/vda rw (ro for a read-only one), with --no-reboot\n"
 		  "also panic=-1",
 	  CALL(set_cmdline) },

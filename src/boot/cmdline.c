@@ -24,10 +24,9 @@ int cmdline_make(char **out, const struct cmdline_config *c, struct err *err)
 	 * Of two root= the kernel takes the last. After a panic Linux would spin for ever; when a
 	 * reset ends the run, let it reset at once (kernel-parameters.txt, "panic=").
 	 */
-	n = asprintf(&line, "%s%s%s%s%s%s%s%s%s",
+	n = asprintf(&line, "%s%s%s%s%s%s%s%s",
 		     c->base ? c->base : "console=", c->base ? "" : c->console,
-		     !c->base && c->machine ? c->machine : "", add_root ? " root=" : "",
-		     add_root ? c->root : "",
+		     add_root ? " root=" : "", add_root ? c->root : "",
 		     !add_root          ? ""
 		     : c->root_readonly ? " ro"
 					: " rw",

@@ -16,7 +16,6 @@ struct cmdline_config {
 
 	/* What the default depends on. */
 	const char *console; /* the name of the serial port's device, "ttyS0" */
-	const char *machine; /* what else the machine needs, behind a space; or NULL */
 	bool no_reboot;      /* a panic shall end the run, not hang it */
 
 	const char *root;   /* what the root is on, "/dev/vda" or "PARTUUID=..."; NULL: no disk */

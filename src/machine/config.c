@@ -164,8 +164,6 @@ int config_cmdline(const struct hako_vm_config *config, unsigned arch, char **ou
 		.no_reboot = config->no_reboot,
 		/* The PL011, or the 16550. */
 		.console = arm64 ? "ttyAMA0" : "ttyS0",
-		/* There is no PCI to look for. */
-		.machine = x86 ? " pci=off" : NULL,
 		.size = arm64 ? CMDLINE_SIZE_ARM64
 			: x86 ? CMDLINE_SIZE_X86
 			      : CMDLINE_SIZE_RISCV,

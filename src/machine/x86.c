@@ -207,21 +207,22 @@ static bool x86_alive(struct hako_vm *vm)
 /* ---- boot ---- */
 
 /*
- * Will the kernel not find its disks by ACPI? Not with acpi=off; nor a vmlinux built without ACPI,
- * which then does not have the name either by which virtio-mmio is found. What is packed in a
- * bzImage cannot be told: all that are commonly built have ACPI. One that finds a slot by both ways
+ * Does the kernel not find its disks by ACPI? Not with acpi=off; nor a vmlinux built without ACPI,
+ * which then does not have the signature that ACPI is looked for by. What is packed in a bzImage
+ * cannot be told: all that are commonly built have ACPI. A kernel that finds a slot by both ways
  * complains, so it is told one way.
  */
 static bool needs_parameters(struct hako_vm *vm)
 {
-	static const char parameter[] = "virtio_mmio.device=", id[] = "LNRO0005";
+	static const char parameter[] = "virtio_mmio.device=", signature[] = "RSD PTR ";
 	const char *off = strstr(vm->cmdline, "acpi=off");
 
 	if (!vm->n_disks || strstr(vm->cmdline, parameter))
 		return false;
 	if (off && (off == vm->cmdline || off[-1] == ' '))
 		return true;
-	return vm->kernel.n_segments && kernel_elf_contains(&vm->kernel, id, sizeof(id) - 1) == 0;
+	return vm->kernel.n_segments &&
+	       kernel_elf_contains(&vm->kernel, signature, sizeof(signature) - 1) == 0;
 }
 
 /* The kernel's last words on it (kernel-parameters.txt, "virtio_mmio.device="). */

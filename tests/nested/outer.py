@@ -75,7 +75,9 @@ class Outer(Console):
         if not shutil.which(a["qemu"]):
             raise Skip("there is no %s: install %s" % (a["qemu"], a["package"]))
         make_initrd("outer.cpio", os.path.join(guest, "debian"), files, a["modules"])
-        command = ["timeout", "-k", "5", str(SECONDS), a["qemu"], "-accel", "tcg", *a["machine"],
+        # Whoever kills timeout, kills QEMU with it.
+        command = ["timeout", "-k", "5", str(SECONDS), "setpriv", "--pdeathsig", "KILL",
+                   a["qemu"], "-accel", "tcg", *a["machine"],
                    "-m", memory, "-smp", str(cpus), "-nodefaults", "-nographic",
                    "-serial", "stdio", "-no-reboot",
                    "-kernel", os.path.join(guest, "Image"), "-initrd", "outer.cpio",
