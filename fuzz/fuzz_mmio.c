@@ -81,7 +81,8 @@ static void poke(struct target *t, struct input *in, gpa_t from)
 
 	for (unsigned i = 0; i < len; i++)
 		bytes[i] = (uint8_t)input_take(in, 1);
-	gmem_write(t->rig.mem, from + off, bytes, len);
+	if (range_ok(from - VRIG_RAM + off, len, RAM_SIZE))
+		vd_put(t->d, from + off, bytes, len);
 }
 
 static void operate(struct target *t, struct input *in)
@@ -139,6 +140,7 @@ static void target_init(struct target *t, bool legacy)
 	t->rig.lint = LINT_WARN;
 	t->rig.notification_data = true;
 	t->d = &t->rig.driver;
+	t->d->racy = true;
 	vrig_file(path, DISK_SIZE);
 	t->fd = open(path, O_RDONLY | O_CLOEXEC);
 	fuzz_check(t->fd >= 0);

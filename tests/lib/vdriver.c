@@ -61,13 +61,37 @@ void *vd_ptr(struct vdriver *d, gpa_t gpa, uint64_t len)
 	return p;
 }
 
+/* As a guest of the software CPU stores: engine/soft/access.h. */
+#if defined(__SANITIZE_THREAD__)
+#define UNSEEN __attribute__((no_sanitize("thread"), noinline))
+#else
+#define UNSEEN
+#endif
+static UNSEEN void put_unseen(volatile uint8_t *to, const uint8_t *from, uint64_t len)
+{
+	for (uint64_t i = 0; i < len; i++)
+		to[i] = from ? from[i] : 0;
+}
+
+void vd_put(struct vdriver *d, gpa_t gpa, const void *src, uint64_t len)
+{
+	uint8_t *to = vd_ptr(d, gpa, len);
+
+	if (d->racy)
+		put_unseen(to, src, len);
+	else if (src)
+		memcpy(to, src, len);
+	else
+		memset(to, 0, len);
+}
+
 gpa_t vd_alloc(struct vdriver *d, uint64_t size, uint64_t align)
 {
 	gpa_t gpa = align_up(d->next, align);
 
 	rig_assert(gpa <= d->end && size <= d->end - gpa);
 	d->next = gpa + size;
-	memset(vd_ptr(d, gpa, size), 0, size);
+	vd_put(d, gpa, NULL, size);
 	return gpa;
 }
 
@@ -216,7 +240,11 @@ static uint16_t load16(struct vd_queue *q, gpa_t gpa)
 
 static void store16(struct vd_queue *q, gpa_t gpa, uint16_t val)
 {
-	__atomic_store_n(field16(q, gpa), htole16(val), __ATOMIC_RELEASE);
+	val = htole16(val);
+	if (q->d->racy)
+		vd_put(q->d, gpa, &val, 2);
+	else
+		__atomic_store_n(field16(q, gpa), val, __ATOMIC_RELEASE);
 }
 
 /* 2.7.6, 2.7.8: where the fields lie */
@@ -269,16 +297,21 @@ static bool packed_is_used(struct vd_queue *q, uint32_t index)
 void vd_desc_set(struct vdriver *d, gpa_t table, unsigned i, gpa_t addr, uint32_t len,
 		 uint16_t flags, uint16_t next)
 {
-	uint8_t *p = vd_ptr(d, table + 16ULL * i, 16);
+	const gpa_t at = table + 16ULL * i;
 
 	addr = htole64(addr);
 	len = htole32(len);
 	flags = htole16(flags);
 	next = htole16(next);
-	memcpy(p, &addr, 8);
-	memcpy(p + 8, &len, 4);
-	memcpy(p + 12, &flags, 2);
-	memcpy(p + 14, &next, 2);
+	vd_put(d, at, &addr, 8);
+	vd_put(d, at + 8, &len, 4);
+	vd_put(d, at + 12, &flags, 2);
+	/* In a packed ring these are the flags, which the device may be looking at, and which show
+	 * it the rest. */
+	if (d->racy)
+		vd_put(d, at + 14, &next, 2);
+	else
+		__atomic_store_n((uint16_t *)vd_ptr(d, at + 14, 2), next, __ATOMIC_RELEASE);
 }
 
 void vd_avail_set(struct vd_queue *q, uint16_t at, uint16_t head)
@@ -354,14 +387,14 @@ static void table_set(struct vd_queue *q, gpa_t table, const struct vd_buf *buf,
  * yet are held back, since they show it and all that follow. The device may be looking at them. */
 static void packed_desc(struct vd_queue *q, const struct vd_buf *buf, uint16_t id, unsigned flags)
 {
-	uint8_t *p = vd_ptr(q->d, q->desc + 16ULL * (q->next % q->size), 16);
+	const gpa_t at = q->desc + 16ULL * (q->next % q->size);
 	uint64_t addr = htole64(buf->gpa);
 	uint32_t len = htole32(buf->len);
 
 	id = htole16(id);
-	memcpy(p, &addr, 8);
-	memcpy(p + 8, &len, 4);
-	memcpy(p + 12, &id, 2);
+	vd_put(q->d, at, &addr, 8);
+	vd_put(q->d, at + 8, &len, 4);
+	vd_put(q->d, at + 12, &id, 2);
 	flags |= vd_packed_avail(q, q->next);
 	if (q->next == q->published)
 		q->first_flags = (uint16_t)flags;
@@ -616,16 +649,16 @@ int vd_blk_add(struct vd_queue *q, struct vd_blk *r, uint32_t type, uint64_t sec
 	       const struct vd_buf *data, unsigned n, bool indirect)
 {
 	struct vd_buf buf[VD_TABLE_MAX];
-	uint8_t *h = vd_ptr(q->d, r->header, 16);
+	static const uint8_t no_status = 0xff;
 	bool out = type == VD_BLK_OUT || type == VD_BLK_DISCARD || type == VD_BLK_WRITE_ZEROES;
 
 	rig_assert(n <= VD_TABLE_MAX - 2);
 	type = htole32(type);
 	sector = htole64(sector);
-	memset(h, 0, 16);
-	memcpy(h, &type, 4);
-	memcpy(h + 8, &sector, 8);
-	*(uint8_t *)vd_ptr(q->d, r->status, 1) = 0xff;
+	vd_put(q->d, r->header, &type, 4);
+	vd_put(q->d, r->header + 4, NULL, 4); /* reserved */
+	vd_put(q->d, r->header + 8, &sector, 8);
+	vd_put(q->d, r->status, &no_status, 1);
 	buf[0] = (struct vd_buf){ r->header, 16 };
 	for (unsigned i = 0; i < n; i++)
 		buf[1 + i] = data[i];

@@ -72,6 +72,9 @@ struct vdriver {
 	gpa_t next, end; /* guest memory not handed out yet */
 	uint64_t features;
 	bool legacy; /* the transport is version 1; known from vd_begin() on */
+	/* It writes memory that the device may be reading, as hostile guests do. That is a race of
+	 * the guest, not of the device: ThreadSanitizer does not look at these writes. */
+	bool racy;
 	void (*notify)(struct vdriver *d, unsigned index); /* NULL: by the register */
 };
 
@@ -116,6 +119,8 @@ void vd_init(struct vdriver *d, struct gmem *mem, struct bus *bus, uint64_t base
 	     uint64_t size);
 /* Zeroed guest memory; the test fails when it runs out. align is a power of two. */
 gpa_t vd_alloc(struct vdriver *d, uint64_t size, uint64_t align);
+/* Write guest memory; NULL: zeros. */
+void vd_put(struct vdriver *d, gpa_t gpa, const void *src, uint64_t len);
 /* The bytes behind an address; the test fails if they are not RAM. */
 void *vd_ptr(struct vdriver *d, gpa_t gpa, uint64_t len);
 

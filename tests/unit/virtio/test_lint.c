@@ -570,7 +570,7 @@ static void list_long(struct t *t)
 	assert_int_equal(vd_begin(t->d, V1 | BIT(VIRTIO_F_RING_PACKED)), 0);
 	assert_int_equal(vd_queue_init(t->d, &t->q, 0, 4), 0);
 	vd_go(t->d);
-	/* The first last: the device may be looking at it. The id, then the flags. */
+	/* The first last: it shows the device the others. The id, then the flags. */
 	for (unsigned i = 4; i-- > 0;)
 		desc(t, i, 16, 0, VD_NEXT | VD_AVAIL);
 	vd_kick_always(&t->q);
