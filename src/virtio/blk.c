@@ -154,7 +154,9 @@ struct vblk_queue {
 				judge */
 	unsigned in_flight;  /* requests that the backend has */
 	bool draining;       /* answers are published when the ring is drained */
-	bool again_posted;   /* the ring was not drained: `again` goes on */
+	bool unpublished;    /* there are answers since; in the device's list of such queues */
+	struct vblk_queue *next_unpublished;
+	bool again_posted; /* the ring was not drained: `again` goes on */
 	struct loop_task again;
 	void (*stopped)(void *arg); /* not NULL: stopping */
 	void *stopped_arg;
@@ -175,6 +177,7 @@ struct vblk {
 	_Atomic uint8_t writeback;  /* as in the configuration; the driver may write it any time */
 	uint8_t id[ID_BYTES];       /* padded with zeros, not terminated (5.2.6) */
 	struct vblk_queue *queue;   /* [ops.n_queues] */
+	struct vblk_queue *unpublished;
 	struct mark *read, *written;
 	uint32_t block_size; /* bytes */
 	uint16_t seg_max;    /* 0: as the queue allows */
@@ -261,6 +264,24 @@ static void stop_if_quiet(struct vblk_queue *q)
 	stopped(q->stopped_arg);
 }
 
+/* The end of a batch of answers, which may be to requests of several queues. What is being drained
+ * is published by drain(). */
+static void publish_all(struct vblk *b)
+{
+	struct vblk_queue *q = b->unpublished, *next;
+
+	b->unpublished = NULL;
+	/* While there is a next one, its stop is not reported, so the device is not gone. */
+	for (; q; q = next) {
+		next = q->next_unpublished;
+		q->unpublished = false;
+		if (q->draining)
+			continue;
+		publish(q);
+		stop_if_quiet(q);
+	}
+}
+
 static const char *const op_name[] = {
 	[BLK_READ] = "read",       [BLK_WRITE] = "write",         [BLK_FLUSH] = "flush",
 	[BLK_DISCARD] = "discard", [BLK_ZERO] = "write of zeros",
@@ -305,10 +326,13 @@ static void request_done(struct blk_req *io, int res, bool more)
 	else if (likely(res || r->next == r->n_segments || !segment_next(r)))
 		request_answer(r, res ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
 			       in && !res ? io->len : 0);
-	if (more || q->draining)
-		return;
-	publish(q);
-	stop_if_quiet(q);
+	if (!q->unpublished) {
+		q->unpublished = true;
+		q->next_unpublished = b->unpublished;
+		b->unpublished = q;
+	}
+	if (!more)
+		publish_all(b);
 }
 
 /*

@@ -110,7 +110,7 @@ struct t {
 	int head[DEPTH];
 };
 
-static void attach(struct t *t, bool readonly, uint64_t features)
+static void attach_idle(struct t *t, bool readonly)
 {
 	assert_int_equal(vrig_disk(&t->rig, "fake", readonly, NULL), 0);
 	t->d = &t->rig.driver;
@@ -118,6 +118,11 @@ static void attach(struct t *t, bool readonly, uint64_t features)
 		vd_blk_init(t->d, &t->r[i]);
 		t->data[i] = (struct vd_buf){ vd_alloc(t->d, SECTOR, SECTOR), SECTOR };
 	}
+}
+
+static void attach(struct t *t, bool readonly, uint64_t features)
+{
+	attach_idle(t, readonly);
 	assert_int_equal(vd_begin(t->d, features), 0);
 	assert_int_equal(vd_queue_init(t->d, &t->q, 0, 64), 0);
 	vd_go(t->d);
@@ -212,6 +217,42 @@ static void test_batch(void **state)
 		assert_int_equal(head, t.head[i]);
 		assert_int_equal(len, 0);
 		assert_int_equal(vd_blk_status(t.d, &t.r[i]), IOERR);
+	}
+	end(&t);
+}
+
+/* A batch has answers for several queues: each is told of its own. */
+static void test_batch_of_queues(void **state)
+{
+	struct vd_queue q[2];
+	uint16_t head;
+	uint32_t len;
+	struct t t;
+
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	vrig_init(&t.rig, 8 << 20);
+	t.rig.queues = 2;
+	attach_idle(&t, false);
+	assert_int_equal(vd_begin(t.d, ~0ULL), 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(vd_queue_init(t.d, &q[i], i, 64), 0);
+	vd_go(t.d);
+	for (unsigned i = 0; i < 4; i++) {
+		t.head[i] = vd_blk_add(&q[i % 2], &t.r[i], VD_BLK_IN, i, &t.data[i], 1, false);
+		vd_kick(&q[i % 2]);
+		while (atomic_load(&t.rig.blk->n) < i + 1)
+			sched_yield();
+	}
+	answer(&t, 0, 2, 0); /* the last one is the second queue's */
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(vd_used(&q[i], &head, &len));
+		assert_int_equal(head, t.head[i]);
+	}
+	answer(&t, 4, 2, 0); /* the first one's */
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(vd_used(&q[i], &head, &len));
+		assert_int_equal(head, t.head[2 + i]);
 	}
 	end(&t);
 }
@@ -498,6 +539,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_batch),
+		cmocka_unit_test(test_batch_of_queues),
 		cmocka_unit_test(test_in_order),
 		cmocka_unit_test(test_write_through),
 		cmocka_unit_test(test_config_wce),
