@@ -23,7 +23,7 @@ RUN_TESTS = HAKO_GUEST=$(abspath $(GUEST))/arm64 scripts/run-tests
 .PHONY: all hako help deps test-deps bench-deps install
 .PHONY: guest guest-amd64 guest-arm64 guest-riscv64 test-guests demo demo-riscv demo-x86 demo-guest
 .PHONY: static static-amd64 static-arm64 tests asan tsan
-.PHONY: test test-nested test-asan test-tsan fuzz bench clean distclean
+.PHONY: test test-nested test-matrix test-asan test-tsan fuzz bench clean distclean
 .NOTPARALLEL:
 
 all: hako ## build build/hako (the default)
@@ -78,6 +78,10 @@ test-guests: guest-amd64 guest-arm64
 	@scripts/guest/build.sh riscv64 $(GUEST) 2>$(GUEST)/riscv64.new || \
 		{ cat $(GUEST)/riscv64.new >&2; mv $(GUEST)/riscv64.new $(GUEST)/riscv64.why; }
 	@rm -f $(GUEST)/riscv64.new
+	@rm -f $(GUEST)/arm64/fio.why
+	@scripts/guest/make-fio.sh arm64 $(GUEST) 2>$(GUEST)/arm64/fio.new || \
+		{ cat $(GUEST)/arm64/fio.new >&2; mv $(GUEST)/arm64/fio.new $(GUEST)/arm64/fio.why; }
+	@rm -f $(GUEST)/arm64/fio.new
 
 demo: deps hako guest-arm64 ## boot Debian's arm64 kernel to a shell; installs what is missing
 	@scripts/demo $(BUILD)/hako $(GUEST)/arm64
@@ -121,6 +125,9 @@ test: test-deps tests asan test-guests static ## run every test, some with sanit
 
 test-nested: test-deps tests test-guests static ## run the tests of KVM, inside QEMU's emulation of it
 	@$(RUN_TESTS) $(BUILD):nested
+
+test-matrix: test-deps tests test-guests ## run fio in a guest with every way to serve a disk
+	tests/linux/test_fio.py $(BUILD)/hako $(GUEST)/arm64 --all
 
 test-asan: test-deps asan test-guests ## run the tests with the address and undefined behaviour sanitizers
 	@$(RUN_TESTS) $(BUILD)/asan:$(SHORT)

@@ -8,6 +8,7 @@ usage: test_disk.py HAKO IMAGES          prints TAP
 import os
 import resource
 import shutil
+import signal
 import subprocess
 
 from vm import Skip, Vm, assert_clean, blank_disk, main, md5, random_disk, root_disk, sha256
@@ -160,7 +161,54 @@ def a_file_cut_short_underneath_is_an_io_error():
     assert_clean(root)
 
 
+def a_full_host_disk_stops_the_guest_if_so_asked():
+    root = root_disk()
+    limit = os.path.getsize(root)
+    data = blank_disk("data.img", 2 * limit)
+    with Vm(disks=[root, data + ",on-error=stop"], preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))) as vm:
+        vm.login()
+        vm.sh("echo kept | dd of=/dev/vdb conv=fsync 2>/dev/null")
+        vm.write(b"dd if=/dev/zero of=/dev/vdb bs=512 count=1 seek=%d conv=fsync;"
+                 b" echo 'the guest' was told\n" % (limit // 512 + 5))
+        assert vm.wait() == 14, vm.said()
+        for word in ("'data.img' (blk1)", "write of", "sector %d" % (limit // 512),
+                     "File too large"):
+            assert word in vm.said(), vm.said()
+        assert b"the guest was told" not in vm.log
+    with open(data, "rb") as f:
+        assert f.read(5) == b"kept\n"
+
+
+# ---- Another size
+
+def disks_grow_and_shrink():
+    """On SIGHUP, and only those that have; both transports."""
+    root = root_disk()
+    grows, shrinks = random_disk("grows.img", 4 * MIB), random_disk("shrinks.img", 8 * MIB)
+    with Vm(disks=[root, grows, shrinks + ",transport=legacy"], append="loglevel=7") as vm:
+        vm.login()
+        with open(grows, "ab") as f:
+            f.write(b"more" * (MIB // 4))
+        os.truncate(shrinks, 2 * MIB + 512)
+        os.kill(vm.pid, signal.SIGHUP)
+        vm.expect(rb"detected capacity change from \d+ to \d+")
+        vm.expect(rb"detected capacity change from \d+ to \d+")
+        sizes = [int(n) * 512 for n in vm.sh("cat /sys/block/vd[abc]/size").split()]
+        assert sizes == [os.path.getsize(root), 5 * MIB, 2 * MIB + 512], sizes
+        assert vm.sh("dd if=/dev/vdb bs=1M skip=4 2>/dev/null | head -c 8") == "moremore"
+        assert vm.sh("md5sum </dev/vdb").split()[0] == md5(grows)
+        assert vm.sh("md5sum </dev/vdc").split()[0] == md5(shrinks)
+        # A driver that is reset finds the new size.
+        vm.write(b"reboot\n")
+        vm.login()
+        assert vm.sh("cat /sys/block/vdb/size") == str(5 * MIB // 512)
+        assert vm.poweroff() == 0
+    assert_clean(root)
+
+
 main([
+    a_full_host_disk_stops_the_guest_if_so_asked, disks_grow_and_shrink,
     a_read_only_disk_is_never_written, a_read_only_root,
     a_tail_shorter_than_a_sector_reads_as_zeros, sixty_four_megabytes_there_and_back,
     an_image_in_use_is_refused, a_limit_of_file_sizes_is_an_io_error,
