@@ -215,8 +215,9 @@ struct engine_ops {
 
 	/*
 	 * Is the vCPU asleep in WFI with no timer armed, so that only an interrupt from outside can
-	 * wake it? May be stale at once; the machine asks under its own rules (see watch() in
-	 * machine/vm.c).
+	 * wake it; or, with an interrupt controller of the engine's own, asleep or off so that none
+	 * can, and only another vCPU may start it? May be stale at once; the machine asks under its
+	 * own rules (see watch() in machine/vm.c).
 	 */
 	bool (*vcpu_stuck)(struct vcpu *vcpu);
 

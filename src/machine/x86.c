@@ -197,11 +197,11 @@ static void x86_reset(struct hako_vm *vm)
 	cmos_reset(b->cmos);
 }
 
-/* The engine's controllers and timers are not asked: something may always come. */
+/* A vCPU that takes no interrupts is asleep for good, and no other is (vcpu_stuck). */
 static bool x86_alive(struct hako_vm *vm)
 {
 	(void)vm;
-	return true;
+	return false;
 }
 
 /* ---- boot ---- */

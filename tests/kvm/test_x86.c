@@ -553,7 +553,18 @@ static void the_apic_timer_wakes(void **state)
 	heard_all(r);
 }
 
-/* ---- kicks ---- */
+/* ---- kicks and sleep ---- */
+
+static void *run_second(void *arg)
+{
+	struct rig *r = arg;
+	enum vcpu_exit exit;
+
+	assert_int_equal(engine_kvm.vcpu_init(r->cpu[1], NULL), 0);
+	while (!atomic_load(&r->stopped))
+		assert_int_equal(engine_kvm.vcpu_run(r->cpu[1], &exit), 0);
+	return NULL;
+}
 
 static void a_kick_before_the_run_is_kept(void **state)
 {
@@ -567,14 +578,19 @@ static void a_kick_before_the_run_is_kept(void **state)
 	assert_int_equal(atomic_load(&r->n_said), 0);
 }
 
+static void stop(struct rig *r, pthread_t thread)
+{
+	atomic_store(&r->stopped, true);
+	engine_kvm.vcpu_kick(r->cpu[0]);
+	assert_int_equal(land(thread), VCPU_KICKED);
+}
+
 static void stop_from_outside(struct rig *r, const uint8_t *label)
 {
 	pthread_t thread = launch(r, label);
 
 	wait_said(r, 1);
-	atomic_store(&r->stopped, true);
-	engine_kvm.vcpu_kick(r->cpu[0]);
-	assert_int_equal(land(thread), VCPU_KICKED);
+	stop(r, thread);
 }
 
 static void a_kick_stops_a_loop(void **state)
@@ -585,6 +601,44 @@ static void a_kick_stops_a_loop(void **state)
 static void a_kick_stops_a_cpu_that_no_interrupt_wakes(void **state)
 {
 	stop_from_outside(*state, guest_hlt_forever);
+}
+
+static void what_sleeps_for_good_is_told(void **state)
+{
+	struct rig *r = *state;
+	pthread_t thread = launch(r, guest_hlt_forever);
+
+	wait_said(r, 1);
+	while (!engine_kvm.vcpu_stuck(r->cpu[0]))
+		usleep(1000);
+	assert_true(engine_kvm.vcpu_stuck(r->cpu[0]));
+	stop(r, thread);
+}
+
+static void what_an_interrupt_wakes_is_not_stuck(void **state)
+{
+	struct rig *r = *state;
+	pthread_t thread = launch(r, guest_irq_edge);
+
+	wait_said(r, 1);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_false(engine_kvm.vcpu_stuck(r->cpu[0]));
+		usleep(1000);
+	}
+	stop(r, thread);
+}
+
+static void a_cpu_that_waits_for_sipi_is_off(void **state)
+{
+	struct rig *r = *state;
+	pthread_t second;
+
+	assert_int_equal(pthread_create(&second, NULL, run_second, r), 0);
+	while (!engine_kvm.vcpu_stuck(r->cpu[1]))
+		usleep(1000);
+	atomic_store(&r->stopped, true);
+	engine_kvm.vcpu_kick(r->cpu[1]);
+	pthread_join(second, NULL);
 }
 
 struct kicker {
@@ -624,17 +678,6 @@ static void kicks_lose_nothing(void **state)
 }
 
 /* ---- a second vCPU ---- */
-
-static void *run_second(void *arg)
-{
-	struct rig *r = arg;
-	enum vcpu_exit exit;
-
-	assert_int_equal(engine_kvm.vcpu_init(r->cpu[1], NULL), 0);
-	while (!atomic_load(&r->stopped))
-		assert_int_equal(engine_kvm.vcpu_run(r->cpu[1], &exit), 0);
-	return NULL;
-}
 
 /* Run until CPU 0, which starts CPU 1, stops both. */
 static void run_two(struct rig *r)
@@ -875,6 +918,9 @@ int main(void)
 		TEST(a_kick_stops_a_loop),
 		TEST(a_kick_stops_a_cpu_that_no_interrupt_wakes),
 		TEST(kicks_lose_nothing),
+		TEST(what_sleeps_for_good_is_told),
+		TEST(what_an_interrupt_wakes_is_not_stuck),
+		TWO(a_cpu_that_waits_for_sipi_is_off),
 		TWO(sipi_starts_the_second),
 		TEST(a_triple_fault_resets),
 		TWO(a_reset_stops_the_second),

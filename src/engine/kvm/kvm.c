@@ -351,8 +351,7 @@ static void kvm_vcpu_destroy(struct vcpu *v)
 	kvm_arch_vcpu_destroy(v);
 	if (v->run)
 		munmap(v->run, v->engine->run_size);
-	if (v->stats >= 0)
-		close(v->stats);
+	kvm_stats_close(&v->stats);
 	if (v->fd >= 0)
 		close(v->fd);
 	free(v);
@@ -369,7 +368,8 @@ static int kvm_vcpu_create(struct engine *e, unsigned index, const struct vcpu_w
 		return err_set(err, -ENOMEM, "no memory for CPU %u", index);
 	v->engine = e;
 	v->index = index;
-	v->stats = -1;
+	v->stats.fd = -1;
+	v->exits_seen = v->looked_at = UINT64_MAX;
 	res = v->fd = kvm_do(e->vm, KVM_CREATE_VCPU, number(index), "create a CPU", err);
 	if (res >= 0) {
 		void *run = mmap(NULL, e->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
@@ -386,10 +386,8 @@ static int kvm_vcpu_create(struct engine *e, unsigned index, const struct vcpu_w
 		kvm_vcpu_destroy(v);
 		return res;
 	}
-	/* Now, for it cannot be had of a vCPU that runs; and if it cannot be had at all, so be it.
-	 */
-	res = kvm_ioctl(v->fd, KVM_GET_STATS_FD, NULL);
-	v->stats = res < 0 ? -1 : res;
+	/* Now, for of a vCPU that runs they cannot be had; where KVM has none, so be it. */
+	kvm_stats_open(&v->stats, v->fd);
 	*out = v;
 	return 0;
 }
@@ -436,6 +434,18 @@ static void take_kick_back(struct vcpu *v)
 	while (sigtimedwait(&kick, NULL, &now) < 0 && errno == EINTR)
 		;
 	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+}
+
+/* On the vCPU's thread: is the vCPU asleep for good? See kvm_vcpu_stuck(). */
+static void look(struct vcpu *v)
+{
+	uint64_t exits;
+
+	if (!atomic_exchange(&v->must_look, false) ||
+	    !kvm_stats_get(&v->stats, KVM_STAT_EXITS, &exits))
+		return;
+	atomic_store(&v->asleep, kvm_arch_asleep(v));
+	atomic_store(&v->looked_at, exits);
 }
 
 void kvm_count(struct vcpu *v, enum kvm_count which)
@@ -541,6 +551,7 @@ static int kvm_vcpu_run(struct vcpu *v, enum vcpu_exit *exit)
 		} else if (errno == EINTR) {
 			kvm_count(v, COUNT_KICK);
 			take_kick_back(v);
+			look(v);
 			return 0;
 		} else if (errno != EAGAIN) { /* EAGAIN: it has been given its start, say SIPI */
 			res = -errno;
@@ -568,61 +579,25 @@ static void kvm_vcpu_irq(struct vcpu *v, enum vcpu_irq irq, bool level)
 	(void)level;
 }
 
-/* The kernel would know, and does not tell while the vCPU runs. */
+/*
+ * Only the vCPU's own thread can ask KVM whether the vCPU sleeps, and it does not come by while the
+ * vCPU does. So a vCPU that has not run since it was asked about last is kicked once, to have a
+ * look (look()); what that finds is good for as long as KVM counts no further exit.
+ */
 static bool kvm_vcpu_stuck(struct vcpu *v)
 {
-	(void)v;
+	uint64_t exits, seen = v->exits_seen;
+
+	if (!kvm_stats_get(&v->stats, KVM_STAT_EXITS, &exits))
+		return false;
+	v->exits_seen = exits;
+	if (exits != seen)
+		return false;
+	if (atomic_load(&v->looked_at) == exits)
+		return atomic_load(&v->asleep);
+	atomic_store(&v->must_look, true);
+	kvm_vcpu_kick(v);
 	return false;
-}
-
-/*
- * KVM's own counters that tell most, by KVM's names and ours; each host has those of its
- * architecture. Exits are all exits, also those that the kernel deals with.
- */
-static const struct {
-	const char *kernel, *name;
-} kvm_stats[] = {
-	{ "exits", "kvm_exits" },
-	{ "halt_exits", "kvm_halt_exits" },
-	{ "wfi_exit_stat", "kvm_wfi_exits" },
-	{ "wfe_exit_stat", "kvm_wfe_exits" },
-	{ "irq_exits", "kvm_irq_exits" },
-	{ "irq_window_exits", "kvm_irq_window_exits" },
-	{ "irq_injections", "kvm_irq_injections" },
-	{ "signal_exits", "kvm_signal_exits" },
-	{ "hypercalls", "kvm_hypercalls" },
-	{ "hvc_exit_stat", "kvm_hvc_exits" },
-	{ "mmio_exit_kernel", "kvm_mmio_in_kernel" },
-	{ "insn_emulation", "kvm_insn_emulation" },
-	{ "pf_fixed", "kvm_pages_mapped" },
-};
-
-/* The file of KVM's counters (api.rst, 4.133, "KVM_GET_STATS_FD"): a header, descriptors, data. */
-static void read_kvm_stats(int fd, void (*say)(void *arg, const char *reason, uint64_t n),
-			   void *arg)
-{
-	struct kvm_stats_header h;
-	size_t each, size;
-	uint8_t *descs;
-
-	if (pread(fd, &h, sizeof(h), 0) != sizeof(h))
-		return;
-	each = sizeof(struct kvm_stats_desc) + h.name_size;
-	size = each * h.num_desc;
-	descs = malloc(size ? size : 1);
-	if (descs && pread(fd, descs, size, h.desc_offset) == (ssize_t)size) {
-		for (size_t i = 0; i < ARRAY_SIZE(kvm_stats); i++)
-			for (uint32_t j = 0; j < h.num_desc; j++) {
-				const struct kvm_stats_desc *d = (void *)(descs + each * j);
-				uint64_t n = 0;
-
-				if (strncmp(d->name, kvm_stats[i].kernel, h.name_size) == 0 &&
-				    pread(fd, &n, sizeof(n), h.data_offset + d->offset) ==
-					    sizeof(n))
-					say(arg, kvm_stats[i].name, n);
-			}
-	}
-	free(descs);
 }
 
 static void kvm_vcpu_stats(struct vcpu *v, void (*say)(void *arg, const char *reason, uint64_t n),
@@ -637,8 +612,7 @@ static void kvm_vcpu_stats(struct vcpu *v, void (*say)(void *arg, const char *re
 
 	for (unsigned i = 0; i < COUNT_N; i++)
 		say(arg, names[i], atomic_load_explicit(&v->counts[i], memory_order_relaxed));
-	if (v->stats >= 0)
-		read_kvm_stats(v->stats, say, arg);
+	kvm_stats_say(&v->stats, say, arg);
 }
 
 const struct engine_ops engine_kvm = {

@@ -40,6 +40,13 @@ enum kvm_count {
 	COUNT_N,
 };
 
+/* KVM's own counters (stats.c). */
+enum { KVM_STAT_EXITS, KVM_STATS_MAX = 16 };
+struct kvm_stats {
+	int fd;                     /* -1: this kernel has none */
+	uint64_t at[KVM_STATS_MAX]; /* where each is in the file, 0: not there */
+};
+
 struct engine {
 	struct engine_config cfg;
 	int kvm, vm; /* descriptors, -1: none */
@@ -61,7 +68,11 @@ struct vcpu {
 	int failed;
 	/* Only the vCPU's thread writes them, so a store is enough; anyone may read. */
 	_Atomic uint64_t counts[COUNT_N];
-	int stats; /* KVM's own counters (since 5.14), -1: none */
+	struct kvm_stats stats;
+	uint64_t exits_seen;        /* kvm_vcpu_stuck()'s */
+	atomic_bool must_look;      /* what it asks of the vCPU's thread, */
+	_Atomic uint64_t looked_at; /* and the answer: at so many exits */
+	atomic_bool asleep;
 	struct log_limit limit;
 	struct kvm_arch_vcpu *arch;
 };
@@ -89,6 +100,13 @@ int kvm_cap(const struct engine *engine, int cap);
 
 /* On the vCPU's thread. */
 void kvm_count(struct vcpu *vcpu, enum kvm_count which);
+
+void kvm_stats_open(struct kvm_stats *stats, int vcpu);
+void kvm_stats_close(struct kvm_stats *stats);
+/* Any thread; false: there is no such counter. */
+bool kvm_stats_get(const struct kvm_stats *stats, unsigned which, uint64_t *n);
+void kvm_stats_say(const struct kvm_stats *stats,
+		   void (*say)(void *arg, const char *reason, uint64_t n), void *arg);
 
 /* ---- the architecture ---- */
 
@@ -124,6 +142,11 @@ int kvm_arch_enter(struct vcpu *vcpu);
  * on; -ENOSYS: nobody knows it.
  */
 int kvm_arch_exit(struct vcpu *vcpu, enum vcpu_exit *exit);
+/*
+ * On the vCPU's thread, out of KVM_RUN: does the vCPU sleep so that no interrupt can wake it, or is
+ * it off? Only another vCPU could then.
+ */
+bool kvm_arch_asleep(struct vcpu *vcpu);
 /* The access in run->mmio reached no device; of a read, all ones are the result so far. */
 void kvm_arch_bad_access(struct vcpu *vcpu);
 

@@ -731,6 +731,18 @@ int kvm_arch_exit(struct vcpu *v, enum vcpu_exit *exit)
 	return -ENOSYS;
 }
 
+bool kvm_arch_asleep(struct vcpu *v)
+{
+	enum { RFLAGS_IF = 1 << 9 };
+	struct kvm_mp_state mp;
+
+	if (kvm_ioctl(v->fd, KVM_GET_MP_STATE, &mp) < 0)
+		return false;
+	return mp.mp_state == KVM_MP_STATE_UNINITIALIZED ||
+	       (mp.mp_state == KVM_MP_STATE_HALTED &&
+		!(kvm_arch_get(v, VCPU_REG_X86_RFLAGS) & RFLAGS_IF));
+}
+
 void kvm_arch_bad_access(struct vcpu *v)
 {
 	(void)v;
