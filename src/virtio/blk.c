@@ -26,6 +26,7 @@
 #include "base/mark.h"
 #include "block/blk.h"
 #include "host/loop.h"
+#include "virtio/fetch.h"
 #include "virtio/lint.h"
 #include "virtio/virtio.h"
 #include "virtio/vq.h"
@@ -202,7 +203,9 @@ static void iov_take(struct iovec **iov, uint16_t *n, void *dst, size_t len)
 		struct iovec *v = *iov;
 		size_t part = len < v->iov_len ? len : v->iov_len;
 
+		fetch_begin(v->iov_base, part);
 		memcpy(to, v->iov_base, part);
+		fetch_end(v->iov_base, part, FETCH_CHAIN);
 		to += part;
 		len -= part;
 		v->iov_base = (uint8_t *)v->iov_base + part;

@@ -82,6 +82,7 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 	const struct vq_ring *ring = features & BIT(VIRTIO_F_RING_PACKED) ? &vq_packed : &vq_split;
 	struct vq_state s = *state;
 	bool resume = vq->resume;
+	int bad;
 	void *tracked = vq->tracked;
 
 	vq_reset(vq);
@@ -97,7 +98,9 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 	vq->in_order = features & BIT(VIRTIO_F_IN_ORDER);
 	vq->resume = resume;
 	vq->tracked = tracked;
-	if (ring->setup(vq)) {
+	bad = ring->setup(vq);
+	fetch_call_over(false); /* not for guests: the lint may look twice */
+	if (bad) {
 		vq_reset(vq);
 		return -EINVAL;
 	}
@@ -122,8 +125,10 @@ void vq_reset(struct vq *vq)
 	if (vq->watch && vq->ring)
 		vq_watch_reset(vq);
 	for (uint16_t i = 0; i < vq->s.size; i++) {
-		if (vq->slot[i].in_flight && !vq->slot[i].done)
+		if (vq->slot[i].in_flight && !vq->slot[i].done) {
+			fetch_chain_over(vq, i);
 			buffers_release(vq, i);
+		}
 		vq->slot[i].in_flight = vq->slot[i].done = false;
 	}
 	while (vq->n_parts) {
@@ -166,6 +171,8 @@ int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const struct vq_fau
 {
 	const struct vq_buf *buf = &vq->buf[(size_t)c->slot * VQ_ROW];
 
+	fetch_call_over(false); /* loops come by the same place again */
+	fetch_chain_over(vq, c->slot);
 	for (unsigned i = c->n_out; i < (unsigned)c->n_out + c->n_in; i++)
 		gmem_unmap(vq->mem, buf[i].gpa, buf[i].len, GMEM_WRITE);
 	return vq_broken(vq, c->slot, why);
@@ -216,6 +223,7 @@ int vq_pop(struct vq *vq, struct vq_chain *chain)
 	if (unlikely(vq->s.broken || !vq->ring))
 		return vq->s.broken ? -EPROTO : 0;
 	got = vq->ring->pop(vq, chain);
+	fetch_call_over(got >= 0);
 	if (unlikely(vq->watch))
 		vq_watch_pop(vq, got, chain);
 	return got;
@@ -243,6 +251,7 @@ void vq_push(struct vq *vq, struct vq_chain *chain, uint32_t written)
 {
 	struct vq_slot *s = &vq->slot[chain->slot];
 
+	fetch_chain_over(vq, chain->slot);
 	if (unlikely(vq->watch))
 		vq_watch_push(vq, chain->slot, written);
 	buffers_release(vq, chain->slot);
@@ -259,6 +268,7 @@ void vq_push(struct vq *vq, struct vq_chain *chain, uint32_t written)
 
 void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const char *why)
 {
+	fetch_chain_over(vq, chain->slot);
 	buffers_release(vq, chain->slot);
 	vq->in_flight--;
 	vq->slot[chain->slot].in_flight = false;
@@ -271,6 +281,7 @@ bool vq_publish(struct vq *vq)
 {
 	bool irq = vq->ring && vq->ring->publish(vq);
 
+	fetch_call_over(true);
 	if (unlikely(vq->watch))
 		vq_watch_publish(vq, irq);
 	return irq;
@@ -285,6 +296,7 @@ bool vq_kicks(struct vq *vq, bool on)
 	if (unlikely(vq->watch))
 		vq_watch_kicks_begin(vq, on);
 	more = vq->ring->kicks(vq, on);
+	fetch_call_over(true);
 	if (unlikely(vq->watch))
 		vq_watch_kicks(vq, on, more);
 	return more;

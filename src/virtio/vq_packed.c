@@ -106,9 +106,18 @@ static const struct vq_fault *table_read(struct vq *vq, struct vq_chain *chain, 
 	const struct vq_fault *why = vq_table_map(vq, gpa, len, &table);
 
 	w = table;
-	for (uint32_t i = 0; !why && i < len / DESC_SIZE; i++)
-		why = vq_chain_add(vq, &c, le64toh(w[i].addr), le32toh(w[i].len),
-				   le16toh(w[i].flags) & DESC_F_WRITE);
+	for (uint32_t i = 0; !why && i < len / DESC_SIZE; i++) {
+		uint64_t addr;
+		uint32_t buf_len;
+		uint16_t flags;
+
+		fetch_begin(&w[i], sizeof(*w));
+		addr = le64toh(w[i].addr);
+		buf_len = le32toh(w[i].len);
+		flags = le16toh(w[i].flags);
+		fetch_end(&w[i], sizeof(*w), FETCH_CHAIN);
+		why = vq_chain_add(vq, &c, addr, buf_len, flags & DESC_F_WRITE);
+	}
 	*chain = c;
 	return why;
 }
@@ -141,8 +150,11 @@ list_read(struct vq *vq, struct vq_chain *c, struct vq_slot *s, uint16_t flags, 
 			if (!vq_inflight_packed_again(vq, s, n, &d))
 				return FAULT(LINT_NEXT, "what is kept of it does not add up");
 		} else {
+			/* All but the flags, which were read before. */
+			fetch_begin(w, offsetof(struct wire_desc, flags));
 			d = (struct vq_inflight_desc){ le64toh(w->addr), le32toh(w->len), w->id,
 						       flags };
+			fetch_end(w, offsetof(struct wire_desc, flags), FETCH_CALL);
 			if (unlikely(vq->tracked))
 				vq_inflight_packed_desc(vq, s, n, &d);
 		}

@@ -16,6 +16,7 @@
 
 #include "base/bits.h"
 #include "base/log.h"
+#include "virtio/fetch.h"
 #include "virtio/lint.h"
 #include "virtio/vq.h"
 
@@ -167,12 +168,22 @@ struct vq {
 
 static inline uint16_t ring_load16(const uint16_t *p)
 {
-	return le16toh(__atomic_load_n(p, __ATOMIC_RELAXED));
+	uint16_t v;
+
+	fetch_begin(p, sizeof(v));
+	v = __atomic_load_n(p, __ATOMIC_RELAXED);
+	fetch_end(p, sizeof(v), FETCH_CALL);
+	return le16toh(v);
 }
 
 static inline uint16_t ring_load16_acquire(const uint16_t *p)
 {
-	return le16toh(__atomic_load_n(p, __ATOMIC_ACQUIRE));
+	uint16_t v;
+
+	fetch_begin(p, sizeof(v));
+	v = __atomic_load_n(p, __ATOMIC_ACQUIRE);
+	fetch_end(p, sizeof(v), FETCH_CALL);
+	return le16toh(v);
 }
 
 static inline void ring_store16(uint16_t *p, uint16_t v)
@@ -226,6 +237,7 @@ int vq_part_map(struct vq *vq, const char *what, gpa_t gpa, size_t len, unsigned
 /* Begin a chain in a slot that is free. */
 static inline void vq_chain_begin(struct vq *vq, struct vq_chain *c, uint16_t slot)
 {
+	fetch_chain(vq, slot);
 	*c = (struct vq_chain){ .slot = slot, .iov = &vq->iov[(size_t)slot * VQ_ROW] };
 }
 /* gmem_map() of a buffer that is not in the region known; NULL if it is not in RAM. */

@@ -101,16 +101,20 @@ static int split_setup(struct vq *vq)
 
 /* The one read of a descriptor: volatile, so that no later use of a field goes back to memory that
  * the guest may have changed in between. */
-static inline struct desc desc_read(const void *table, size_t i)
+static inline struct desc desc_read(const void *table, size_t i, enum fetch_life life)
 {
 	const volatile struct wire_desc *w = (const struct wire_desc *)table + i;
+	struct desc d;
 
-	return (struct desc){
+	fetch_begin(w, sizeof(*w));
+	d = (struct desc){
 		.addr = le64toh(w->addr),
 		.len = le32toh(w->len),
 		.flags = le16toh(w->flags),
 		.next = le16toh(w->next),
 	};
+	fetch_end(w, sizeof(*w), life);
+	return d;
 }
 
 /*
@@ -131,7 +135,7 @@ static const struct vq_fault *chain_read(struct vq *vq, struct vq_chain *chain)
 		why = FAULT(LINT_NEXT, "descriptor index beyond the table");
 		if (i >= entries)
 			break;
-		d = desc_read(table, i);
+		d = desc_read(table, i, in_table ? FETCH_CHAIN : FETCH_CALL);
 		if (d.flags & DESC_F_INDIRECT) {
 			why = in_table ? FAULT(LINT_INDIRECT_NESTED,
 					       "INDIRECT inside an indirect table")
@@ -314,7 +318,7 @@ static void split_digest(const struct vq *vq, uint16_t slot, uint16_t pos, bool 
 	digest->ring = digest->table = VQ_HASH_INIT;
 	/* What is there now may be anything, and a chain of no end. */
 	for (unsigned n = 0; i < entries && n <= VQ_SIZE_MAX; n++) {
-		struct desc d = desc_read(table, i);
+		struct desc d = desc_read(table, i, FETCH_CALL);
 		uint64_t *hash = in_table ? &digest->table : &digest->ring;
 
 		*hash = vq_hash(*hash, &d, sizeof(d));

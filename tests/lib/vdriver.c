@@ -184,8 +184,11 @@ void vd_queue_layout(struct vdriver *d, struct vd_queue *q, unsigned index, uint
 	q->packed = d->features & BIT(VIRTIO_F_RING_PACKED);
 	rig_assert((q->packed || is_pow2(size)) && size <= VD_QUEUE_SIZE_MAX);
 	q->event_idx = d->features & BIT(VIRTIO_F_EVENT_IDX);
+	q->in_sequence = !q->packed && (d->features & BIT(VIRTIO_F_IN_ORDER));
 	for (uint16_t i = 0; i < size; i++)
 		q->link[i] = (uint16_t)(i + 1);
+	if (q->in_sequence)
+		q->link[size - 1] = 0;
 	/* 2.7: sizes and alignments of the parts; 2.7.2: in one piece */
 	q->desc = vd_alloc(d, 16ULL * size, d->legacy ? VD_PAGE : 16);
 	q->avail = vd_alloc(d, q->packed ? 4 : 6 + 2ULL * size, q->packed ? 4 : 2);
@@ -537,10 +540,12 @@ static void head_free(struct vd_queue *q, uint16_t head)
 
 	if (!q->count[head])
 		return;
-	for (unsigned i = 1; i < q->count[head] && !q->packed; i++)
-		at = q->link[at];
-	q->link[at] = q->free_head;
-	q->free_head = head;
+	if (!q->in_sequence) {
+		for (unsigned i = 1; i < q->count[head] && !q->packed; i++)
+			at = q->link[at];
+		q->link[at] = q->free_head;
+		q->free_head = head;
+	}
 	q->n_free = (uint16_t)(q->n_free + q->count[head]);
 	q->count[head] = 0;
 }

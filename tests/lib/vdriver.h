@@ -90,6 +90,7 @@ struct vd_queue {
 	unsigned index;
 	uint16_t size;
 	bool packed, event_idx;
+	bool in_sequence; /* split, IN_ORDER: descriptors are used round and round (2.7.5.2) */
 
 	gpa_t desc, avail, used; /* the parts; packed: descriptors, driver area, device area */
 	gpa_t tables;            /* an indirect table of VD_TABLE_MAX entries per head */

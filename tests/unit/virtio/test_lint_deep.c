@@ -290,9 +290,6 @@ static void play(uint64_t features, uint32_t seed)
 			memset(vd_ptr(&rig.d, page[at], 4096), (int)(r >> 3), 4096);
 			for (unsigned i = 0; i < out + in; i++)
 				buf[i] = (struct vd_buf){ page[at] + 100 * i, 1 + r % 90 };
-			/* With IN_ORDER, chains that are all of one length stay in sequence. */
-			if ((features & IN_ORDER) && !(features & PACKED))
-				out = 1, in = 0;
 			vd_add(&rig.q, buf, out, in,
 			       (features & INDIRECT) && out + in > 1 && r / 512 % 2);
 			vd_publish(&rig.q);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reads of guest memory that the driver may change at any moment: each field is read once, into
+ * memory of ours, and judged there. These marks around each such read do nothing; tests build the
+ * queues and devices with another file of this name (tests/lib/flip/virtio/fetch.h), where what was
+ * read is changed at once, so that a second read of it shows.
+ */
+#ifndef HAKO_VIRTIO_FETCH_H
+#define HAKO_VIRTIO_FETCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Until when nobody may read it again: the end of vq_pop() and its like, or the chain's own. */
+enum fetch_life { FETCH_CALL, FETCH_CHAIN };
+
+static inline void fetch_begin(const volatile void *p, size_t len)
+{
+	(void)p;
+	(void)len;
+}
+
+static inline void fetch_end(const volatile void *p, size_t len, enum fetch_life life)
+{
+	(void)p;
+	(void)len;
+	(void)life;
+}
+
+/* From here on, chains' reads are those of this one. */
+static inline void fetch_chain(const void *vq, unsigned slot)
+{
+	(void)vq;
+	(void)slot;
+}
+
+/* The call ends; `good`: and gave a chain, or what else was asked for. */
+static inline void fetch_call_over(bool good)
+{
+	(void)good;
+}
+
+/* The chain is about to be given back. */
+static inline void fetch_chain_over(const void *vq, unsigned slot)
+{
+	(void)vq;
+	(void)slot;
+}
+
+#endif
