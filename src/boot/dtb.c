@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/bits.h"
 #include "base/err.h"
 #include "boot/layout.h"
+#include "boot/random.h"
 #include "host/file.h"
 
 /*
@@ -118,20 +118,6 @@ static void prop_reg(struct writer *w, const uint64_t *pairs, size_t n)
 }
 
 /* ---- /chosen ---- */
-
-static int random_bytes(void *dst, size_t len, struct err *err)
-{
-	ssize_t n;
-
-	/* Up to 256 bytes come whole or not at all, getrandom(2). */
-	do {
-		n = getrandom(dst, len, 0);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return err_set(err, -errno, "cannot get random bytes for the guest: %s",
-			       strerror(errno));
-	return 0;
-}
 
 struct seeds {
 	uint8_t rng[RNG_SEED_SIZE];

@@ -8,16 +8,36 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "base/err.h"
+#include "boot/bzimage.h"
 #include "host/file.h"
 
-/* The magic of an arm64 Image: somebody mixed up the two options. booting.rst, section 4. */
-enum { IMAGE_MAGIC_OFFSET = 56, IMAGE_MAGIC_LEN = 4 };
-static const char image_magic[] = "ARM\x64";
+/* Kernels, of which somebody mixed up the two options. See kernel.h for what has these magics. */
+static const struct {
+	uint16_t off;
+	const char *magic; /* of 4 bytes */
+	const char *what;
+} kernels[] = {
+	{ 56, "ARM\x64", "an arm64 kernel" },
+	{ 56, "RSC\x05", "a RISC-V kernel" },
+	{ BZIMAGE_MAGIC, "HdrS", "an x86 kernel" },
+};
+
+static const char *kernel_name(const struct initrd *initrd)
+{
+	char magic[4];
+
+	for (size_t i = 0; i < ARRAY_SIZE(kernels); i++)
+		if (range_ok(kernels[i].off, sizeof(magic), initrd->size) &&
+		    file_read_at(initrd->fd, magic, sizeof(magic), kernels[i].off) == 0 &&
+		    memcmp(magic, kernels[i].magic, sizeof(magic)) == 0)
+			return kernels[i].what;
+	return NULL;
+}
 
 int initrd_open(struct initrd *initrd, const char *path, struct err *err)
 {
-	char magic[IMAGE_MAGIC_LEN];
 	int r;
 
 	initrd->path = path;
@@ -26,10 +46,9 @@ int initrd_open(struct initrd *initrd, const char *path, struct err *err)
 		return r;
 	if (initrd->size == 0)
 		r = err_set(err, -EINVAL, "the initrd '%s' is empty; check the file", path);
-	else if (file_read_at(initrd->fd, magic, sizeof(magic), IMAGE_MAGIC_OFFSET) == 0 &&
-		 memcmp(magic, image_magic, IMAGE_MAGIC_LEN) == 0)
-		r = err_set(err, -EINVAL,
-			    "the initrd '%s' is an arm64 kernel; give it as the kernel", path);
+	else if (kernel_name(initrd))
+		r = err_set(err, -EINVAL, "the initrd '%s' is %s; give it as the kernel", path,
+			    kernel_name(initrd));
 	if (r < 0)
 		initrd_close(initrd);
 	return r;

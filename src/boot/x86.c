@@ -11,6 +11,7 @@
 #include "base/endian.h"
 #include "base/err.h"
 #include "boot/kernel.h"
+#include "boot/random.h"
 
 /* ---- Memory map: the same kinds of ranges in both ---- */
 
@@ -57,6 +58,7 @@ enum {
 	RAMDISK_SIZE = 0x21c,
 	CMD_LINE_PTR = 0x228,
 	KERNEL_ALIGNMENT = 0x230,
+	SETUP_DATA = 0x250,
 	E820_TABLE = 0x2d0,
 	ZERO_PAGE_SIZE = 4096,
 
@@ -98,6 +100,25 @@ static void default_header(uint8_t *page)
 	put32(page, KERNEL_ALIGNMENT, 2 << 20);
 }
 
+/* A list of more data begins in the setup header (boot.rst, setup_data); ours has one entry. */
+struct setup_data {
+	le64_t next;
+	le32_t type, len;
+	uint8_t data[64];
+};
+enum { SETUP_RNG_SEED = 9 };
+
+static int load_seed(struct gmem *mem, struct err *err)
+{
+	struct setup_data seed = {
+		.type = le32(SETUP_RNG_SEED),
+		.len = le32(sizeof(seed.data)),
+	};
+	int res = random_bytes(seed.data, sizeof(seed.data), err);
+
+	return res ? res : put(mem, X86_SETUP_DATA, &seed, sizeof(seed), err);
+}
+
 static int load_zero_page(const struct x86_boot_config *c, struct gmem *mem, struct err *err)
 {
 	const struct kernel_bzimage *bz = &c->kernel->bzimage;
@@ -113,6 +134,7 @@ static int load_zero_page(const struct x86_boot_config *c, struct gmem *mem, str
 	put32(page, CMD_LINE_PTR, X86_CMDLINE);
 	put32(page, RAMDISK_IMAGE, (uint32_t)c->initrd);
 	put32(page, RAMDISK_SIZE, c->initrd ? (uint32_t)c->initrd_size : 0);
+	put64(page, SETUP_DATA, X86_SETUP_DATA);
 	put64(page, ACPI_RSDP_ADDR, c->rsdp);
 	page[E820_ENTRIES] = (uint8_t)n;
 	for (unsigned i = 0; i < n; i++) {
@@ -245,5 +267,7 @@ int x86_boot_load(const struct x86_boot_config *c, struct gmem *mem, struct err 
 		res = load_gdt(pvh, mem, err);
 	if (!res)
 		res = pvh ? load_start_info(c, mem, err) : load_zero_page(c, mem, err);
+	if (!res && !pvh)
+		res = load_seed(mem, err);
 	return res || pvh ? res : load_page_tables(mem, err);
 }

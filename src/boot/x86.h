@@ -6,8 +6,8 @@
  *	0x00500  GDT               0x20000  command line
  *	0x06000  start info        0x9fc00  MP table (boot/mptable.h)
  *	0x07000  zero page         0xe0000  ACPI tables (boot/acpi.h)
- *	0x09000  page tables       0xffff0  where firmware would begin
- *	                           0x100000 free for the kernel
+ *	0x08000  setup data        0xffff0  where firmware would begin
+ *	0x09000  page tables       0x100000 free for the kernel
  *
  * A kernel is entered in one of two ways, and finds the zero page or the start info:
  *
@@ -31,6 +31,7 @@ enum {
 	X86_GDT = 0x500,
 	X86_START_INFO = 0x6000,
 	X86_ZERO_PAGE = 0x7000,
+	X86_SETUP_DATA = 0x8000,
 	X86_PAGE_TABLES = 0x9000,
 	X86_CMDLINE = 0x20000,
 	X86_MPTABLE = 0x9fc00, /* the last KiB of base memory, where it is looked for */

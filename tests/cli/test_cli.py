@@ -269,6 +269,7 @@ FILES = [
     (["dir", "directory"], ["run", "-k", "spin", "-i", "dir"]),
     (["empty"], ["run", "-k", "spin", "-i", "empty"]),
     (["spin", "kernel"], ["run", "-k", "spin", "-i", "spin"]),
+    (["bzimage", "x86 kernel"], ["run", "-k", "spin", "-i", "bzimage"]),
     (["MiB", "initrd"], ["run", "-k", "spin", "-i", "large", "-m", "16M"]),
     (["MiB", "kernel"], ["run", "-k", "hungry", "-m", "16M"]),
     (["of 64 bits", "has 32"], ["run", "-k", "rv64", "--machine", "riscv32"]),

@@ -521,6 +521,13 @@ static void zero_page(void **state)
 		assert_int_equal(get_at(mem, X86_ZERO_PAGE + 0x218, 4), 20 * MIB);
 		assert_int_equal(get_at(mem, X86_ZERO_PAGE + 0x21c, 4), 12345);
 		assert_int_equal(get_at(mem, X86_ZERO_PAGE + 0x228, 4), X86_CMDLINE);
+		assert_int_equal(get_at(mem, X86_ZERO_PAGE + 0x250, 8), X86_SETUP_DATA);
+		assert_int_equal(get_at(mem, X86_SETUP_DATA, 8), 0);
+		assert_int_equal(get_at(mem, X86_SETUP_DATA + 8, 4), 9);
+		assert_int_equal(get_at(mem, X86_SETUP_DATA + 12, 4), 64);
+		assert_int_not_equal(get_at(mem, X86_SETUP_DATA + 16, 8), 0);
+		assert_int_not_equal(get_at(mem, X86_SETUP_DATA + 16, 8),
+				     get_at(mem, X86_SETUP_DATA + 16 + 56, 8));
 		assert_int_equal(get_at(mem, X86_ZERO_PAGE + 0x258, 8), bzimage ? 16 * MIB : 0);
 		assert_int_equal(get_at(mem, X86_ZERO_PAGE + 0x26c, 8), 0); /* no more of it */
 		assert_int_equal(get_at(mem, X86_ZERO_PAGE + 0x1e8, 1), bzimage ? 5 : 4);
