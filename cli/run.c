@@ -194,6 +194,8 @@ static const struct trace_name {
 	unsigned bit;
 } trace_names[] = {
 	{ "virtio", HAKO_TRACE_VIRTIO },
+	{ "mmio", HAKO_TRACE_MMIO },
+	{ "irq", HAKO_TRACE_IRQ },
 };
 enum { N_TRACES = sizeof(trace_names) / sizeof(trace_names[0]) };
 
@@ -336,7 +338,8 @@ static const struct opt run_opts[] = {
 	{ .name = "trace",
 	  .arg = "LIST",
 	  .help = "tell what happens inside, a list of: virtio (what each queue\n"
-		  "did last; told on SIGUSR1, and when nothing happens any more)",
+		  "did last; told on SIGUSR1, and when nothing happens any more),\n"
+		  "mmio (accesses of devices' registers), irq (interrupt lines)",
 	  CALL(set_trace) },
 	{ .name = "engine",
 	  .arg = "NAME",
@@ -355,7 +358,18 @@ static const struct opt run_opts[] = {
 	  .kind = OPT_STRING,
 	  VM(dump_dtb) },
 	{ .group = "Debug",
-	  .name = "gdb",
+	  .name = "debug-guest",
+	  .help = "tell when the guest has lost its way, and how: traps without\n"
+		  "a handler or an end, jumps to nowhere, endless waits and loops",
+	  .kind = OPT_FLAG,
+	  VM(debug_guest) },
+	{ .name = "symbols",
+	  .arg = "FILE",
+	  .help = "names for addresses, from an ELF file such as vmlinux;\n"
+		  "default: those of the kernel, if it is one",
+	  .kind = OPT_STRING,
+	  VM(symbols) },
+	{ .name = "gdb",
 	  .arg = "PORT",
 	  .optional = true,
 	  .help = "halt at the first instruction and wait for gdb or lldb, at a\n"
@@ -446,9 +460,11 @@ static int finish(const struct run *run, enum hako_outcome outcome, unsigned fai
 		status = EXIT_RESET;
 		break;
 	case HAKO_STUCK:
-		snprintf(line, sizeof(line),
-			 "the guest can never run again: every CPU is off, or "
-			 "waits with nothing that could wake it");
+		/* A report has told why. */
+		snprintf(line, sizeof(line), "the guest can never run again%s",
+			 run->config.debug_guest ? ""
+						 : ": every CPU is off, or waits with nothing "
+						   "that could wake it");
 		status = EXIT_STUCK;
 		break;
 	case HAKO_TIMEOUT:

@@ -173,7 +173,9 @@ enum {
 	 * guest is stuck or its time is over, and when nothing happens in a queue for two seconds
 	 * although the driver or the device has something to do. */
 	HAKO_TRACE_VIRTIO = 1,
-	HAKO_TRACE_ALL = HAKO_TRACE_VIRTIO,
+	HAKO_TRACE_MMIO = 2, /* each access of a device's registers, as it happens */
+	HAKO_TRACE_IRQ = 4,  /* each change of an interrupt line, of a device or to a CPU */
+	HAKO_TRACE_ALL = HAKO_TRACE_VIRTIO | HAKO_TRACE_MMIO | HAKO_TRACE_IRQ,
 };
 
 /*
@@ -225,6 +227,14 @@ struct hako_vm_config {
 	 * slash in it. The guest waits at its first instruction for what gdb says. NULL: none.
 	 */
 	const char *gdb;
+
+	/*
+	 * Tell the log when the guest has lost its way: traps without a handler or without an end,
+	 * jumps to nowhere, CPUs that wait or loop for ever. With pc, registers, the translation
+	 * step by step and the last device accesses.
+	 */
+	bool debug_guest;
+	const char *symbols; /* an ELF file with names for addresses; NULL: the kernel's own */
 
 	bool no_reboot;      /* a reset ends the run instead of booting again */
 	uint64_t timeout_ms; /* real time that hako_vm_run() may take; 0: no limit */

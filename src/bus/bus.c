@@ -39,6 +39,7 @@ struct bus {
 	pthread_mutex_t lock;                    /* guards the lists of doorbells */
 	const struct bus_doorbell_ops *bell_ops; /* NULL: the bus rings each itself */
 	void *bell_arg;
+	struct bus_tracer *tracer; /* or NULL */
 };
 
 int bus_create(struct bus **bus, struct err *err)
@@ -189,16 +190,41 @@ static int find_place(struct bus *bus, uint64_t addr, unsigned size, struct plac
 	return 0;
 }
 
+const struct bus_region *bus_find(struct bus *bus, uint64_t addr)
+{
+	size_t at = places_up_to(bus, addr);
+	const struct bus_region *r = at ? bus->places[at - 1].region : NULL;
+
+	return r && addr - r->base < r->size ? r : NULL;
+}
+
+void bus_trace(struct bus *bus, struct bus_tracer *tracer)
+{
+	bus->tracer = tracer;
+}
+
+static __attribute__((noinline, cold)) void trace(struct bus *bus, uint64_t addr, unsigned size,
+						  bool write, int code, uint64_t val)
+{
+	bus->tracer->access(bus->tracer, &(struct bus_access){ .region = bus_find(bus, addr),
+							       .addr = addr,
+							       .val = val & mask_low(8 * size),
+							       .size = (uint8_t)size,
+							       .write = write,
+							       .refused = code != 0 });
+}
+
 int bus_read(struct bus *bus, uint64_t addr, unsigned size, uint64_t *val)
 {
 	struct place *place;
 	uint64_t off;
 	int code = find_place(bus, addr, size, &place, &off);
 
-	if (code)
-		return code;
-	*val = place->region->ops->read(place->region->dev, off, size) & mask_low(8 * size);
-	return 0;
+	if (!code)
+		*val = place->region->ops->read(place->region->dev, off, size) & mask_low(8 * size);
+	if (unlikely(bus->tracer))
+		trace(bus, addr, size, false, code, code ? 0 : *val);
+	return code;
 }
 
 /* Was the write a doorbell's? Then it has been rung. */
@@ -225,6 +251,8 @@ int bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t val)
 	uint64_t off;
 	int code = find_place(bus, addr, size, &place, &off);
 
+	if (unlikely(bus->tracer))
+		trace(bus, addr, size, true, code, val);
 	if (code)
 		return code;
 	val &= mask_low(8 * size);

@@ -13,6 +13,7 @@
 #ifndef HAKO_BUS_BUS_H
 #define HAKO_BUS_BUS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct bus;
@@ -50,6 +51,24 @@ void bus_del(struct bus *bus, struct bus_region *region);
  */
 int bus_read(struct bus *bus, uint64_t addr, unsigned size, uint64_t *val);
 int bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t val);
+
+/* The region that holds addr, or NULL. */
+const struct bus_region *bus_find(struct bus *bus, uint64_t addr);
+
+/*
+ * Somebody who looks on: told of each access on the vCPU's thread, of a read after it, of a write
+ * before it. Set before the vCPUs run; it stays the owner's.
+ */
+struct bus_access {
+	const struct bus_region *region; /* NULL: nobody's address */
+	uint64_t addr, val;
+	uint8_t size;
+	bool write, refused; /* refused: no region, or not of a width or alignment that it takes */
+};
+struct bus_tracer {
+	void (*access)(struct bus_tracer *tracer, const struct bus_access *access);
+};
+void bus_trace(struct bus *bus, struct bus_tracer *tracer);
 
 /*
  * A write of `match` (any width the region takes) at `off` sets `notifier` instead of reaching the

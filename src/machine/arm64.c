@@ -15,6 +15,7 @@
 #include "device/gicv3.h"
 #include "device/pl011.h"
 #include "device/pl031.h"
+#include "machine/trace.h"
 #include "machine/vm.h"
 #include "virtio/mmio.h"
 
@@ -56,6 +57,7 @@ static void cpu_irq(void *arg, unsigned cpu, bool fiq, bool level)
 {
 	struct hako_vm *vm = arg;
 
+	trace_cpu_irq(vm, cpu, fiq ? "FIQ" : "IRQ", level);
 	if (vm->cpus[cpu].vcpu)
 		vm->engine_ops->vcpu_irq(vm->cpus[cpu].vcpu, fiq ? VCPU_FIQ : VCPU_IRQ, level);
 }
@@ -135,12 +137,13 @@ static int create_devices(struct hako_vm *vm, struct err *err)
 	int res = spi_line(vm, UART_SPI, &line, err);
 
 	if (!res)
-		res = pl011_create(&b->uart, vm->mmio, UART_BASE, line, vm->console, vm->clock,
-				   &vm->log, err);
+		res = pl011_create(&b->uart, vm->mmio, UART_BASE, trace_irq(vm, line, "uart"),
+				   vm->console, vm->clock, &vm->log, err);
 	if (!res)
 		res = spi_line(vm, RTC_SPI, &line, err);
 	if (!res)
-		res = pl031_create(&b->rtc, vm->mmio, RTC_BASE, line, vm->clock, err);
+		res = pl031_create(&b->rtc, vm->mmio, RTC_BASE, trace_irq(vm, line, "rtc"),
+				   vm->clock, err);
 	for (unsigned i = 0; i < VIRTIO_SLOTS && !res; i++) {
 		res = spi_line(vm, VIRTIO_SPI + i, &line, err);
 		if (!res)

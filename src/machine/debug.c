@@ -24,7 +24,7 @@ void debug_stopped(struct vm_cpu *cpu)
 bool debug_look(struct hako_vm *vm)
 {
 	const struct debug_ops *ops = vm->engine_ops->debug;
-	bool told = false;
+	bool told = false, lost = false;
 
 	for (unsigned i = 0; i < vm->n_cpus; i++) {
 		struct vm_cpu *cpu = &vm->cpus[i];
@@ -36,10 +36,13 @@ bool debug_look(struct hako_vm *vm)
 		if (told && stop.why != DEBUG_BREAKPOINT && stop.why != DEBUG_STEPPED)
 			continue;
 		cpu->stopped = false;
+		if (stop.why == DEBUG_TRAPPED && !report_trapped(vm->report, cpu))
+			continue; /* it may yet help itself */
 		if (!told && vm->gdb)
 			told = gdb_stopped(vm->gdb, cpu, &stop);
+		lost |= stop.why == DEBUG_TRAPPED && !told;
 	}
-	return false;
+	return lost;
 }
 
 uint64_t debug_reg(struct vm_cpu *cpu, const char *name)

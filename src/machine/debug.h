@@ -20,6 +20,7 @@
 
 struct err;
 struct gdb;
+struct report;
 struct hako_vm;
 struct vm_cpu;
 
@@ -54,5 +55,20 @@ int gdb_check(const char *where, struct err *err);
 bool gdb_stopped(struct gdb *gdb, struct vm_cpu *cpu, const struct debug_stop *stop);
 /* The machine ends. */
 void gdb_ended(struct gdb *gdb, uint8_t status);
+
+/*
+ * Reports on guests that are lost, to the log. `symbols`: an ELF file with names for addresses;
+ * NULL: the kernel's, if it is one and has some.
+ */
+int report_create(struct report **report, struct hako_vm *vm, const char *symbols, struct err *err);
+void report_destroy(struct report *report);
+/* The vCPUs exist, and none runs yet. */
+void report_begin(struct report *report);
+/* Every vCPU is parked, this one stopped for a trap. True: the guest will never get any further. */
+bool report_trapped(struct report *report, struct vm_cpu *cpu);
+/* Every half second: do the CPUs get anywhere? */
+void report_look(struct report *report);
+/* They never will: all are off or wait. */
+void report_stuck(struct report *report);
 
 #endif

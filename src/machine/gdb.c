@@ -322,12 +322,13 @@ static void monitor_walk(struct gdb *g, const char *arg, char *answer, size_t si
 	if (end == arg || *end)
 		return say(&answer, &size, "walk takes an address, such as 0x80000000\n");
 	walk_va(cpu, &a, &w);
-	say(&answer, &size, "%#llx: %s\n", ull(a.va), w.how);
+	say(&answer, &size, "0x%llx: %s\n", ull(a.va), w.how);
 	for (unsigned i = 0; i < w.n; i++)
-		say(&answer, &size, "  level %u, entry at %#llx: 0x%016llx, %s\n", w.steps[i].level,
-		    ull(w.steps[i].at), ull(w.steps[i].entry), w.steps[i].meaning);
+		say(&answer, &size, "  level %u, entry at 0x%llx: 0x%016llx, %s\n",
+		    w.steps[i].level, ull(w.steps[i].at), ull(w.steps[i].entry),
+		    w.steps[i].meaning);
 	if (w.ok)
-		say(&answer, &size, "physical address %#llx\n", ull(w.pa));
+		say(&answer, &size, "physical address 0x%llx\n", ull(w.pa));
 	else
 		say(&answer, &size, "no translation: %s\n", w.why);
 }

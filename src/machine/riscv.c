@@ -22,6 +22,7 @@
 #include "device/ns16550.h"
 #include "device/plic.h"
 #include "machine/riscv.h"
+#include "machine/trace.h"
 #include "machine/vm.h"
 #include "virtio/mmio.h"
 
@@ -64,6 +65,13 @@ static bool has_sbi(const struct hako_vm *vm)
 
 static void raise(struct hako_vm *vm, unsigned cpu, enum vcpu_irq irq, bool level)
 {
+	static const char *const names[] = {
+		[VCPU_SSI] = "supervisor software", [VCPU_MSI] = "machine software",
+		[VCPU_MTI] = "machine timer",       [VCPU_SEI] = "supervisor external",
+		[VCPU_MEI] = "machine external",
+	};
+
+	trace_cpu_irq(vm, cpu, names[irq], level);
 	if (vm->cpus[cpu].vcpu)
 		vm->engine_ops->vcpu_irq(vm->cpus[cpu].vcpu, irq, level);
 }
@@ -192,12 +200,13 @@ static int create_devices(struct hako_vm *vm, struct err *err)
 	if (!res)
 		res = aclint_create(&b->aclint, &aclint, err);
 	if (!res) {
-		uart.irq = plic_source(b->plic, UART_IRQ);
+		uart.irq = trace_irq(vm, plic_source(b->plic, UART_IRQ), "uart");
 		res = ns16550_create(&b->uart, &uart, err);
 	}
 	if (!res)
 		res = goldfish_rtc_create(&b->rtc, vm->mmio, RTC_BASE,
-					  plic_source(b->plic, RTC_IRQ), vm->clock, err);
+					  trace_irq(vm, plic_source(b->plic, RTC_IRQ), "rtc"),
+					  vm->clock, err);
 	if (!res)
 		res = finisher_create(&b->finisher, &finisher, err);
 	return res ? res : create_virtio(vm, err);

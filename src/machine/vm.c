@@ -22,6 +22,7 @@
 #include "machine/debug.h"
 #include "machine/engines.h"
 #include "machine/public.h"
+#include "machine/trace.h"
 #include "machine/vm_disks.h"
 
 /* How often the control thread looks whether the guest can still run, ns. */
@@ -138,7 +139,10 @@ static void hold_cpus(struct hako_vm *vm)
 static void release_cpus(struct hako_vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
-	vm->hold = vm->paused;
+	/* Not while somebody's request waits to be acted on: see request(), debug_stopped(). */
+	vm->hold = vm->paused || vm->action != VM_NONE;
+	for (unsigned i = 0; i < vm->n_cpus; i++)
+		vm->hold |= vm->cpus[i].stopped;
 	pthread_cond_broadcast(&vm->changed);
 	pthread_mutex_unlock(&vm->lock);
 }
@@ -281,6 +285,10 @@ static void watch(struct clock_timer *timer)
 	vm->seen_stuck = stuck ? vm->seen_stuck + 1 : 0;
 	if (!held) /* else the guest stands still because we let it */
 		vm_disks_look(vm, vm->seen_stuck == 2);
+	if (vm->report && vm->seen_stuck == 2)
+		report_stuck(vm->report);
+	else if (vm->report)
+		report_look(vm->report);
 	if (vm->seen_stuck == 2)
 		finish(vm, HAKO_STUCK);
 	else
@@ -525,10 +533,16 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 		};
 		res = vm->engine_ops->create(&vm->engine, &engine, err);
 	}
+	if (!res && config->debug_guest)
+		res = report_create(&vm->report, vm, config->symbols, err);
+	if (!res)
+		res = trace_create(vm, err);
 	if (!res)
 		res = vm->board_ops->create(vm, err);
 	if (!res)
 		res = create_cpus(vm, err);
+	if (!res && vm->report)
+		report_begin(vm->report);
 	if (!res && vm->engine_ops->map)
 		res = vm->engine_ops->map(vm->engine, err);
 	if (!res)
@@ -657,6 +671,7 @@ void hako_vm_destroy(struct hako_vm *vm)
 			vm->engine_ops->vcpu_destroy(vm->cpus[i].vcpu);
 	if (vm->engine)
 		vm->engine_ops->destroy(vm->engine);
+	report_destroy(vm->report);
 	if (vm->console)
 		console_destroy(vm->console);
 	if (vm->has_initrd)
@@ -672,6 +687,7 @@ void hako_vm_destroy(struct hako_vm *vm)
 	bus_destroy(vm->mmio);
 	if (vm->mem)
 		gmem_destroy(vm->mem);
+	trace_destroy(vm->tracer);
 	if (vm->clock)
 		clock_destroy(vm->clock);
 	if (vm->io)

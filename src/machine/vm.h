@@ -128,6 +128,8 @@ struct hako_vm {
 
 	/* NULL: not asked for (machine/debug.h) */
 	struct gdb *gdb;
+	struct report *report;
+	struct trace *tracer;
 
 	struct mark marks[HAKO_N_EVENTS]; /* by enum hako_event; never go back, not at a reset */
 };

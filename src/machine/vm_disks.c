@@ -13,6 +13,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "block/blk.h"
+#include "machine/trace.h"
 #include "machine/vm.h"
 #include "virtio/blk.h"
 #include "virtio/mmio.h"
@@ -152,10 +153,12 @@ int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_lin
 	struct vm_disk *disk = i < vm->n_disks ? &vm->disks[i] : NULL;
 	char name[16];
 	int res;
+
+	snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);
 	const struct virtio_mmio_config config = {
 		.name = name,
 		.base = base,
-		.irq = irq,
+		.irq = trace_irq(vm, irq, name),
 		.bus = vm->mmio,
 		.mem = vm->mem,
 		.log = &vm->log,
@@ -168,7 +171,6 @@ int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_lin
 		.driver_ok = &vm->marks[HAKO_EVENT_DRIVER_OK],
 	};
 
-	snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);
 	res = virtio_mmio_create(slot, &config, disk ? disk->d.dev : NULL, err);
 	if (!res && disk)
 		disk->slot = *slot;

@@ -59,7 +59,7 @@ static void describe_leaf(char *text, size_t size, uint64_t desc, uint64_t pa, u
 {
 	unsigned attr = (unsigned)(mair >> (8 * bits(desc, 4, 2))) & 0xff;
 
-	snprintf(text, size, "%u %s at %#llx, %s, EL0 %s, %s%s%s%s",
+	snprintf(text, size, "%u %s at 0x%llx, %s, EL0 %s, %s%s%s%s",
 		 shift == 30   ? 1
 		 : shift == 21 ? 2
 			       : 4,
@@ -107,7 +107,7 @@ void walk_a64(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 	unsigned va_bits = 64 - tsz, level = 4 - (va_bits - 12 + 8) / 9;
 	uint64_t base = bits(ttbr, 47, 1) << 1, hier = 0;
 	base &= ~mask_low(va_bits - (12 + 9 * (3 - level)) + 3);
-	snprintf(w->how, sizeof(w->how), "%u bits, tables at %#llx (TTBR%d_EL1)", va_bits,
+	snprintf(w->how, sizeof(w->how), "%u bits, tables at 0x%llx (TTBR%d_EL1)", va_bits,
 		 ull(base), upper);
 	if ((no = in_range(va, tcr, va_bits))) {
 		snprintf(w->why, sizeof(w->why), "%s", no);
@@ -135,7 +135,7 @@ void walk_a64(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 			return;
 		}
 		if (bit(desc, TABLE) && level < 3) {
-			snprintf(s->meaning, sizeof(s->meaning), "a table at %#llx", ull(addr));
+			snprintf(s->meaning, sizeof(s->meaning), "a table at 0x%llx", ull(addr));
 			hier |= desc;
 			base = addr;
 			continue;

@@ -42,7 +42,7 @@ static const char *denied(uint64_t pte, uint64_t status, const struct walk_acces
 
 static void describe_leaf(char *text, size_t size, uint64_t pte, uint64_t pa, unsigned shift)
 {
-	snprintf(text, size, "%llu %s at %#llx, %c%c%c%c%s%s%s",
+	snprintf(text, size, "%llu %s at 0x%llx, %c%c%c%c%s%s%s",
 		 shift >= 30   ? 1ULL << (shift - 30)
 		 : shift >= 20 ? 1ULL << (shift - 20)
 			       : 1ULL << (shift - 10),
@@ -73,7 +73,7 @@ void walk_rv(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 		return;
 	}
 	w->translated = true;
-	snprintf(w->how, sizeof(w->how), "Sv%u, tables at %#llx (satp)", 12 + levels * width,
+	snprintf(w->how, sizeof(w->how), "Sv%u, tables at 0x%llx (satp)", 12 + levels * width,
 		 ull(base));
 	if (wide && (uint64_t)sign_extend(va, 12 + levels * width) != va) {
 		snprintf(w->why, sizeof(w->why),
@@ -117,7 +117,7 @@ void walk_rv(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 			return;
 		}
 		if (!bit(pte, R) && !bit(pte, X)) {
-			snprintf(s->meaning, sizeof(s->meaning), "a table at %#llx", ull(next));
+			snprintf(s->meaning, sizeof(s->meaning), "a table at 0x%llx", ull(next));
 			if (level == 0 || (pte & (BIT(A) | BIT(D) | BIT(U)))) {
 				snprintf(w->why, sizeof(w->why),
 					 level ? "the level-%u entry is a table with A, D or U "

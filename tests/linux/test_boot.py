@@ -30,7 +30,7 @@ def boots_from_disk_to_a_shell():
 
 def a_file_survives_a_reboot_and_a_second_run():
     root = root_disk()
-    with Vm(disks=[root]) as vm:
+    with Vm("--debug-guest", disks=[root]) as vm:
         vm.login()
         vm.sh("echo first >/root/kept")
         vm.write(b"reboot\n")
@@ -39,6 +39,8 @@ def a_file_survives_a_reboot_and_a_second_run():
         assert vm.sh("cat /root/kept") == "first"
         vm.sh("echo second >>/root/kept")
         assert vm.poweroff() == 0
+        # A kernel that works gives --debug-guest nothing to tell.
+        assert vm.said() == "hako: the guest powered off\n", vm.said()
     assert_clean(root)
     with Vm(disks=[root]) as vm:
         vm.login()

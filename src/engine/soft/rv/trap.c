@@ -62,6 +62,7 @@ static uint64_t vector(const struct rv_cpu *c, uint64_t tvec, uint64_t cause, bo
 static void tell(struct rv_cpu *c, uint64_t cause, uint64_t tval, uint64_t pc, uint8_t from)
 {
 	enum debug_trap_kind kind = DEBUG_TRAP_FAULT;
+	uint64_t mask = mask_low(c->xlen64 ? 64 : 32);
 
 	if (cause >> 63)
 		kind = DEBUG_TRAP_INTERRUPT;
@@ -69,14 +70,15 @@ static void tell(struct rv_cpu *c, uint64_t cause, uint64_t tval, uint64_t pc, u
 		kind = DEBUG_TRAP_CALL;
 	else if (cause == RV_INSN_MISALIGNED || cause == RV_INSN_ACCESS || cause == RV_INSN_PAGE)
 		kind = DEBUG_TRAP_FETCH;
-	soft_trapped(&c->vcpu, &(struct debug_trap){ .kind = kind,
-						     .cause = cause,
-						     .pc = pc,
-						     .addr = tval,
-						     .vector = c->pc,
-						     .from = from,
-						     .to = c->priv,
-						     .remapped = pc == c->vcpu.debug.remapped });
+	soft_trapped(&c->vcpu,
+		     &(struct debug_trap){ .kind = kind,
+					   .cause = cause,
+					   .pc = pc & mask,
+					   .addr = tval & mask,
+					   .vector = c->pc & mask,
+					   .from = from,
+					   .to = c->priv,
+					   .remapped = !((pc ^ c->vcpu.debug.remapped) & mask) });
 }
 
 static void take(struct rv_cpu *c, uint64_t cause, bool interrupt, uint64_t tval, uint64_t pc,
@@ -160,7 +162,7 @@ void rv_mret(struct rv_cpu *c)
 	rv_state_changed(c);
 	rv_check_interrupts(c);
 	if (unlikely(c->vcpu.debug.traps))
-		soft_returned(&c->vcpu, c->pc);
+		soft_returned(&c->vcpu, c->pc & mask_low(c->xlen64 ? 64 : 32));
 }
 
 void rv_sret(struct rv_cpu *c)
@@ -175,5 +177,5 @@ void rv_sret(struct rv_cpu *c)
 	rv_state_changed(c);
 	rv_check_interrupts(c);
 	if (unlikely(c->vcpu.debug.traps))
-		soft_returned(&c->vcpu, c->pc);
+		soft_returned(&c->vcpu, c->pc & mask_low(c->xlen64 ? 64 : 32));
 }

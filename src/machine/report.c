@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reports on guests that have lost their way, for those who write kernels (`--debug-guest`).
+ *
+ * Every trap is looked at as it is taken (lost_trap(), on the vCPU's thread), and every half second
+ * whether the vCPUs get anywhere (report_look()). What counts as lost is only what no working
+ * kernel does, since a false alarm is worse than none:
+ *  - a trap whose handler's first instruction cannot be fetched: the vector was not set up;
+ *  - the same fault at the same place again and again, without a return from the handler in
+ *    between (it faults itself), or with a return to that very instruction each time;
+ *  - a jump to where no instruction can be fetched, in a kernel. Not when the page tables have just
+ *    been changed: Linux enters its virtual addresses by such a fault;
+ *  - every CPU off, asleep for ever, or in a loop in which nothing changes, with interrupts off.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "boot/symbols.h"
+#include "bus/bus.h"
+#include "machine/debug.h"
+#include "machine/trace.h"
+#include "machine/trap.h"
+#include "machine/vm.h"
+#include "machine/walk.h"
+
+/* How often the same fault must come. A page fault of a working kernel may come back a few times.
+ */
+enum { NESTED_LIMIT = 64, RETRY_LIMIT = 10000 };
+/* A CPU that spins: its pc stays in so many bytes; seen so often, with all registers as before. */
+enum { LOOP_BYTES = 64, SAMPLES = 16, SAMPLES_AT_ONCE = 4, SPIN_LIMIT = 16, JUMPS_MAX = 4 };
+
+enum lost {
+	LOST_NOT,
+	LOST_VECTOR, /* the trap before this one has no handler */
+	LOST_NESTED, /* the handler faults */
+	LOST_RETRY,  /* the handler does not help */
+	LOST_JUMP,   /* the handler may yet cope */
+};
+
+struct lost_cpu {
+	/* Of the vCPU's thread; the control thread's while it is parked. */
+	bool any, any_fault;
+	struct debug_trap last, fault; /* fault: the last that was no interrupt and no call */
+	bool open;                     /* no return since `fault` */
+	bool to_fault;                 /* the last return was to it */
+	unsigned nested, retries;
+	unsigned jumps;
+	bool any_opener;
+	struct debug_trap opener; /* the fault in whose handler `fault` was */
+	enum lost how;
+	struct debug_trap why, before; /* what is reported; LOST_VECTOR: the trap before */
+
+	/* The control thread's. */
+	struct {
+		uint64_t pc, sum;
+	} samples[SAMPLES];
+	unsigned n_samples, spins;
+};
+
+struct report {
+	struct hako_vm *vm;
+	struct symbols *symbols;
+	struct lost_cpu cpus[HAKO_CPUS_MAX];
+	uint64_t accesses; /* when CPUs were looked at last */
+	bool told_spin;
+};
+
+/* ---- watching, on the vCPU's thread ---- */
+
+static bool same(const struct debug_trap *a, const struct debug_trap *b)
+{
+	return a->pc == b->pc && a->cause == b->cause && a->addr == b->addr && a->from == b->from;
+}
+
+static enum lost judge(struct lost_cpu *l, const struct debug_trap *t)
+{
+	if (t->kind == DEBUG_TRAP_FETCH && l->any && t->pc == l->last.vector &&
+	    t->from == l->last.to) {
+		l->before = l->last;
+		return LOST_VECTOR;
+	}
+	if (t->kind == DEBUG_TRAP_INTERRUPT || t->kind == DEBUG_TRAP_CALL)
+		return LOST_NOT;
+	bool again = l->any_fault && same(t, &l->fault);
+	/* A nested fault's address may go down with the stack, its place does not. */
+	bool inside = l->any_fault && l->open && t->from && t->pc == l->fault.pc &&
+		      t->cause == l->fault.cause;
+	l->nested = inside ? l->nested + 1 : 0;
+	l->retries = again && !l->open && l->to_fault ? l->retries + 1 : 0;
+	if (l->nested >= NESTED_LIMIT)
+		return LOST_NESTED;
+	if (l->retries >= RETRY_LIMIT)
+		return LOST_RETRY;
+	if (t->kind == DEBUG_TRAP_FETCH && t->from && !t->remapped && l->jumps < JUMPS_MAX) {
+		l->jumps++;
+		return LOST_JUMP;
+	}
+	return LOST_NOT;
+}
+
+static bool lost_trap(void *arg, unsigned cpu, const struct debug_trap *t)
+{
+	struct lost_cpu *l = &((struct report *)arg)->cpus[cpu];
+	enum lost how = judge(l, t);
+
+	l->any = true;
+	l->last = *t;
+	if (t->kind == DEBUG_TRAP_CALL) {
+		l->any_fault = false;
+		l->nested = l->retries = 0;
+	} else if (t->kind != DEBUG_TRAP_INTERRUPT) {
+		if (!l->nested) {
+			l->any_opener = l->any_fault && l->open;
+			l->opener = l->fault;
+		}
+		l->any_fault = l->open = true;
+		l->to_fault = false;
+		l->fault = *t;
+	}
+	if (how) {
+		l->how = how;
+		l->why = *t;
+	}
+	return how;
+}
+
+static void lost_returned(void *arg, unsigned cpu, uint64_t pc)
+{
+	struct lost_cpu *l = &((struct report *)arg)->cpus[cpu];
+
+	l->any = false;
+	/* From an interrupt that came inside the handler, perhaps; then it is not over. */
+	l->open = false;
+	l->to_fault = l->any_fault && pc == l->fault.pc;
+}
+
+/* ---- telling ---- */
+
+__attribute__((format(printf, 2, 3))) static void tell(struct report *r, const char *fmt, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	log_msg(&r->vm->log, LOG_TRACE, "guest", "%s", text);
+}
+
+static bool is_arm64(const struct report *r)
+{
+	return r->vm->kernel.arch == KERNEL_ARM64;
+}
+
+static const char *unit(const struct report *r)
+{
+	return is_arm64(r) ? "CPU" : "hart";
+}
+
+static void words_of(const struct report *r, const struct debug_trap *t, struct trap_words *w)
+{
+	if (is_arm64(r))
+		trap_words_a64(t, w);
+	else
+		trap_words_rv(t, w);
+}
+
+/* What is at a physical address, to which this access was refused. */
+static void refused_at(struct report *r, uint64_t pa, char *text, size_t size)
+{
+	const struct bus_region *region = bus_find(r->vm->mmio, pa);
+
+	if (gmem_find(r->vm->mem, pa))
+		snprintf(text, size,
+			 "memory is there, but physical memory protection (PMP) "
+			 "denies it");
+	else if (region)
+		snprintf(
+			text, size,
+			"the device %s is there, and takes accesses of %u to %u bytes at multiples "
+			"of their size only",
+			region->name, region->min_access, region->max_access);
+	else
+		snprintf(text, size, "neither memory nor a device is at physical address 0x%llx",
+			 ull(pa));
+}
+
+/* "store to 0x10 in S-mode: the level-2 entry is not valid", and the walk behind it. */
+static void sentence(struct report *r, struct vm_cpu *cpu, const struct debug_trap *t, char *text,
+		     size_t size, struct walk *walk)
+{
+	struct trap_words w;
+	char why[160] = "";
+
+	words_of(r, t, &w);
+	memset(walk, 0, sizeof(*walk));
+	if (!w.access) {
+		snprintf(text, size, "%s in %s", w.what, w.in);
+		return;
+	}
+	uint64_t addr = t->addr;
+	const struct walk_access a = {
+		.va = addr,
+		.access = w.access,
+		.level = t->from,
+		.pan = is_arm64(r) && bit(debug_reg(cpu, "SPSR_EL1"), 22),
+	};
+	walk_va(cpu, &a, walk);
+	if (w.why)
+		snprintf(why, sizeof(why), "%s", w.why);
+	else if (!walk->ok)
+		snprintf(why, sizeof(why), "%s", walk->why);
+	else if (w.mapping)
+		snprintf(why, sizeof(why), "the page tables allow it now: they have changed since");
+	else
+		refused_at(r, walk->pa, why, sizeof(why));
+	snprintf(text, size, "%s %s 0x%llx in %s: %s", w.what,
+		 w.access == DEBUG_WRITE || strcmp(w.what, "jump") == 0 ? "to"
+		 : w.access == DEBUG_EXEC                               ? "at"
+									: "from",
+		 ull(addr), w.in, why);
+}
+
+static void tell_walk(struct report *r, const struct walk *w, uint64_t va)
+{
+	if (!*w->how)
+		return;
+	tell(r, "  translation of 0x%llx: %s", ull(va), w->how);
+	for (unsigned i = 0; i < w->n; i++) {
+		if (w->steps[i].read)
+			tell(r, "    level %u: entry at 0x%llx is 0x%016llx: %s", w->steps[i].level,
+			     ull(w->steps[i].at), ull(w->steps[i].entry), w->steps[i].meaning);
+		else
+			tell(r, "    level %u: entry at 0x%llx: %s", w->steps[i].level,
+			     ull(w->steps[i].at), w->steps[i].meaning);
+	}
+	if (w->ok && w->translated)
+		tell(r, "    physical address 0x%llx", ull(w->pa));
+}
+
+/* The general registers, and those that tell of traps and translation. */
+static void tell_registers(struct report *r, struct vm_cpu *cpu)
+{
+	static const char *const a64[] = { "SP_EL0",    "SP_EL1",    "ESR_EL1",  "FAR_EL1",
+					   "ELR_EL1",   "SPSR_EL1",  "VBAR_EL1", "SCTLR_EL1",
+					   "TTBR0_EL1", "TTBR1_EL1", "TCR_EL1",  NULL };
+	static const char *const rv_s[] = { "sstatus", "scause", "sepc", "stval",    "stvec",
+					    "sie",     "sip",    "satp", "sscratch", NULL };
+	static const char *const rv_m[] = { "mstatus", "mcause", "mepc", "mtval",    "mtvec",
+					    "mie",     "mip",    "satp", "mscratch", NULL };
+	const struct debug_ops *ops = cpu->vm->engine_ops->debug;
+	const char *const *more = is_arm64(r) ? a64 : debug_level(cpu) == 3 ? rv_m : rv_s;
+	struct debug_reg reg;
+	const char *feature = NULL;
+	char line[200] = "";
+	size_t len = 0, n = 0;
+
+	for (size_t i = 0;; i++) {
+		bool general = ops->reg(cpu->vm->engine, i, &reg) &&
+			       (!feature || strcmp(reg.feature, feature) == 0);
+		if (general) {
+			feature = reg.feature;
+		} else {
+			if (!*more)
+				break;
+			reg.name = *more++;
+		}
+		len += (size_t)snprintf(line + len, sizeof(line) - len, "%s%9s %0*llx",
+					n ? " " : "", reg.name,
+					cpu->vm->kernel.arch == KERNEL_RV32 ? 8 : 16,
+					ull(debug_reg(cpu, reg.name)));
+		if (++n == 4) {
+			tell(r, "%s", line);
+			n = len = 0;
+		}
+	}
+	if (n)
+		tell(r, "%s", line);
+}
+
+static void tell_place(struct report *r, const char *what, uint64_t pc)
+{
+	char name[96];
+
+	symbols_name(r->symbols, pc, name, sizeof(name));
+	tell(r, "  %s 0x%llx%s", what, ull(pc), name);
+}
+
+static void tell_trap(struct report *r, struct vm_cpu *cpu, const struct debug_trap *t)
+{
+	struct trap_words w;
+	struct walk walk;
+	char text[320];
+
+	words_of(r, t, &w);
+	sentence(r, cpu, t, text, sizeof(text), &walk);
+	if (*w.cause)
+		tell(r, "  %s (%s)", text, w.cause);
+	else
+		tell(r, "  %s", text);
+	tell_place(r,
+		   t->kind == DEBUG_TRAP_INTERRUPT ? "it came at pc" : "by the instruction at pc",
+		   t->pc);
+	if (t->remapped)
+		tell(r,
+		     "  which follows the one that changed the address translation: the code that "
+		     "runs must be mapped at its own address, too");
+	if (w.access)
+		tell_walk(r, &walk, t->addr);
+}
+
+/* Where the handler is, in case it was meant to be elsewhere. */
+static void tell_handler(struct report *r, struct vm_cpu *cpu, const struct debug_trap *t)
+{
+	struct trap_words w;
+	uint64_t at;
+
+	words_of(r, t, &w);
+	at = debug_reg(cpu, w.vector);
+	tell(r, "  %s is 0x%llx%s", w.vector, ull(at),
+	     at ? "" : ": was it never set, or set to 0?");
+}
+
+/* An explanation of why the handler of `t` could not be fetched. */
+static void tell_vector(struct report *r, struct vm_cpu *cpu, const struct lost_cpu *l)
+{
+	struct trap_words w;
+	struct walk walk;
+	char text[320];
+	uint64_t vector;
+
+	words_of(r, &l->before, &w);
+	vector = debug_reg(cpu, w.vector);
+	sentence(r, cpu, &l->why, text, sizeof(text), &walk);
+	tell(r, "a trap of %s %u has no handler: %s is 0x%llx%s", unit(r), cpu->index, w.vector,
+	     ull(vector),
+	     vector ? ", and that cannot be executed" : "; it was never set, or set to 0");
+	tell_trap(r, cpu, &l->before);
+	tell(r, "  then, at the handler: %s", text);
+	tell_walk(r, &walk, l->why.pc);
+}
+
+bool report_trapped(struct report *r, struct vm_cpu *cpu)
+{
+	struct lost_cpu *l = &r->cpus[cpu->index];
+	enum lost how = l->how;
+
+	l->how = LOST_NOT;
+	switch (how) {
+	case LOST_NOT: return false;
+	case LOST_VECTOR: tell_vector(r, cpu, l); break;
+	case LOST_NESTED:
+		tell(r,
+		     "the trap handler of %s %u faults itself, at the same place each time, and so "
+		     "never gets to its end",
+		     unit(r), cpu->index);
+		tell_trap(r, cpu, &l->why);
+		if (l->any_opener) {
+			tell(r, "  it was there because of this:");
+			tell_trap(r, cpu, &l->opener);
+		}
+		tell_handler(r, cpu, &l->why);
+		break;
+	case LOST_RETRY:
+		tell(r,
+		     "the trap handler of %s %u returns to the instruction that faulted, which "
+		     "faults again, and again",
+		     unit(r), cpu->index);
+		tell_trap(r, cpu, &l->why);
+		break;
+	case LOST_JUMP:
+		tell(r, "%s %u jumps to where no instruction is", unit(r), cpu->index);
+		tell_trap(r, cpu, &l->why);
+		tell_place(r, "the return address is", debug_reg(cpu, is_arm64(r) ? "x30" : "ra"));
+		break;
+	}
+	tell_registers(r, cpu);
+	trace_tell(r->vm, "guest");
+	return how != LOST_JUMP;
+}
+
+/* ---- CPUs that get nowhere ---- */
+
+/* A CPU that will not move again: where it is, and how it got there if that was a fault. */
+static void tell_cpu(struct report *r, struct vm_cpu *cpu, const char *does)
+{
+	struct lost_cpu *l = &r->cpus[cpu->index];
+	uint64_t pc = debug_reg(cpu, "pc");
+	char name[96];
+
+	symbols_name(r->symbols, pc, name, sizeof(name));
+	tell(r, "%s %u %s at pc 0x%llx%s", unit(r), cpu->index, does, ull(pc), name);
+	if (l->any_fault && l->open) {
+		tell(r, "  it is in the handler of a trap, and has not returned from it:");
+		tell_trap(r, cpu, &l->fault);
+	}
+	tell_registers(r, cpu);
+}
+
+/* Are interrupts off, or none enabled? */
+static bool interrupts_off(const struct report *r, struct vm_cpu *cpu)
+{
+	if (is_arm64(r))
+		return bit(debug_reg(cpu, "cpsr"), 7) && bit(debug_reg(cpu, "cpsr"), 6);
+	bool m = debug_level(cpu) == 3;
+	uint64_t enabled = debug_reg(cpu, "mie");
+	return !bit(debug_reg(cpu, "mstatus"), m ? 3 : 1) || !enabled;
+}
+
+/* All general registers in a number. */
+static uint64_t sum_of(struct vm_cpu *cpu)
+{
+	uint64_t sum = 0xcbf29ce484222325; /* FNV-1a */
+
+	for (unsigned i = 0; i < 32; i++) {
+		uint64_t v = cpu->vm->engine_ops->vcpu_get(cpu->vcpu, i);
+		for (unsigned k = 0; k < 64; k += 8)
+			sum = (sum ^ (v >> k & 0xff)) * 0x100000001b3;
+	}
+	return sum;
+}
+
+/* One look at a parked CPU. True: it was here before, as it is now, and interrupts are off. */
+static bool spins(struct report *r, struct vm_cpu *cpu)
+{
+	struct lost_cpu *l = &r->cpus[cpu->index];
+	uint64_t pc = debug_reg(cpu, "pc"), sum = sum_of(cpu);
+
+	if (l->n_samples && pc - (l->samples[0].pc - LOOP_BYTES) > 2 * LOOP_BYTES)
+		l->n_samples = l->spins = 0;
+	if (!interrupts_off(r, cpu))
+		l->n_samples = l->spins = 0;
+	for (unsigned i = 0; i < l->n_samples; i++)
+		if (l->samples[i].pc == pc) {
+			if (l->samples[i].sum == sum)
+				return ++l->spins >= SPIN_LIMIT;
+			l->n_samples = l->spins = 0; /* something changes */
+			break;
+		}
+	if (l->n_samples < SAMPLES) {
+		l->samples[l->n_samples].pc = pc;
+		l->samples[l->n_samples++].sum = sum;
+	}
+	return l->spins >= SPIN_LIMIT;
+}
+
+/* Does any CPU get anywhere? All are parked. */
+static bool all_spin(struct report *r)
+{
+	bool all = true, any = false;
+
+	for (unsigned i = 0; i < r->vm->n_cpus; i++) {
+		struct vm_cpu *cpu = &r->vm->cpus[i];
+		if (cpu->state == CPU_OFF)
+			continue;
+		any = true;
+		all &= spins(r, cpu);
+	}
+	return all && any;
+}
+
+void report_look(struct report *r)
+{
+	bool all = false;
+
+	if (r->told_spin || r->vm->paused)
+		return;
+	uint64_t n = trace_count(r->vm);
+	if (n != r->accesses)
+		for (unsigned i = 0; i < r->vm->n_cpus; i++)
+			r->cpus[i].n_samples = r->cpus[i].spins = 0;
+	r->accesses = n;
+	for (unsigned i = 0; i < SAMPLES_AT_ONCE && !all; i++) {
+		vm_pause(r->vm);
+		all = all_spin(r);
+		if (all) {
+			r->told_spin = true;
+			tell(r, "the guest seems to hang: it goes round in a loop in which nothing "
+				"changes, "
+				"with interrupts off");
+			for (unsigned k = 0; k < r->vm->n_cpus; k++)
+				if (r->vm->cpus[k].state == CPU_ON)
+					tell_cpu(r, &r->vm->cpus[k], "spins");
+			trace_tell(r->vm, "guest");
+		}
+		vm_resume(r->vm);
+	}
+}
+
+void report_stuck(struct report *r)
+{
+	vm_pause(r->vm);
+	tell(r, "the guest waits, and nothing can wake it: no timer is set, and no interrupt is "
+		"enabled that could come");
+	for (unsigned i = 0; i < r->vm->n_cpus; i++) {
+		if (r->vm->cpus[i].state == CPU_ON)
+			tell_cpu(r, &r->vm->cpus[i], is_arm64(r) ? "waits (WFI)" : "waits (wfi)");
+		else
+			tell(r, "%s %u is off", unit(r), i);
+	}
+	trace_tell(r->vm, "guest");
+	vm_resume(r->vm);
+}
+
+/* ---- life ---- */
+
+int report_create(struct report **out, struct hako_vm *vm, const char *symbols, struct err *err)
+{
+	if (!vm->engine_ops->debug)
+		return err_set(
+			err, -ENOTSUP,
+			"the engine '%s' cannot look at what a guest does; use --engine soft",
+			vm->engine_ops->name);
+	struct report *r = calloc(1, sizeof(*r));
+	if (!r)
+		return err_set(err, -ENOMEM, "no memory for reports");
+	r->vm = vm;
+	int res = 0;
+	if (symbols)
+		res = symbols_open(&r->symbols, symbols, err);
+	else if (vm->kernel.n_segments && vm->kernel.fd >= 0)
+		(void)symbols_open(&r->symbols, vm->kernel.path, NULL); /* if it has some */
+	if (res) {
+		report_destroy(r);
+		return res;
+	}
+	*out = r;
+	return 0;
+}
+
+void report_begin(struct report *r)
+{
+	static const struct debug_trap_ops ops = { .trap = lost_trap, .returned = lost_returned };
+
+	r->vm->engine_ops->debug->watch_traps(r->vm->engine, &ops, r);
+}
+
+void report_destroy(struct report *r)
+{
+	if (!r)
+		return;
+	symbols_close(r->symbols);
+	free(r);
+}

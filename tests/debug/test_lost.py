@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What --debug-guest says of a guest that is lost: the sentences, the names, the walk.
+
+usage: test_lost.py HAKO CASE ARCH KERNEL ELF      prints TAP; CASE as LOST_* in lost.c
+"""
+import re
+import subprocess
+import sys
+
+HAKO, CASE, ARCH, KERNEL, ELF = sys.argv[1:]
+ARM = ARCH == "arm64"
+UNIT = "CPU 0" if ARM else "hart 0"
+MODE = "EL1" if ARM else "S-mode"
+VECTOR = "VBAR_EL1" if ARM else "stvec"
+# The level at which the lowest addresses have an entry behind the first table
+DEEP = {"arm64": 2, "riscv64": 1, "riscv32": 0}[ARCH]
+TOP = {"arm64": 1, "riscv64": 2, "riscv32": 1}[ARCH]
+NOWHERE = "neither memory nor a device is at physical address "
+STORE = rf"store to 0x10 in {MODE}: "
+
+# What must be in the report, in this order, and the exit status. 11: it can never run again.
+CASES = {
+    "NO_VECTOR": (11, [
+        rf"a trap of {UNIT} has no handler: {VECTOR} is 0x0; it was never set",
+        STORE + NOWHERE + "0x10",
+        r"by the instruction at pc 0x\w+ store_to\+0x",
+        r"then, at the handler: instruction fetch at 0x\w+ in " + MODE,
+        r"write \d bytes? to 0x\w+ \(\w+ UART\+0x0\): 0xa",
+    ]),
+    "ILLEGAL": (11, [
+        rf"a trap of {UNIT} has no handler",
+        "undefined instruction in EL1" if ARM else r"illegal instruction 0x0 \(zeros are no code\)",
+        r"by the instruction at pc 0x\w+ lost",
+    ]),
+    "BAD_HANDLER": (11, [
+        rf"the trap handler of {UNIT} faults itself, at the same place each time",
+        rf"store to 0x8 in {MODE}: {NOWHERE}0x8",
+        r"by the instruction at pc 0x\w+ handler\+0x",
+    ]),
+    "RETRY": (11, [
+        rf"the trap handler of {UNIT} returns to the instruction that faulted",
+        STORE + NOWHERE + "0x10",
+        r"by the instruction at pc 0x\w+ store_to",
+    ]),
+    # The handler powers off: that is not taken from it.
+    "JUMP": (0, [
+        rf"{UNIT} jumps to where no instruction is",
+        rf"instruction fetch at 0x1234560 in {MODE}: {NOWHERE}0x1234560",
+        r"the return address is 0x\w+ lost",
+    ]),
+    "SPIN": (12, [
+        "the guest seems to hang: it goes round in a loop in which nothing changes, with interrupts off",
+        rf"{UNIT} spins at pc 0x\w+ wait_for_used",
+    ]),
+    "WAIT": (11, [
+        "the guest waits, and nothing can wake it",
+        rf"{UNIT} waits \(\w+\) at pc 0x\w+ lost",
+    ]),
+    "HANDLER_SPINS": (12, [
+        "the guest seems to hang: it goes round in a loop",
+        rf"{UNIT} spins at pc 0x\w+ handler",
+        "it is in the handler of a trap, and has not returned from it",
+        STORE + NOWHERE + "0x10",
+        r"by the instruction at pc 0x\w+ store_to",
+    ]),
+    "PAGING": (11, [
+        rf"a trap of {UNIT} has no handler",
+        rf"instruction fetch at 0x\w+ in {MODE}: the level-{TOP} entry is not valid",
+        "which follows the one that changed the address translation",
+        rf"level {TOP}: entry at 0x\w+ is 0x0+: not valid",
+    ]),
+    "UNMAPPED": (11, [
+        rf"a trap of {UNIT} has no handler",
+        STORE + f"the level-{DEEP} entry is not valid",
+        r"by the instruction at pc 0x\w+ store_to",
+        r"translation of 0x10: .*tables at 0x",
+        rf"level {TOP}: entry at 0x\w+ is 0x\w+: a table at 0x",
+        rf"level {DEEP}: entry at 0x\w+ is 0x0+: not valid",
+    ]),
+    "READ_ONLY": (11, [
+        STORE + (r"it is read-only \(AP\[2\] = 1\)" if ARM else r"the page is not writable \(W = 0\)"),
+        rf"level {DEEP}: entry at 0x\w+ is 0x\w+: \d \wiB at 0x",
+    ]),
+}
+
+
+def run(*options):
+    r = subprocess.run([HAKO, "run", "--kernel", KERNEL, "--mem", "64M", "--timeout", "6", *options],
+                       stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    return r.returncode, r.stdout.decode(), r.stderr.decode()
+
+
+def main():
+    names = ["--symbols", ELF] if ARM else []
+    status, out, err = run("--debug-guest", *names)
+    wanted, sentences = CASES[CASE]
+    checks = [("the guest was lost", out == "lost\n"), (f"status {wanted}", status == wanted)]
+    at = 0
+    for sentence in sentences:
+        found = re.compile(sentence).search(err, at)
+        checks.append((sentence.replace("#", ""), bool(found)))
+        at = found.end() if found else at
+    checks.append(("registers", re.search(r" (x2|gp) [0-9a-f]{8}", err)))
+    checks.append(("device accesses", "device" in err))
+    checks.append(("nothing twice", err.count("guest: ") < 60))
+    for i, (name, good) in enumerate(checks, 1):
+        print("%sok %d - %s" % ("" if good else "not ", i, name))
+    print("1..%d" % len(checks))
+    for line in err.splitlines():
+        print("# " + line)
+    return 0 if all(good for _, good in checks) else 1
+
+
+sys.exit(main())
