@@ -23,7 +23,7 @@ RUN_TESTS = HAKO_GUEST=$(abspath $(GUEST))/arm64 scripts/run-tests
 .PHONY: all hako help deps test-deps bench-deps install
 .PHONY: guest guest-amd64 guest-arm64 guest-riscv64 test-guests demo demo-riscv demo-x86 demo-guest
 .PHONY: static static-amd64 static-arm64 tests asan tsan
-.PHONY: test test-nested test-matrix test-asan test-tsan fuzz bench clean distclean
+.PHONY: test test-nested test-matrix test-crash test-asan test-tsan fuzz bench clean distclean
 .NOTPARALLEL:
 
 all: hako ## build build/hako (the default)
@@ -128,6 +128,9 @@ test-nested: test-deps tests test-guests static ## run the tests of KVM, inside 
 
 test-matrix: test-deps tests test-guests ## run fio in a guest with every way to serve a disk
 	tests/linux/test_fio.py $(BUILD)/hako $(GUEST)/arm64 --all
+
+test-crash: test-deps tests test-guests ## cut the power of a guest's disk at every flush, and more
+	tests/linux/test_crash.py $(BUILD)/hako $(GUEST)/arm64 --all
 
 test-asan: test-deps asan test-guests ## run the tests with the address and undefined behaviour sanitizers
 	@$(RUN_TESTS) $(BUILD)/asan:$(SHORT)

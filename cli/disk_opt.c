@@ -55,6 +55,7 @@ static const struct sub subs[] = {
 	{ "partuuid", "partuuid=UUID", .kind = SUB_TEXT, AT(partuuid) },
 	{ "burst", "burst=SECONDS", .kind = SUB_NUMBER, AT(burst_ms), .max = 3600, .unit = 1000 },
 	{ "on-error", "on-error=WAY", CHOICE(on_error) },
+	{ "record", "record=FILE", .kind = SUB_TEXT, AT(record) },
 	{ "transport", "transport=VERSION", CHOICE(transport) },
 	{ "queues", "queues=N", .kind = SUB_NUMBER, AT(queues), .max = HAKO_QUEUES_MAX, .unit = 1 },
 	{ "block-size", "block-size=BYTES", .kind = SUB_NUMBER, AT(block_size),

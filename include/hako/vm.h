@@ -136,6 +136,9 @@ struct hako_disk {
 	/* Features of queues that the guest is not offered: the packed ring, event indices,
 	 * indirect descriptors. */
 	bool no_packed, no_event_idx, no_indirect;
+	/* Write down in this new file, which is NULL for none, all that changes the disk and when
+	 * it was durable. Its format is told in src/block/record.h. */
+	const char *record;
 	/*
 	 * The kernel is told to take its root from this disk, whatever else the command line says;
 	 * of one disk at most. No disk: it is told so of the first, by the default command line.

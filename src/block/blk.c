@@ -23,6 +23,7 @@
 #include "block/pool.h"
 #include "block/rate.h"
 #include "block/raw.h"
+#include "block/record.h"
 #include "block/uring.h"
 #include "host/file.h"
 #include "host/loop.h"
@@ -36,8 +37,9 @@ struct blk {
 	struct raw raw;
 	struct loop *loop;
 	struct pool *pool;
-	struct uring *ring; /* NULL: the pool does it all */
-	struct rate *rate;  /* NULL: no limit */
+	struct uring *ring;    /* NULL: the pool does it all */
+	struct rate *rate;     /* NULL: no limit */
+	struct record *record; /* NULL: nobody wants one */
 	enum blk_cache cache;
 
 	unsigned in_flight; /* submitted and not answered */
@@ -192,6 +194,8 @@ static void serve(struct blk *b)
 		settle(b, &batch);
 		while ((req = reqs_take(&batch))) {
 			b->in_flight--;
+			if (unlikely(b->record))
+				record_ends(b->record, req, req->res);
 			req->done(req, req->res, batch.first); /* may submit again, or free req */
 		}
 	}
@@ -248,6 +252,8 @@ void blk_submit(struct blk *blk, struct blk_req *req)
 		req->durable = true;
 	else if (blk->cache == BLK_CACHE_UNSAFE)
 		req->durable = false;
+	if (unlikely(blk->record))
+		record_begins(blk->record, req);
 	blk->in_flight++;
 	reqs_add(&blk->queued, req);
 	if (blk->plugged || blk->turn_posted)
@@ -350,12 +356,19 @@ int blk_open_raw(struct blk **blk, const struct blk_config *config, struct err *
 	code = open_rate(b, config, err);
 	if (code)
 		goto fail_ring;
-	code = pool_create(&b->pool, &pool, err);
+	code = config->record
+		       ? record_open(&b->record, config->record, config->name, config->log, err)
+		       : 0;
 	if (code)
 		goto fail_rate;
+	code = pool_create(&b->pool, &pool, err);
+	if (code)
+		goto fail_record;
 	*blk = b;
 	return 0;
 
+fail_record:
+	record_close(b->record);
 fail_rate:
 	rate_destroy(b->rate);
 fail_ring:
@@ -373,6 +386,7 @@ void blk_close(struct blk *blk)
 		return;
 	assert(!blk->in_flight);
 	pool_destroy(blk->pool);
+	record_close(blk->record);
 	uring_destroy(blk->ring);
 	rate_destroy(blk->rate);
 	raw_close(&blk->raw);

@@ -43,6 +43,7 @@ struct blk_req {
 	/* The backend's */
 	struct blk_req *next;
 	uint64_t moved; /* bytes read or written so far */
+	uint64_t record_id;
 	int res;
 };
 
@@ -72,6 +73,7 @@ struct blk_config {
 	 * once as in burst_ms. Flushes do not count. */
 	uint64_t iops, bps;
 	uint64_t burst_ms;
+	const char *record; /* write down there all that changes the disk (record.h), or NULL */
 	struct loop *loop;
 	const char *name; /* for the log; may be NULL if `log` is */
 	struct log *log;  /* may be NULL */

@@ -70,6 +70,7 @@ static int open_blk(struct blk **blk, const struct disk_dev_config *config, stru
 		.iops = disk->iops,
 		.bps = disk->bps,
 		.burst_ms = disk->burst_ms ? disk->burst_ms : 1000,
+		.record = disk->record,
 		.loop = config->loop,
 		.name = config->name,
 		.log = config->log,
