@@ -63,6 +63,7 @@ enum vcpu_reg {
 	/* RISC-V: x0 to x31 are 0 to 31 */
 	VCPU_REG_RV_STIMECMP = 64,
 	VCPU_REG_RV_SATP,
+	VCPU_REG_RV_SSTATUS,
 	VCPU_REG_RV_WFI, /* set to 1: wait as WFI does when run next */
 	/* x86: general registers as instructions number them (SDM 2A, table 3-1) */
 	VCPU_REG_X86_RAX = 128,
@@ -228,6 +229,12 @@ struct engine_ops {
 	 */
 	void (*vcpu_stats)(struct vcpu *vcpu,
 			   void (*count)(void *arg, const char *reason, uint64_t n), void *arg);
+
+	/*
+	 * RISC-V: `time` of all harts is so many ticks (modulo 2^64) ahead of the machine's clock
+	 * from now on. Any thread. NULL: it cannot be.
+	 */
+	void (*time_ahead)(struct engine *engine, uint64_t ticks);
 
 	const struct debug_ops *debug; /* NULL: this engine has none */
 };

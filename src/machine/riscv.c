@@ -91,6 +91,14 @@ static void timer_irq(void *arg, unsigned cpu, bool level)
 	raise(arg, cpu, VCPU_MTI, level);
 }
 
+static void time_set(void *arg, uint64_t ahead)
+{
+	struct hako_vm *vm = arg;
+
+	if (vm->engine_ops->time_ahead)
+		vm->engine_ops->time_ahead(vm->engine, ahead);
+}
+
 static struct vcpu_wiring riscv_wiring(struct hako_vm *vm, unsigned index)
 {
 	(void)index;
@@ -177,6 +185,7 @@ static int create_devices(struct hako_vm *vm, struct err *err)
 		.clock = vm->clock,
 		.msip = software_irq,
 		.mtip = timer_irq,
+		.time_set = time_set,
 		.arg = vm,
 		.log = &vm->log,
 	};

@@ -11,9 +11,11 @@
 #include <time.h>
 
 #include "base/bits.h"
+#include "base/endian.h"
 #include "bus/bus.h"
 #include "machine/riscv.h"
 #include "machine/vm.h"
+#include "machine/walk.h"
 
 /* Extension ids (a7) and their functions (a6), by the specification's chapters. */
 enum {
@@ -312,15 +314,35 @@ static struct ret hart_status(struct hako_vm *vm, uint64_t hart)
 	return VALUE(status);
 }
 
-static struct ret hart_suspend(struct vm_cpu *cpu, uint64_t type)
+/*
+ * Until an interrupt that is enabled in sie is pending (9.4). Nothing is lost in either kind of
+ * sleep, but after a non-retentive one the hart goes on as one that was started does (table 32):
+ * false then, it does not come back from the call.
+ */
+static bool hart_suspend(struct hako_vm *vm, struct vm_cpu *cpu, struct ret *ret)
 {
-	enum { DEFAULT_RETENTIVE = 0, DEFAULT_NON_RETENTIVE = 0x80000000 };
+	enum { SSTATUS_SIE = 1 << 1 };
+	static const uint32_t RETENTIVE = 0, NON_RETENTIVE = 0x80000000;
+	uint32_t type = (uint32_t)arg(cpu, 0);
+	uint64_t resume = arg(cpu, 1), opaque = arg(cpu, 2);
 
-	if (type != DEFAULT_RETENTIVE)
-		return ERROR(type == (uint32_t)DEFAULT_NON_RETENTIVE ? SBI_ERR_NOT_SUPPORTED
-								     : SBI_ERR_INVALID_PARAM);
+	*ret = VALUE(0);
+	if (type != RETENTIVE && type != NON_RETENTIVE)
+		*ret = ERROR(SBI_ERR_INVALID_PARAM);
+	else if (type == NON_RETENTIVE && (resume % 2 || !gmem_find(vm->mem, resume)))
+		*ret = ERROR(SBI_ERR_INVALID_ADDRESS);
+	if (ret->error)
+		return true;
 	cpu_set(cpu, VCPU_REG_RV_WFI, 1);
-	return VALUE(0);
+	if (type == RETENTIVE)
+		return true;
+	cpu_set(cpu, VCPU_REG_RV_SATP, 0);
+	cpu_set(cpu, VCPU_REG_RV_SSTATUS,
+		cpu_get(cpu, VCPU_REG_RV_SSTATUS) & ~(uint64_t)SSTATUS_SIE);
+	cpu_set(cpu, VCPU_REG_PC, resume);
+	cpu_set(cpu, A0, cpu->index);
+	cpu_set(cpu, A0 + 1, opaque);
+	return false;
 }
 
 /* False: the hart does not come back from this. */
@@ -330,7 +352,7 @@ static bool hsm(struct hako_vm *vm, struct vm_cpu *cpu, uint64_t function, struc
 	case HSM_HART_START: *ret = hart_start(vm, arg(cpu, 0), arg(cpu, 1), arg(cpu, 2)); break;
 	case HSM_HART_STOP: hart_stop(vm, cpu); return false;
 	case HSM_HART_GET_STATUS: *ret = hart_status(vm, arg(cpu, 0)); break;
-	case HSM_HART_SUSPEND: *ret = hart_suspend(cpu, arg(cpu, 0)); break;
+	case HSM_HART_SUSPEND: return hart_suspend(vm, cpu, ret);
 	default: *ret = ERROR(SBI_ERR_NOT_SUPPORTED);
 	}
 	return true;
@@ -373,13 +395,31 @@ static bool system_reset(struct hako_vm *vm, struct vm_cpu *cpu, uint64_t functi
 }
 
 /*
- * The harts of a legacy call: a mask in the guest's virtual memory, or all of them. Fences and IPIs
- * at harts that did not ask for one do no harm, so the mask is not looked up.
+ * The harts of a legacy call: a mask at a virtual address of the guest's, or all of them where
+ * there is none (5.5). Also when it cannot be read: an IPI too many does no harm.
  */
+static uint64_t legacy_harts(struct hako_vm *vm, struct vm_cpu *cpu)
+{
+	uint64_t all = mask_low(vm->n_cpus);
+	const struct walk_access a = { .va = arg(cpu, 0), .access = DEBUG_READ, .level = 1 };
+	size_t size = is_rv64(vm) ? 8 : 4;
+	uint8_t bytes[8] = { 0 };
+	struct walk w;
+	le64_t mask;
+
+	if (!a.va || !vm->engine_ops->debug)
+		return all;
+	/* Aligned as a long is, so it is in one page. */
+	walk_va(cpu, &a, &w);
+	if (a.va % size || !w.ok || gmem_read(vm->mem, w.pa, bytes, size))
+		return all;
+	memcpy(&mask, bytes, sizeof(mask));
+	return le64_get(mask) & all;
+}
+
 static bool legacy(struct hako_vm *vm, struct vm_cpu *cpu, uint64_t id, int64_t *result)
 {
 	struct vcpu_fence f = { .code = id == LEGACY_REMOTE_FENCE_I, .asid = ~0u };
-	uint64_t all = mask_low(vm->n_cpus);
 
 	*result = 0;
 	switch (id) {
@@ -387,7 +427,7 @@ static bool legacy(struct hako_vm *vm, struct vm_cpu *cpu, uint64_t id, int64_t 
 	case LEGACY_CONSOLE_PUTCHAR: uart_put_wait(vm, (uint8_t)arg(cpu, 0)); break;
 	case LEGACY_CONSOLE_GETCHAR: *result = uart_get(vm); break;
 	case LEGACY_CLEAR_IPI: vm->engine_ops->vcpu_irq(cpu->vcpu, VCPU_SSI, false); break;
-	case LEGACY_SEND_IPI: send_ipi(vm, all); break;
+	case LEGACY_SEND_IPI: send_ipi(vm, legacy_harts(vm, cpu)); break;
 	case LEGACY_REMOTE_FENCE_I:
 	case LEGACY_REMOTE_SFENCE_VMA:
 	case LEGACY_REMOTE_SFENCE_VMA_ASID:
@@ -395,7 +435,7 @@ static bool legacy(struct hako_vm *vm, struct vm_cpu *cpu, uint64_t id, int64_t 
 			f.asid = (uint32_t)arg(cpu, 3) & (is_rv64(vm) ? 0xffff : 0x1ff);
 		if (!f.code)
 			fence_range(vm, &f, arg(cpu, 1), arg(cpu, 2));
-		vm->engine_ops->vcpu_fence(cpu->vcpu, all, &f);
+		vm->engine_ops->vcpu_fence(cpu->vcpu, legacy_harts(vm, cpu), &f);
 		break;
 	case LEGACY_SHUTDOWN: vm_request(vm, VM_POWEROFF); return false;
 	default: return false;

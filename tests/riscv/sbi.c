@@ -104,8 +104,46 @@ static void wait_for(xlen_t value)
 		;
 }
 
+/* A suspend that forgets registers: what it returns is our value, as the hart gets it again. */
+xlen_t saved[14];
+xlen_t suspend(xlen_t opaque);
+__asm__(".macro each op\n"
+	"	la	t0, saved\n"
+	"	\\op	ra, 0*REG(t0)\n	\\op	sp, 1*REG(t0)\n"
+	"	\\op	s0, 2*REG(t0)\n	\\op	s1, 3*REG(t0)\n"
+	"	\\op	s2, 4*REG(t0)\n	\\op	s3, 5*REG(t0)\n"
+	"	\\op	s4, 6*REG(t0)\n	\\op	s5, 7*REG(t0)\n"
+	"	\\op	s6, 8*REG(t0)\n	\\op	s7, 9*REG(t0)\n"
+	"	\\op	s8, 10*REG(t0)\n	\\op	s9, 11*REG(t0)\n"
+	"	\\op	s10, 12*REG(t0)\n	\\op	s11, 13*REG(t0)\n"
+	".endm\n"
+#if __riscv_xlen == 64
+	".set	REG, 8\n.macro store r, at\n	sd \\r, \\at\n.endm\n"
+	".macro load r, at\n	ld \\r, \\at\n.endm\n"
+#else
+	".set	REG, 4\n.macro store r, at\n	sw \\r, \\at\n.endm\n"
+	".macro load r, at\n	lw \\r, \\at\n.endm\n"
+#endif
+	".pushsection .text\n"
+	".globl suspend\n"
+	"suspend:\n"
+	"	each	store\n"
+	"	mv	a2, a0\n"
+	"	li	a0, 0x80000000\n"
+	"	la	a1, resumed\n"
+	"	li	a6, 3\n"
+	"	li	a7, 0x48534d\n"
+	"	ecall\n"
+	"	ret\n"
+	"resumed:\n"
+	"	each	load\n"
+	"	add	a0, a0, a1\n" /* hart 0 */
+	"	ret\n"
+	".popsection\n");
+
 static void harts(void)
 {
+	static const xlen_t nobody = 0, first = 1;
 	xlen_t sie = SIP_STIP;
 	struct sbiret r;
 
@@ -120,6 +158,12 @@ static void harts(void)
 	check(second_hart == 1 && second_opaque == 0x1234, "with its number and our value");
 	is(call(HSM, 2, 1, 0), 0, 0, "and is started");
 	is(call(IPI, 0, 4, 0), INVALID_PARAM, 0, "no IPI to a third");
+	call(4, 0, (xlen_t)&nobody, 0);
+	check(!(sip() & SIP_SSIP), "a legacy IPI to nobody");
+	call(4, 0, (xlen_t)&first, 0);
+	check((sip() & SIP_SSIP) && __atomic_load_n(&second_go, __ATOMIC_SEQ_CST) == 1,
+	      "to the first, and not the second");
+	call(3, 0, 0, 0);
 	is(call(IPI, 0, 1, 1), 0, 0, "an IPI to the second, by its base");
 	wait_for(2);
 	is(call(RFENCE, 0, 3, 0), 0, 0, "FENCE.I at both");
@@ -132,11 +176,15 @@ static void harts(void)
 		r = call(HSM, 2, 1, 0);
 	while (!r.error && r.value != 1);
 	is(r, 0, 1, "the second has stopped");
-	is(call(HSM, 3, 0x80000000, 0), NOT_SUPPORTED, 0, "no suspend that forgets");
+	is(call(HSM, 3, 5, 0), INVALID_PARAM, 0, "a suspend of a kind not there");
+	is(call(HSM, 3, 0x80000000, 0x1000), INVALID_ADDRESS, 0, "nor one that ends at nothing");
 	__asm__ volatile("csrs sie, %0" ::"r"(sie));
 	set_timer(false, now() + 20000);
 	is(call(HSM, 3, 0, 0), 0, 0, "a suspend ends");
 	check(sip() & SIP_STIP, "by an interrupt");
+	set_timer(false, now() + 20000);
+	check(suspend(0x4321) == 0x4321, "one that forgets ends elsewhere");
+	check(sip() & SIP_STIP, "by an interrupt, too");
 	set_timer(false, ~0ULL);
 }
 

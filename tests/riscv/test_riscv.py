@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Bare-metal RISC-V guests on hako: a disk driver of one's own, and SBI's calls.
 
-usage: test_riscv.py HAKO KIND ELF [OPTION...]       KIND: disk, sbi, sleep; prints TAP
+usage: test_riscv.py HAKO KIND ELF [OPTION...]       KIND: disk, sbi, sleep, clint; prints TAP
        test_riscv.py --skip REASON
 """
 import json
@@ -78,6 +78,16 @@ def sbi():
     yield from explain(out, err)
 
 
+def clint():
+    status, out, err = hako()
+    for line in out.splitlines():
+        if line.startswith(("good ", "BAD ")):
+            yield line.partition(" ")[2], line.startswith("good ")
+    yield "the end was reached", out.endswith("end\n")
+    yield "and it powered off", status == 0
+    yield from explain(out, err)
+
+
 def sleep():
     begun = time.monotonic()
     status, out, err = hako()
@@ -112,7 +122,7 @@ def main():
     if sys.argv[1] == "--skip":
         print("1..0 # SKIP " + sys.argv[2])
         return 0
-    checks = list({"disk": disk, "sbi": sbi, "sleep": sleep}[sys.argv[2]]())
+    checks = list({"disk": disk, "sbi": sbi, "sleep": sleep, "clint": clint}[sys.argv[2]]())
     print("1..%d" % len(checks))
     for i, (name, good) in enumerate(checks, 1):
         print("%sok %d - %s" % ("" if good else "not ", i, name))

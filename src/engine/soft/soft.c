@@ -453,6 +453,15 @@ static void soft_vcpu_stats(struct vcpu *v,
 		count(arg, names[i], atomic_load_explicit(&v->counts[i], memory_order_relaxed));
 }
 
+static void soft_time_ahead(struct engine *e, uint64_t ticks)
+{
+	atomic_store(&e->time_ahead, ticks);
+	/* What is armed was computed with the time of before. */
+	for (unsigned i = 0; i < e->cfg.n_vcpus; i++)
+		if (e->vcpus[i])
+			timer_fired(&e->vcpus[i]->timer);
+}
+
 const struct engine_ops engine_soft = {
 	.name = "soft",
 	.probe = soft_probe,
@@ -470,5 +479,6 @@ const struct engine_ops engine_soft = {
 	.vcpu_fence = soft_vcpu_fence,
 	.vcpu_stuck = soft_vcpu_stuck,
 	.vcpu_stats = soft_vcpu_stats,
+	.time_ahead = soft_time_ahead,
 	.debug = &soft_debug_ops,
 };

@@ -57,6 +57,7 @@ struct engine {
 	struct gmem_observer observer; /* of writes to code pages */
 	struct vcpu *vcpus[SOFT_MAX_VCPUS];
 	struct soft_points points;
+	_Atomic uint64_t time_ahead; /* RISC-V: ticks of `time` beyond the clock's */
 	_Atomic bool releasing; /* somebody is in release(), soft.c */
 };
 

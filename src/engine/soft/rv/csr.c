@@ -35,21 +35,24 @@ enum { NO_STATE = 0xffff };
 
 /* ---- time ---- */
 
+enum { NS_PER_TICK = 1000000000 / RV_TIMEBASE };
+
 uint64_t rv_time(const struct rv_cpu *c)
 {
-	return clock_now(c->vcpu.engine->cfg.clock) / (1000000000 / RV_TIMEBASE);
+	return clock_now(c->vcpu.engine->cfg.clock) / NS_PER_TICK +
+	       atomic_load_explicit(&c->vcpu.engine->time_ahead, memory_order_relaxed);
 }
 
 void rv_timer_update(struct rv_cpu *c)
 {
 	struct clock *clock = c->vcpu.engine->cfg.clock;
 	bool on = c->csr.menvcfg & RV_ENVCFG_STCE;
+	uint64_t at = c->csr.stimecmp - atomic_load(&c->vcpu.engine->time_ahead);
 
-	if (!on || c->csr.stimecmp > ~0ULL / (1000000000 / RV_TIMEBASE) ||
-	    rv_time(c) >= c->csr.stimecmp)
+	if (!on || at > ~0ULL / NS_PER_TICK || rv_time(c) >= c->csr.stimecmp)
 		clock_cancel(clock, &c->vcpu.timer);
 	else
-		clock_arm(clock, &c->vcpu.timer, c->csr.stimecmp * (1000000000 / RV_TIMEBASE));
+		clock_arm(clock, &c->vcpu.timer, at * NS_PER_TICK);
 	rv_check_interrupts(c);
 }
 

@@ -372,8 +372,9 @@ static void step_op(struct rv_cpu *c, const struct op *op, handler *const *table
 /* Is a timer interrupt enabled that will come? Of ACLINT's one does not know here. */
 static bool timer_will_wake(const struct rv_cpu *c)
 {
+	uint64_t at = c->csr.stimecmp - atomic_load(&c->vcpu.engine->time_ahead);
 	bool sstc = (c->csr.menvcfg & RV_ENVCFG_STCE) && (c->csr.mie & BIT(RV_STI)) &&
-		    c->csr.stimecmp <= ~0ULL / (1000000000 / RV_TIMEBASE);
+		    at <= ~0ULL / (1000000000 / RV_TIMEBASE);
 	return sstc || (c->csr.mie & BIT(RV_MTI));
 }
 
@@ -508,6 +509,7 @@ static uint64_t get(struct vcpu *v, unsigned reg)
 	case VCPU_REG_PC: return c->pc;
 	case VCPU_REG_RV_STIMECMP: return c->csr.stimecmp;
 	case VCPU_REG_RV_SATP: return c->csr.satp;
+	case VCPU_REG_RV_SSTATUS: return rv_csr_peek((struct rv_cpu *)(uintptr_t)c, 0x100);
 	default: return reg < 32 ? c->x[reg] : 0;
 	}
 }
@@ -521,6 +523,10 @@ static void set(struct vcpu *v, unsigned reg, uint64_t val)
 		c->pc = rv_wrap(c, val);
 	else if (reg == VCPU_REG_RV_STIMECMP)
 		c->csr.stimecmp = val, rv_timer_update(c);
+	else if (reg == VCPU_REG_RV_SATP)
+		rv_csr_write(c, 0x180, val);
+	else if (reg == VCPU_REG_RV_SSTATUS)
+		rv_csr_write(c, 0x100, val);
 	else if (reg == VCPU_REG_RV_WFI)
 		c->wait = val;
 }
