@@ -58,7 +58,7 @@ struct engine {
 	struct vcpu *vcpus[SOFT_MAX_VCPUS];
 	struct soft_points points;
 	_Atomic uint64_t time_ahead; /* RISC-V: ticks of `time` beyond the clock's */
-	_Atomic bool releasing; /* somebody is in release(), soft.c */
+	_Atomic bool releasing;      /* somebody is in release(), soft.c */
 };
 
 /* What is counted: the slow paths, each on the vCPU's own thread. */
