@@ -3,7 +3,8 @@
  * A virtio-blk behind virtio-mmio, with its loop, its threads and a real file, driven by a guest
  * that does anything: register accesses of any kind, memory of any contents, and well-formed
  * requests between them to get somewhere. The input is a sequence of operations, see operate(); bit
- * 7 of its first byte says that the transport is the legacy one.
+ * 7 of its first byte says that the transport is the legacy one, bit 6 that the deep lint and the
+ * flight recorder look on.
  */
 #include "fuzz.h"
 
@@ -90,7 +91,7 @@ static void operate(struct target *t, struct input *in)
 	uint64_t off, val;
 	unsigned size;
 
-	switch (input_take(in, 1) % 12) {
+	switch (input_take(in, 1) % 64 % 13) {
 	case 0: set_up(t, in); break;
 	case 1:
 	case 2: request(t, in); break;
@@ -128,16 +129,18 @@ static void operate(struct target *t, struct input *in)
 		break;
 	case 10: vd_set(t->d, VD_QUEUE_NOTIFY, (uint32_t)input_take(in, 1) & 3); break;
 	case 11: vrig_on_loop(&t->rig, nothing, NULL); break;
+	case 12: virtio_mmio_look(t->rig.mmio, input_take(in, 1) & 1); break;
 	}
 }
 
-static void target_init(struct target *t, bool legacy)
+static void target_init(struct target *t, bool legacy, bool watched)
 {
 	char path[VRIG_PATH_MAX];
 
 	vrig_init(&t->rig, RAM_SIZE);
 	t->rig.legacy = legacy;
 	t->rig.lint = LINT_WARN;
+	t->rig.lint_deep = t->rig.trace = watched;
 	t->rig.notification_data = true;
 	t->d = &t->rig.driver;
 	t->d->racy = true;
@@ -150,14 +153,14 @@ static void target_init(struct target *t, bool legacy)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct target targets[2]; /* created once; a reset makes them new (2.4.1) */
-	bool legacy = size && data[0] & 0x80;
-	struct target *t = &targets[legacy];
+	static struct target targets[4]; /* created once; a reset makes them new (2.4.1) */
+	bool legacy = size && data[0] & 0x80, watched = size && data[0] & 0x40;
+	struct target *t = &targets[legacy + 2 * watched];
 	struct input in = { data, size };
 	struct stat st;
 
 	if (!t->d)
-		target_init(t, legacy);
+		target_init(t, legacy, watched);
 	t->set_up = false;
 	memset(gmem_region(t->rig.mem, 0)->host, 0, RAM_SIZE);
 	for (unsigned i = 0; i < OPS_MAX && in.left; i++)

@@ -3,10 +3,13 @@
  * The rings in a guest memory that is nothing but input.
  *
  *      byte 0          log2 of the queue size (modulo 5)
- *      byte 1          bit 0 indirect descriptors, bit 1 event index, bit 2 packed ring, bit 3 in
- * order bytes 2 to 3    index to begin at byte 4          n, number of steps n bytes         steps,
- * see step() the rest        guest memory from address 0: descriptors at 0, available ring (driver
- * area) at AVAIL, used ring (device area) at USED, and whatever they point to
+ *      byte 1          bit 0 indirect descriptors, bit 1 event index, bit 2 packed ring,
+ *                      bit 3 in order, bit 4 the deep lint and the flight recorder look on
+ *      bytes 2 to 3    index to begin at
+ *      byte 4          n, number of steps
+ *      n bytes         steps, see step()
+ *      the rest        guest memory from address 0: descriptors at 0, available ring (driver area)
+ *                      at AVAIL, used ring (device area) at USED, and whatever they point to
  */
 #include "fuzz.h"
 
@@ -14,13 +17,17 @@
 
 #include "base/bits.h"
 #include "mem/gmem.h"
+#include "virtio/lint.h"
 #include "virtio/vq.h"
 
 enum { RAM_SIZE = 64 << 10, SIZE_MAX_LOG2 = 4, AVAIL = 0x100, USED = 0x140 };
 
 struct target {
 	struct gmem *mem;
-	struct vq *vq;
+	struct vq *plain, *watched; /* queues over it, */
+	struct vq *vq;              /* and the one of this input */
+	struct lint *lint;
+	atomic_bool tripped;
 	uint8_t *ram;
 	struct vq_chain chain[1 << SIZE_MAX_LOG2]; /* in flight */
 	unsigned n;
@@ -51,6 +58,25 @@ static void use_chain(struct target *t, struct vq_chain *c)
 		}
 	}
 	fuzz_check(out == c->out_len && in == c->in_len && out + in <= 1ULL << 32);
+}
+
+static void line(void *arg, const char *text)
+{
+	*(size_t *)arg += strlen(text);
+}
+
+/* Questions of those who look on, which change nothing. */
+static void ask(struct target *t, uint8_t op)
+{
+	const struct vq_outside outside = { .kicked = op & 8, .irq = op & 16 };
+	char why[240];
+	size_t bytes = 0;
+
+	fuzz_check(vq_turn(t->vq, outside, why, sizeof(why)) <= VQ_TURN_DEVICES && *why);
+	vq_stalled(t->vq, outside);
+	vq_dump(t->vq, line, &bytes);
+	fuzz_check(t->vq == t->plain || bytes);
+	vq_interrupted(t->vq);
 }
 
 static void step(struct target *t, uint8_t op, struct input *in)
@@ -87,6 +113,10 @@ static void step(struct target *t, uint8_t op, struct input *in)
 		break;
 	case 6: t->ram[(op >> 3) * 16U + input_take(in, 1)] ^= 0xff; break;
 	case 7:
+		if (op < 0x80)
+			vq_kicked(t->vq, op >> 3);
+		else if (op < 0xc0)
+			ask(t, op);
 		if (!t->n || op < 0xf0)
 			break;
 		vq_reject(t->vq, &t->chain[--t->n], LINT_BLK_SHORT, "by the fuzzer");
@@ -109,7 +139,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!t.mem) {
 		fuzz_check(!gmem_create(&t.mem, NULL));
 		fuzz_check(!gmem_add_ram(t.mem, 0, RAM_SIZE, NULL));
-		fuzz_check(!vq_create(&t.vq, t.mem, NULL, "fuzz"));
+		fuzz_check(!vq_create(&t.plain, t.mem, NULL, "plain"));
+		fuzz_check(!vq_create(&t.watched, t.mem, NULL, "watched"));
+		t.lint = lint_create(LINT_WARN, true, false, "fuzz", NULL, &t.tripped);
+		fuzz_check(t.lint && !vq_watch(t.watched, VQ_WATCH_TRACE | VQ_WATCH_DEEP));
+		vq_lint(t.watched, t.lint, 0);
 		t.ram = gmem_region(t.mem, 0)->host;
 	}
 	t.n = 0;
@@ -126,6 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < ARRAY_SIZE(bit_of); i++)
 		if (flags & 1U << i)
 			features |= BIT(bit_of[i]);
+	t.vq = flags & 16 ? t.watched : t.plain;
 	t.packed = flags & 4;
 	if (t.packed) { /* positions are inside the ring */
 		s.next_avail =
@@ -133,15 +168,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		s.next_used = s.next_avail;
 	}
 	fuzz_check(!vq_setup(t.vq, &s, features));
-	for (unsigned i = 0; i < n; i++)
-		steps[i] = (uint8_t)input_take(&in, 1);
-	memset(t.ram, 0, RAM_SIZE);
-	if (in.left)
-		memcpy(t.ram, in.at, in.left < RAM_SIZE ? in.left : RAM_SIZE);
-
-	fuzz_check(!vq_setup(t.vq, &s,
-			     (flags & 1 ? BIT(VIRTIO_F_INDIRECT_DESC) : 0) |
-				     (flags & 2 ? BIT(VIRTIO_F_EVENT_IDX) : 0)));
 	for (unsigned i = 0; i < n; i++)
 		step(&t, steps[i], &in);
 	vq_reset(t.vq);

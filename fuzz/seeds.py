@@ -69,6 +69,11 @@ VQ['packed-indirect'] = packed([(0x10, 32, 1, INDIRECT | AVAIL_BIT), (0x400, 16,
 VQ['packed-flags'] = packed([(0x400, 16, 1, WRITE | AVAIL_BIT)] * 2, [POP, PUSH, 5, 5, POP, PUBLISH],
                             flags=4, log2=1)
 
+# All of them again, with somebody looking on and asking.
+VQ.update({name + '-watched': seed[:1] + bytes([seed[1] | 16]) + seed[2:4] +
+           bytes([seed[4] + 2]) + bytes([0x0f, 0x87]) + seed[5:]
+           for name, seed in list(VQ.items())})
+
 SETUP, REQUEST, REG_WRITE, REG_READ, ANY, POKE, RING, AHEAD, DESC, NOTIFY, SETTLE = \
     0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11
 # bits 3..7: features 27..31; bits 0..2: RING_PACKED, IN_ORDER, RING_RESET; then features 0..15
@@ -116,12 +121,15 @@ MMIO = {
 
 MMIO['packed'] = setup(PACKED) + request(0, 3, [(0, 8)]) + request(1, 3, [(0, 8)], True) + settle
 MMIO['ring-reset'] = MMIO['packed'] + reg(0x30, 0) + reg(0xc0, 1) + bytes([NOTIFY, 0]) + settle
-LEGACY = 132  # a first operation that is SETUP, with bit 7: the legacy transport
+LEGACY = 128  # a first operation that is SETUP, with bit 7: the legacy transport
 MMIO['legacy'] = (bytes([LEGACY]) + ALL + request(0, 3, [(0, 8)]) + request(1, 3, [(0, 8)], True) +
                   settle + reg(0x40, 0) + reg(0x40, 0x40010) + bytes([NOTIFY, 0]) + settle)
 MMIO['legacy-by-hand'] = (bytes([LEGACY]) + PLAIN + reg(0x70, 0) + reg(0x28, 4096) + reg(0x30, 0) +
                           reg(0x38, 8) + reg(0x3c, 64) + reg(0x40, 0x40000) + reg(0x20, 0x30000000) +
                           bytes([NOTIFY, 0]) + settle)
+LOOK = 12
+MMIO.update({name + '-watched': bytes([seed[0] | 64]) + seed[1:] + bytes([LOOK, 1, LOOK, 0])
+             for name, seed in list(MMIO.items())})
 
 
 def words(*w):

@@ -14,8 +14,11 @@
 #include "base/log.h"
 #include "virtio/virtio.h"
 
-#define MUST   true
-#define SHOULD false
+/* must, deep */
+#define MUST        true, false
+#define SHOULD      false, false
+#define MUST_DEEP   true, true
+#define SHOULD_DEEP false, true
 
 /* Sections are those of the driver's requirements, where there are any, else of the definition. */
 const struct lint_rule lint_rules[LINT_RULES] = {
@@ -63,7 +66,7 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 
 	[LINT_FEATURE_NEEDS] = { "V114", MUST, "2.2.1",
 				 "accept a feature only together with those that it needs",
-				 "tells each driver only of what it asked for", false },
+				 "tells each driver only of what it asked for" },
 
 	[LINT_IDENTITY_NOT_READ] = { "V201", MUST, "4.2.3.1.1",
 				     "check MagicValue, Version and DeviceID first",
@@ -149,7 +152,7 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 			     "writes the number it set the queue up by" },
 	[LINT_QUEUE_RESET_NOT_READ] = { "V312", MUST, "4.2.2.2",
 					"after writing 1 to QueueReset, read it until it is 0",
-					"does not use it over MMIO", false },
+					"does not use it over MMIO" },
 
 	[LINT_IDX_JUMPS] = { "V401", MUST, "2.7.6.1",
 			     "move idx of the available ring forward only, by one for each buffer",
@@ -197,46 +200,45 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 			     "counts the free descriptors" },
 	[LINT_RING_NOT_CLEARED] = { "V415", MUST, "2.7.10.1",
 				    "clear flags of the used ring before the queue is handed over",
-				    "gets its rings zeroed", false },
+				    "gets its rings zeroed" },
 	[LINT_EVENT_FLAGS] = { "V416", MUST, "2.8.10",
 			       "set flags of the driver area to 0 or 1, with EVENT_IDX also to 2",
-			       "sets 0 or 1, or with EVENT_IDX 1 or 2", false },
+			       "sets 0 or 1, or with EVENT_IDX 1 or 2" },
 	[LINT_TAIL_LATE] = { "V417", MUST, "2.8.17",
 			     "make the first descriptor of a list available after all others",
-			     "writes the flags of the first one last, after a barrier", false },
-	[LINT_KICK_SUPPRESSED] = { "V421", SHOULD, "2.7.10.1",
+			     "writes the flags of the first one last, after a barrier" },
+	[LINT_KICK_SUPPRESSED] = { "V421", SHOULD_DEEP, "2.7.10.1",
 				   "notify only where flags is 0, or with EVENT_IDX when "
 				   "avail_event is passed",
-				   "asks virtqueue_kick_prepare()", true },
-	[LINT_KICK_MISSING] = { "V422", MUST, "2.7.10.1, 2.8.21.2",
+				   "asks virtqueue_kick_prepare()" },
+	[LINT_KICK_MISSING] = { "V422", MUST_DEEP, "2.7.10.1, 2.8.21.2",
 				"notify where flags is 0, or with EVENT_IDX when avail_event is "
 				"passed",
-				"has a full barrier between idx and that question", true },
-	[LINT_IDX_EARLY] = { "V423", MUST, "2.7.13.3.1",
+				"has a full barrier between idx and that question" },
+	[LINT_IDX_EARLY] = { "V423", MUST_DEEP, "2.7.13.3.1",
 			     "write the entry, then a barrier, then idx",
-			     "has virtio_wmb() between them", true },
-	[LINT_DESC_CHANGED] = { "V424", MUST, "3.3.1, 2.8.16",
+			     "has virtio_wmb() between them" },
+	[LINT_DESC_CHANGED] = { "V424", MUST_DEEP, "3.3.1, 2.8.16",
 				"leave descriptors and indirect tables alone until their chain is "
 				"used",
-				"frees them when it takes used entries", true },
-	[LINT_HEADER_CHANGED] = { "V425", SHOULD, "3.3.1",
+				"frees them when it takes used entries" },
+	[LINT_HEADER_CHANGED] = { "V425", SHOULD_DEEP, "3.3.1",
 				  "leave what the device is to read alone until its chain is used",
-				  "has a header in each request", true },
-	[LINT_DATA_CHANGED] = { "V426", SHOULD, "3.3.1",
+				  "has a header in each request" },
+	[LINT_DATA_CHANGED] = { "V426", SHOULD_DEEP, "3.3.1",
 				"leave data that are being written alone until their chain is used",
-				"does not itself; files that are mapped may change meanwhile",
-				true },
-	[LINT_ID_REUSED] = { "V427", MUST, "2.8.21.1",
+				"does not itself; files that are mapped may change meanwhile" },
+	[LINT_ID_REUSED] = { "V427", MUST_DEEP, "2.8.21.1",
 			     "give each list in flight a buffer id of its own",
-			     "takes ids from a free list", true },
-	[LINT_TABLE_FLAGS] = { "V428", MUST, "2.8.19", "set no flag but WRITE in an indirect table",
-			       "sets WRITE or none", true },
-	[LINT_NEXT_ORDER] = { "V429", MUST, "2.7.5.2, 2.7.5.3.1",
+			     "takes ids from a free list" },
+	[LINT_TABLE_FLAGS] = { "V428", MUST_DEEP, "2.8.19",
+			       "set no flag but WRITE in an indirect table", "sets WRITE or none" },
+	[LINT_NEXT_ORDER] = { "V429", MUST_DEEP, "2.7.5.2, 2.7.5.3.1",
 			      "with IN_ORDER, chain each descriptor to the one behind it",
-			      "does not accept IN_ORDER", true },
-	[LINT_BUFFER_IN_RING] = { "V430", MUST, "2.7, 2.8",
+			      "does not accept IN_ORDER" },
+	[LINT_BUFFER_IN_RING] = { "V430", MUST_DEEP, "2.7, 2.8",
 				  "keep buffers that the device writes apart from the ring",
-				  "takes them from different allocators", true },
+				  "takes them from different allocators" },
 
 	[LINT_BLK_SHORT] = { "V501", MUST, "5.2.6",
 			     "begin a request with a header of 16 readable bytes and end it with a "
@@ -277,17 +279,17 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 				  "tells the block layer only then that it can" },
 	[LINT_BLK_SIZE_MAX] = { "V513", MUST, "5.2.3",
 				"with SIZE_MAX, make no segment longer than size_max",
-				"hands the limit to the block layer", false },
+				"hands the limit to the block layer" },
 	[LINT_BLK_SEG_MAX] = { "V514", MUST, "5.2.3",
 			       "with SEG_MAX, put at most seg_max segments into a request",
-			       "hands the limit to the block layer", false },
+			       "hands the limit to the block layer" },
 	[LINT_BLK_RO] = { "V515", SHOULD, "5.2.6.1",
 			  "accept RO where it is offered, and write nothing then",
-			  "makes the disk read-only", false },
-	[LINT_BLK_NEVER_FLUSHED] = { "V516", SHOULD, "5.2.5.1",
+			  "makes the disk read-only" },
+	[LINT_BLK_NEVER_FLUSHED] = { "V516", SHOULD_DEEP, "5.2.5.1",
 				     "accept FLUSH only if it is used: what was written is safe "
 				     "only after one",
-				     "flushes for file systems, and when a disk is closed", true },
+				     "flushes for file systems, and when a disk is closed" },
 
 	[LINT_LEGACY_PAGE_SIZE] = { "V601", MUST, "4.2.4", "write GuestPageSize before QueuePFN",
 				    "writes it when it finds a version 1 device" },

@@ -141,10 +141,10 @@ enum lint_id {
 struct lint_rule {
 	const char *id;       /* "V101": its first digit is the part of the list above */
 	bool must;            /* MUST, else SHOULD */
+	bool deep;            /* watched by a deep lint only */
 	const char *section;  /* of virtio 1.2 */
 	const char *what;     /* what a driver has to do */
 	const char *in_linux; /* how Linux's driver does it */
-	bool deep;            /* watched by a deep lint only */
 };
 extern const struct lint_rule lint_rules[LINT_RULES];
 
