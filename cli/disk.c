@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -61,29 +60,19 @@ static const char *human(uint64_t bytes, char *text, size_t size)
 
 /* ---- Create ---- */
 
-struct progress {
-	struct timespec start;
-	bool shown;
-};
+enum { BAR = 40 };
 
-enum { PROGRESS_AFTER_MS = 300, BAR = 40 };
-
+/* On a terminal, a bar; *arg, a bool, says that there is one. */
 static int on_progress(void *arg, uint64_t done, uint64_t total)
 {
 	static const char full[] = "########################################"; /* BAR of them */
-	struct progress *p = arg;
-	struct timespec now;
-	long ms;
+	double part = (double)done / (double)total;
+	char text[32];
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	ms = (now.tv_sec - p->start.tv_sec) * 1000 + (now.tv_nsec - p->start.tv_nsec) / 1000000;
-	if (ms >= PROGRESS_AFTER_MS && isatty(STDERR_FILENO)) {
-		double part = (double)done / (double)total;
-		char text[32];
-
+	if (isatty(STDERR_FILENO)) {
 		fprintf(stderr, "\r[%-*.*s] %3u %% of %s ", BAR, (int)(part * BAR), full,
 			(unsigned)(part * 100), human(total, text, sizeof(text)));
-		p->shown = true;
+		*(bool *)arg = true;
 	}
 	return tty_signal();
 }
@@ -94,7 +83,7 @@ static int disk_create(const struct disk_options *o, const char *size, const cha
 						   .overwrite = o->force,
 						   .preallocate = o->preallocate,
 						   .progress = on_progress };
-	struct progress progress = { 0 };
+	bool shown = false;
 	struct hako_err err = { 0 };
 	char text[32];
 	const char *why;
@@ -123,10 +112,9 @@ static int disk_create(const struct disk_options *o, const char *size, const cha
 	}
 
 	tty_signals(NULL, NULL, NULL);
-	clock_gettime(CLOCK_MONOTONIC, &progress.start);
-	create.arg = &progress;
+	create.arg = &shown;
 	r = hako_disk_create(&create, &err);
-	if (progress.shown)
+	if (shown)
 		fprintf(stderr, "\r%*s\r", BAR + 30, "");
 	if (r < 0) {
 		say("%s", err.msg);

@@ -518,6 +518,23 @@ def disk_create():
     os.unlink("new.img")
 
 
+def disk_create_shows_a_bar_on_a_terminal():
+    ours, guests = pty.openpty()
+    with subprocess.Popen([HAKO, "disk", "create", "-p", "64M", "new.img"], stderr=guests,
+                          stdout=subprocess.PIPE) as run:
+        os.close(guests)
+        out = run.stdout.read().decode()
+        bar = b""
+        with contextlib.suppress(OSError):  # EIO: the other side is closed
+            while data := os.read(ours, 4096):
+                bar += data
+    os.close(ours)
+    assert run.returncode == 0 and "131072 sectors of 512 bytes" in out, out
+    assert b"\r[" + b"#" * 20 + b" " * 20 + b"]  50 % of 64 MiB " in bar, bar
+    assert bar.split(b"\r")[-2].strip() == b"", bar  # wiped at the end
+    os.unlink("new.img")
+
+
 def disk_create_through_link():
     write("target", b"old")
     os.symlink("target", "to-target")
@@ -1161,7 +1178,7 @@ TESTS += [table_test(2, says, args) for says, args in CONFIG_FILES]
 TESTS += [config_is_refused(says, text) for says, text in CONFIGS]
 TESTS += [
     help_and_version, a_riscv_kernel_chooses_its_machine, output_that_cannot_be_written, doctor, lint_list,
-    disk_create, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
+    disk_create, disk_create_shows_a_bar_on_a_terminal, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
     disk_test, disk_test_in_use, disk_test_puts_back_what_a_killed_one_left, disk_test_killed,
     guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
     dump_dtb, the_root, config_says_what_the_guest_gets, config_says_what_it_ignores,
