@@ -202,9 +202,10 @@ static void arm64_reset(struct hako_vm *vm)
 		gicv3_reset(b->gic);
 }
 
+/* Where the engine has the GIC, it knows of its vCPUs that nothing wakes them (vcpu_stuck). */
 static bool arm64_alive(struct hako_vm *vm)
 {
-	return !vm->board->gic || gicv3_any_enabled(vm->board->gic);
+	return vm->board->gic && gicv3_any_enabled(vm->board->gic);
 }
 
 /* ---- boot ---- */

@@ -40,6 +40,9 @@ ARCHES = {
         "modules": ["virtio_mmio", "virtio_blk"],
     },
 }
+# The same with the other interrupt controller that arm64 hosts have.
+ARCHES["arm64-gicv2"] = dict(ARCHES["arm64"], machine=[
+    "-M", "virt,virtualization=on,gic-version=2", "-cpu", "max"])
 SECONDS = 900  # after which QEMU is killed, whatever the test does
 PROMPT = re.compile(rb"outer:# ")
 
@@ -88,6 +91,13 @@ class Outer(Console):
         super().__init__(command)
         self.login(PROMPT)
 
+    def __exit__(self, kind, *rest):
+        # What has started QEMU passes a request to end on, but not a kill.
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+        super().__exit__(kind, *rest)
+
     # ---- An inner guest has the same console: while it runs, sh() and expect() are its own.
 
     def start(self, command):
@@ -100,6 +110,10 @@ class Outer(Console):
         """Wait for the command's end; its status and what it has printed."""
         match = self.expect(rb"(.*?)<(\d+)\|%d>\r?\n" % self.started)
         return int(match.group(2)), match.group(1).decode(errors="replace").replace("\r\n", "\n")
+
+    def sync(self):
+        """All that was written to disks is in their files on the host."""
+        self.sh("sync")
 
 
 __all__ = ["ARCHES", "Ended", "Outer", "Skip"]

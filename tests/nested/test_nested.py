@@ -1,23 +1,34 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""hako inside a machine that has KVM, emulated by QEMU.
+"""hako with KVM, inside a machine that QEMU emulates: Debian's kernel boots from a disk, resets in
+place and ends as it does on the software CPU.
 
-usage: test_nested.py ARCH HAKO IMAGES KERNEL        prints TAP
+usage: test_nested.py SYSTEM HAKO IMAGES KERNEL        prints TAP
 
-HAKO is static and for ARCH; IMAGES the folder with ARCH's guest images; KERNEL our own small kernel
-for arm64.
+SYSTEM is one of outer.py; HAKO static and for its architecture; IMAGES the folder with guest images
+for it; KERNEL our own small kernel for arm64.
 """
 import functools
 import os
+import re
+import subprocess
 import sys
 
 from outer import Outer, Skip  # first: it says where console.py is
-from console import run_tests  # pylint: disable=wrong-import-order
+from console import assert_clean, run_tests  # pylint: disable=wrong-import-order
 
-ARCH = sys.argv[1]
+SYSTEM = sys.argv[1]
 HAKO, IMAGES, KERNEL = (os.path.abspath(name) for name in sys.argv[2:5])
+ARCH = SYSTEM.partition("-")[0]
 if "HAKO_GUEST" in os.environ:  # the folder of another architecture, beside ours
     IMAGES = os.path.join(os.path.dirname(os.path.abspath(os.environ["HAKO_GUEST"])), ARCH)
+
+PROMPT = re.compile(rb"hako:~# ")
+MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}[ARCH]
+FILES = {"hako": HAKO, "kernel.img": KERNEL, "Image": os.path.join(IMAGES, "Image"),
+         "initrd.gz": os.path.join(IMAGES, "initrd.gz")}
+# Folders that a test leaves are gone with it, and the outer system's disk lives longer.
+DISK = os.path.abspath("nested-%s-%d.ext4" % (SYSTEM, os.getpid()))
 
 
 class System:
@@ -28,7 +39,7 @@ class System:
 
     def get(self):
         if not self.outer:
-            self.outer = Outer(ARCH, IMAGES, {"hako": HAKO, "kernel.img": KERNEL})
+            self.outer = Outer(SYSTEM, IMAGES, FILES, disks=[DISK])
         return self.outer
 
     def drop(self, why=None):
@@ -54,13 +65,118 @@ def in_outer(test):
     return run
 
 
+def boot(outer, *options, append="quiet"):
+    """Boot Debian's kernel on hako to its shell, which then has the console."""
+    outer.start("./hako run --engine kvm --kernel Image --initrd initrd.gz --disk /dev/vda "
+                "--append '%s' %s" % (append, " ".join(options)))
+    outer.login(PROMPT)
+
+
+def power_off(outer):
+    outer.write(b"poweroff\n")
+    status, said = outer.end()
+    assert status == 0 and "powered off" in said, "status %d: %s" % (status, said)
+    outer.sync()
+    assert_clean(DISK)
+
+
+# ---- The tests
+
 @in_outer
-def the_software_cpu_runs_our_kernel(outer):
+def the_software_cpu_runs_here_too(outer):
     outer.start("./hako run --engine soft --kernel kernel.img --mem 64M")
     outer.expect(rb"hello from the arm64 kernel")
     outer.write(b"halt\n")
     status, said = outer.end()
     assert status == 0 and "powered off" in said, said
+
+
+@in_outer
+def kvm_is_the_engine_of_choice(outer):
+    said = outer.sh("./hako doctor")
+    assert re.search(r"(?m)^ *kvm +yes ", said), said
+    assert "'hako run' uses the engine kvm here" in said, said
+
+
+@in_outer
+def our_kernel_runs(outer):
+    """It knows no device tree: interrupts are levels to it. arm64 only, there is none for x86."""
+    outer.sh("dd if=/dev/zero of=/tmp/blank bs=1M count=1 2>/dev/null")
+    outer.start("./hako run --engine kvm --kernel kernel.img --mem 64M --disk /tmp/blank "
+                "--virtio-mmio legacy")
+    outer.expect(rb"hello from the arm64 kernel.*> ")
+    outer.write(b"poll off\n")
+    outer.expect(rb"> ")
+    outer.write(b"bench\n")
+    outer.expect(rb"reads/s.*> ")
+    outer.write(b"halt\n")
+    status, said = outer.end()
+    assert status == 0 and "powered off" in said, said
+
+
+@in_outer
+def boots_from_disk_and_resets_in_place(outer):
+    boot(outer)
+    assert outer.sh("uname -m") == MACHINE
+    assert outer.sh("nproc") == "1"
+    log = outer.sh("dmesg")
+    assert re.search(r"virtio_blk virtio0: .*\[vda\] 131072 512-byte logical blocks", log), log
+    mounts = [line.split()[:3] for line in outer.sh("cat /proc/mounts").splitlines()]
+    assert ["/dev/vda", "/", "ext4"] in mounts, mounts
+    assert re.search(r"(?m)virtio0$", outer.sh("cat /proc/interrupts"))
+    outer.sh("echo first >/root/kept")
+    outer.write(b"reboot\n")
+    outer.login(PROMPT)
+    assert outer.sh("cat /root/kept") == "first"
+    outer.sh("echo second >>/root/kept")
+    power_off(outer)
+
+
+@in_outer
+def a_second_run_with_two_cpus(outer):
+    boot(outer, "--cpus", "2")
+    assert outer.sh("cat /root/kept") == "first\nsecond"
+    assert outer.sh("nproc") == "2"
+    # Both at once, each with a part of the disk.
+    assert outer.sh("(for i in 0 1; do (dd if=/dev/zero of=/root/z$i bs=64k count=64 2>/dev/null; "
+                    "taskset $((i + 1)) md5sum </root/z$i) & done; wait)") \
+        == "\n".join(["b5cfa9d6c8febd618f91ac2843d50a1c  -"] * 2)
+    outer.write(b"reboot\n")
+    outer.login(PROMPT)
+    assert outer.sh("nproc") == "2"
+    power_off(outer)
+
+
+@in_outer
+def a_panic_is_a_reset(outer):
+    boot(outer, "--no-reboot", "--cpus", "2", append="quiet panic=-1")
+    outer.write(b"echo c >/proc/sysrq-trigger\n")
+    status, said = outer.end()
+    assert status == 10 and "Kernel panic" in said, said
+
+
+@in_outer
+def what_cannot_be_is_refused(outer):
+    run = "./hako run --kernel Image --initrd initrd.gz --disk /dev/vda "
+    refused = [
+        # what goes before, the options, the sentence
+        ("", "--engine kvm --cpus 9", r"CPUs"),
+        ("mv /dev/kvm /dev/away;", "--engine kvm", r"/dev/kvm does not exist.*modprobe"),
+        ("mv /dev/away /dev/kvm; chmod 600 /dev/kvm; chmod 666 /dev/vda; su guest -c ", "--engine kvm",
+         r"may not open /dev/kvm.*group"),
+    ]
+    outer.sh("echo root:x:0:0::/:/bin/sh >/etc/passwd; echo guest:x:99:99::/:/bin/sh >>/etc/passwd")
+    for before, options, sentence in refused:
+        command = run + options
+        if before.endswith("-c "):
+            command = '"cd /hako; %s"' % command
+        status, said = outer.run("%s %s 2>&1 </dev/null" % (before, command))
+        assert status in (1, 2) and re.search(sentence, said) and said.count("\n") == 1, \
+            "%s: status %d: %s" % (options, status, said)
+    # Without KVM, the software CPU takes over and says so.
+    status, said = outer.run("mv /dev/kvm /dev/away; timeout 20 ./hako run --kernel kernel.img "
+                             "--timeout 2 -v 2>&1 </dev/null; mv /dev/away /dev/kvm")
+    assert "soft runs the CPUs (" in said and "/dev/kvm does not exist" in said, said
 
 
 @in_outer
@@ -70,13 +186,35 @@ def the_outer_system_ends(outer):
     system.drop()
 
 
-for path, how in ((HAKO, "'make static' makes it"), (KERNEL, "clang, lld and llvm make it"),
-                  (os.path.join(IMAGES, "Image"), "'make guest' makes it"),
-                  (os.path.join(IMAGES, "debian"), "'make guest' makes it")):
-    if not os.path.exists(path):
-        print("1..0 # SKIP there is no %s: %s" % (path, how))
-        sys.exit(0)
+# Which systems a test is for; None: all of them.
+TESTS = [
+    (the_software_cpu_runs_here_too, ["amd64"]),
+    (kvm_is_the_engine_of_choice, None),
+    (our_kernel_runs, ["arm64", "arm64-gicv2"]),
+    (boots_from_disk_and_resets_in_place, None),
+    (a_second_run_with_two_cpus, None),
+    (a_panic_is_a_reset, None),
+    (what_cannot_be_is_refused, ["amd64", "arm64"]),
+    (the_outer_system_ends, None),
+]
+
+
+def why_not():
+    for path, how in ((HAKO, "'make static' makes it"),
+                      (KERNEL, "it is built with clang, lld and llvm-objcopy"),
+                      (os.path.join(IMAGES, "Image"), "'make guest' makes it"),
+                      (os.path.join(IMAGES, "root.ext4"), "'make guest' makes it")):
+        if not os.path.exists(path):
+            return "there is no %s: %s" % (path, how)
+    return None
+
+
+if why_not():
+    print("1..0 # SKIP " + why_not())
+    sys.exit(0)
+subprocess.run(["cp", "--sparse=always", os.path.join(IMAGES, "root.ext4"), DISK], check=True)
 try:
-    run_tests([the_software_cpu_runs_our_kernel, the_outer_system_ends], "hako-nested-")
+    run_tests([test for test, where in TESTS if not where or SYSTEM in where], "hako-nested-")
 finally:
     system.drop()
+    os.unlink(DISK)
