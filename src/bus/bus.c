@@ -36,9 +36,9 @@ struct place {
 struct bus {
 	struct place *places; /* in order of address */
 	size_t n, room;
-	pthread_mutex_t lock;                    /* guards the lists of doorbells */
-	const struct bus_doorbell_ops *bell_ops; /* NULL: the bus rings each itself */
-	void *bell_arg;
+	pthread_mutex_t lock;                /* guards the lists of doorbells */
+	const struct bus_engine_ops *engine; /* NULL: the bus does all itself */
+	void *engine_arg;
 	struct bus_tracer *tracer; /* or NULL */
 };
 
@@ -56,8 +56,8 @@ int bus_create(struct bus **bus, struct err *err)
 static void free_bell(struct bus *bus, const struct bus_region *region, struct doorbell *bell)
 {
 	if (bell && bell->taken)
-		bus->bell_ops->del(bus->bell_arg, region->base + bell->off, bell->match,
-				   bell->notifier);
+		bus->engine->doorbell_del(bus->engine_arg, region->base + bell->off, bell->match,
+					  bell->notifier);
 	free(bell);
 }
 
@@ -279,8 +279,9 @@ int bus_doorbell_add(struct bus *bus, struct bus_region *region, uint64_t off, u
 		if (other->off == off && other->match == match)
 			break;
 	if (!other) {
-		bell->taken = bus->bell_ops && bus->bell_ops->add(bus->bell_arg, region->base + off,
-								  match, notifier) == 0;
+		bell->taken = bus->engine && !bus->tracer &&
+			      bus->engine->doorbell_add(bus->engine_arg, region->base + off, match,
+							notifier) == 0;
 		bell->next = place->bells;
 		place->bells = bell;
 	}
@@ -310,8 +311,27 @@ void bus_doorbell_del(struct bus *bus, struct bus_region *region, uint64_t off, 
 	pthread_mutex_unlock(&bus->lock);
 }
 
-void bus_set_doorbell_ops(struct bus *bus, const struct bus_doorbell_ops *ops, void *arg)
+int bus_mirror_add(struct bus *bus, struct bus_region *region, const void *memory)
 {
-	bus->bell_ops = ops;
-	bus->bell_arg = arg;
+	struct place *place = place_of(bus, region);
+	bool next_inside = place && place + 1 < bus->places + bus->n &&
+			   place[1].region->base - region->base < BUS_MIRROR_SIZE;
+
+	if (!place || region->base % BUS_MIRROR_SIZE || region->size > BUS_MIRROR_SIZE ||
+	    next_inside)
+		return -EINVAL;
+	if (!bus->engine || bus->tracer || !bus->engine->mirror_add)
+		return -ENOTSUP;
+	return bus->engine->mirror_add(bus->engine_arg, region->base, memory);
+}
+
+void bus_mirror_del(struct bus *bus, struct bus_region *region)
+{
+	bus->engine->mirror_del(bus->engine_arg, region->base);
+}
+
+void bus_set_engine(struct bus *bus, const struct bus_engine_ops *ops, void *arg)
+{
+	bus->engine = ops;
+	bus->engine_arg = arg;
 }

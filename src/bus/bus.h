@@ -57,7 +57,8 @@ const struct bus_region *bus_find(struct bus *bus, uint64_t addr);
 
 /*
  * Somebody who looks on: told of each access on the vCPU's thread, of a read after it, of a write
- * before it. Set before the vCPUs run; it stays the owner's.
+ * before it. Set before the vCPUs run; it stays the owner's. While there is one, the engine gets no
+ * doorbells nor mirrors, so that none of their accesses is missed.
  */
 struct bus_access {
 	const struct bus_region *region; /* NULL: nobody's address */
@@ -80,17 +81,34 @@ int bus_doorbell_add(struct bus *bus, struct bus_region *region, uint64_t off, u
 void bus_doorbell_del(struct bus *bus, struct bus_region *region, uint64_t off, uint32_t match);
 
 /*
- * An engine that rings doorbells in the host's kernel is told of each. add() returns 0 when from
- * now on a 4-byte write of `match` at `addr` sets the notifier without a call of bus_write(); if it
- * fails, and for writes of other widths, the bus rings as ever. del() comes for those that add()
- * took, when the notifier is about to go. Both are called under the bus's lock, on any thread.
+ * Reads from memory: from now on an engine that can answers reads of the region's page with what is
+ * in `memory`, BUS_MIRROR_SIZE bytes, aligned to that, which nobody is told of; writes come to the
+ * region as ever. The region begins a page and has it to itself (-EINVAL). -ENOTSUP where no engine
+ * can. The memory is the caller's, who may change it, until bus_mirror_del(). One per region.
  */
-struct bus_doorbell_ops {
-	int (*add)(void *arg, uint64_t addr, uint32_t match, struct notifier *notifier);
-	void (*del)(void *arg, uint64_t addr, uint32_t match, struct notifier *notifier);
+enum { BUS_MIRROR_SIZE = 4096 };
+int bus_mirror_add(struct bus *bus, struct bus_region *region, const void *memory);
+void bus_mirror_del(struct bus *bus, struct bus_region *region);
+
+/*
+ * What an engine does in the host's kernel for the bus. Any thread.
+ *
+ * Doorbells: it is told of each, under the bus's lock. doorbell_add() returns 0 when from now on a
+ * 4-byte write of `match` at `addr` sets the notifier without a call of bus_write(); if it fails,
+ * and for writes of other widths, the bus rings as ever. doorbell_del() comes for those that it
+ * took, when the notifier is about to go.
+ *
+ * Mirrors: mirror_add() is 0 when from now on reads of the page at `addr` are answered with
+ * `memory`; mirror_del() ends that. Both may be NULL.
+ */
+struct bus_engine_ops {
+	int (*doorbell_add)(void *arg, uint64_t addr, uint32_t match, struct notifier *notifier);
+	void (*doorbell_del)(void *arg, uint64_t addr, uint32_t match, struct notifier *notifier);
+	int (*mirror_add)(void *arg, uint64_t addr, const void *memory);
+	void (*mirror_del)(void *arg, uint64_t addr);
 };
 
-/* While there is no doorbell. NULL takes them off. */
-void bus_set_doorbell_ops(struct bus *bus, const struct bus_doorbell_ops *ops, void *arg);
+/* While there is neither doorbell nor mirror. NULL takes them off. */
+void bus_set_engine(struct bus *bus, const struct bus_engine_ops *ops, void *arg);
 
 #endif

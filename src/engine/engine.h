@@ -7,7 +7,7 @@
  * must decide: enum vcpu_exit.
  *
  * An engine may bring an interrupt controller, a firmware and doorbells of its own, in the host's
- * kernel: irqchip_create, starts_cpus, and what it does with bus_doorbell_ops (bus/bus.h). A board
+ * kernel: irqchip_create, starts_cpus, and what it does with bus_engine_ops (bus/bus.h). A board
  * uses them where they are, and has its own devices where they are not.
  *
  * Order: create, irqchip_create, irq, vcpu_create for each, map (all RAM is in place), then the

@@ -29,9 +29,6 @@
 #include "base/err.h"
 #include "virtio/mmio_front.h"
 
-#define MAGIC_VALUE  0x74726976U /* "virt" */
-#define VENDOR_VALUE 0x4f4b4148U /* "HAKO"; any value will do */
-
 /* InterruptStatus (4.2.2) */
 enum { INT_USED_BUFFER = 1, INT_CONFIG_CHANGE = 2 };
 
@@ -43,6 +40,7 @@ static void irq_raise(struct virtio_mmio *m, uint32_t bits)
 	if (unlikely(m->interrupt_status & bits))
 		lint_interrupt(m->lint);
 	m->interrupt_status |= bits;
+	mmio_mirror_interrupt(m); /* before the driver can look */
 	irq_set(&m->irq, true);
 	pthread_mutex_unlock(&m->irq_lock);
 }
@@ -51,6 +49,7 @@ static void irq_acknowledge(struct virtio_mmio *m, uint32_t bits)
 {
 	pthread_mutex_lock(&m->irq_lock);
 	m->interrupt_status &= ~bits;
+	mmio_mirror_interrupt(m);
 	irq_set(&m->irq, m->interrupt_status != 0);
 	pthread_mutex_unlock(&m->irq_lock);
 }
@@ -60,6 +59,7 @@ static void needs_reset(struct virtio_mmio *m)
 {
 	if (m->status & VIRTIO_STATUS_NEEDS_RESET)
 		return;
+	mmio_mirror_off(m);
 	m->status |= VIRTIO_STATUS_NEEDS_RESET;
 	if (m->status & VIRTIO_STATUS_DRIVER_OK)
 		irq_raise(m, INT_CONFIG_CHANGE);
@@ -85,6 +85,7 @@ static void host_config_change(struct virtio_host *host, void (*change)(struct v
 	struct virtio_mmio *m = host_mmio(host);
 
 	pthread_mutex_lock(&m->lock);
+	mmio_mirror_off(m);
 	if (change)
 		change(m->dev);
 	m->generation++;
@@ -284,7 +285,7 @@ struct mmio_queue *mmio_selected(struct virtio_mmio *m)
 static uint32_t magic_read(struct virtio_mmio *m)
 {
 	lint_identity_read(m->lint, LINT_READ_MAGIC);
-	return MAGIC_VALUE;
+	return MMIO_MAGIC_VALUE;
 }
 
 static uint32_t version_read(struct virtio_mmio *m)
@@ -302,16 +303,20 @@ static uint32_t device_id_read(struct virtio_mmio *m)
 static uint32_t vendor_id_read(struct virtio_mmio *m)
 {
 	(void)m;
-	return VENDOR_VALUE;
+	return MMIO_VENDOR_VALUE;
+}
+
+uint32_t mmio_features_word(const struct virtio_mmio *m)
+{
+	unsigned sel = m->device_features_sel;
+
+	return sel > 1 ? 0 : (uint32_t)(mmio_offered(m) >> (32 * sel));
 }
 
 static uint32_t device_features_read(struct virtio_mmio *m)
 {
-	uint64_t features = mmio_offered(m);
-
 	lint_features_read(m->lint);
-	return m->device_features_sel > 1 ? 0
-					  : (uint32_t)(features >> (32 * m->device_features_sel));
+	return mmio_features_word(m);
 }
 
 static void device_features_sel_write(struct virtio_mmio *m, uint32_t val)
@@ -360,6 +365,7 @@ static void interrupt_ack_write(struct virtio_mmio *m, uint32_t val)
 {
 	lint_interrupt_ack(m->lint, val, m->interrupt_status, m->status);
 	irq_acknowledge(m, val);
+	mmio_mirror_acknowledged(m);
 }
 
 static uint32_t status_read(struct virtio_mmio *m)
@@ -465,6 +471,8 @@ static uint64_t mmio_read(void *dev, uint64_t off, unsigned size)
 
 	mark_hit(m->touched);
 	enter(m);
+	if (off != INTERRUPT_STATUS)
+		m->calm = 0;
 	if (off < CONFIG) {
 		const struct mmio_reg *r = reg_find(m, off, size, false);
 
@@ -490,6 +498,9 @@ static void mmio_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 
 	mark_hit(m->touched);
 	enter(m);
+	/* Kicks come here only when the doorbell is not the engine's. */
+	if (off != INTERRUPT_ACK && off != QUEUE_NOTIFY)
+		mmio_mirror_off(m);
 	if (off < CONFIG) {
 		const struct mmio_reg *r = reg_find(m, off, size, true);
 
@@ -560,6 +571,8 @@ static void queue_fini(struct mmio_queue *q)
 
 static void mmio_free(struct virtio_mmio *m)
 {
+	mmio_mirror_off(m);
+	free(m->mirror);
 	while (m->n_queues)
 		queue_fini(&m->queue[--m->n_queues]);
 	if (m->region.ops)
@@ -647,6 +660,7 @@ fail:
 void virtio_mmio_reset(struct virtio_mmio *mmio)
 {
 	enter(mmio);
+	mmio_mirror_off(mmio);
 	mmio_reset(mmio);
 	mmio->page_size = 0; /* what a driver's own reset leaves alone, see mmio_front.h */
 	lint_reset(mmio->lint, true);

@@ -27,6 +27,9 @@
 #include "virtio/virtio.h"
 #include "virtio/vq.h"
 
+#define MMIO_MAGIC_VALUE  0x74726976U /* "virt" */
+#define MMIO_VENDOR_VALUE 0x4f4b4148U /* "HAKO"; any value will do */
+
 /* Table 4.1 of 4.2.2, and 4.2.4 for the legacy ones */
 enum {
 	MAGIC = 0x000,
@@ -140,6 +143,12 @@ struct virtio_mmio {
 	pthread_mutex_t irq_lock;
 	_Atomic uint32_t interrupt_status; /* written under irq_lock, read without */
 
+	/* mmio_mirror.c */
+	uint8_t *mirror;            /* the page, once it was needed; under irq_lock to others */
+	bool mirrored;              /* reads come from it */
+	bool no_mirror;             /* this engine, or slot, cannot have that */
+	unsigned calm, calm_needed; /* acknowledgements in a row; and how many it takes */
+
 	unsigned n_queues;
 	struct mmio_queue queue[];
 };
@@ -159,6 +168,16 @@ bool mmio_complete(const struct virtio_mmio *m, uint64_t features,
 		   const struct virtio_feature_need **lacks);
 /* The queue that QueueSel selects, or NULL: there is none of that number. */
 struct mmio_queue *mmio_selected(struct virtio_mmio *m);
+
+/* DeviceFeatures, as DeviceFeaturesSel selects. */
+uint32_t mmio_features_word(const struct virtio_mmio *m);
+
+/* The driver wrote InterruptACK, and does nothing else for the time being. */
+void mmio_mirror_acknowledged(struct virtio_mmio *m);
+/* It does, or the device is about to change what can be read. */
+void mmio_mirror_off(struct virtio_mmio *m);
+/* InterruptStatus has changed; under irq_lock. */
+void mmio_mirror_interrupt(struct virtio_mmio *m);
 
 /* Was the queue kicked, and nobody has taken note? */
 bool mmio_kicked(const struct mmio_queue *q);

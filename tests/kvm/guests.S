@@ -146,6 +146,19 @@ guest_doorbell:
 	SAY_THIS(3)
 	STOP
 
+	.globl guest_mirror
+guest_mirror: /* reads, a write, a doorbell */
+	movl $DEVICE, %ebx
+	movl 0x60(%rbx), %eax
+	SAY
+	movl $5, 0x64(%rbx)
+	movl 0x60(%rbx), %eax
+	SAY
+	movl $7, 0x50(%rbx)
+	movl 0xffc(%rbx), %eax
+	SAY
+	STOP
+
 /* ---- interrupts ---- */
 
 /* Vectors that the C part puts into the IDT. */

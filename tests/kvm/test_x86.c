@@ -52,9 +52,9 @@ enum {
 /* guests.S */
 extern const uint8_t guests[], guests_end[];
 extern const uint8_t guest_long[], guest_protected[], guest_ports[], guest_mmio[], guest_doorbell[],
-	guest_irq_edge[], guest_irq_level[], guest_timer[], guest_starts_second[], guest_second[],
-	guest_second_end[], guest_triple_fault[], guest_after_reset[], guest_hlt_forever[],
-	guest_spin[], guest_counts[], guest_cpuid[], isr_count[], isr_lower[];
+	guest_irq_edge[], guest_irq_level[], guest_timer[], guest_mirror[], guest_starts_second[],
+	guest_second[], guest_second_end[], guest_triple_fault[], guest_after_reset[],
+	guest_hlt_forever[], guest_spin[], guest_counts[], guest_cpuid[], isr_count[], isr_lower[];
 
 /* Selectors of the GDT. */
 enum { CS32 = 0x08, DS = 0x10, CS64 = 0x18, TR = 0x20 };
@@ -79,7 +79,8 @@ struct rig {
 	atomic_bool stopped;
 	struct access seen[32]; /* of the port 0x80 and the device */
 	unsigned n_seen;
-	uint64_t count; /* port 0x84 */
+	uint64_t count;   /* port 0x84 */
+	uint32_t *mirror; /* what a write to the device adds to */
 };
 
 /* ---- devices ---- */
@@ -128,6 +129,8 @@ static void keep_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 
 	if (r->n_seen < 32)
 		r->seen[r->n_seen++] = (struct access){ off, val, size, true };
+	if (r->mirror)
+		*r->mirror += (uint32_t)val;
 }
 static const struct bus_ops keep_ops = { keep_read, keep_write };
 
@@ -472,6 +475,42 @@ static void a_doorbell_does_not_come_to_hako(void **state)
 	assert_false(notifier_clear(&bell));
 	assert_int_equal(stat_of(r, "mmio"), 5);
 	assert_int_equal(r->n_seen, 4);
+	notifier_fini(&bell);
+}
+
+/* Reads come from the page, writes to the device, which changes the page; a doorbell still rings.
+ */
+static void a_mirror_answers_reads(void **state)
+{
+	struct rig *r = *state;
+	uint8_t *page = aligned_alloc(BUS_MIRROR_SIZE, BUS_MIRROR_SIZE);
+	struct notifier bell;
+
+	memset(page, 0xaa, BUS_MIRROR_SIZE);
+	r->mirror = (uint32_t *)(void *)(page + 0x60);
+	*r->mirror = 3;
+	assert_int_equal(notifier_init(&bell, NULL), 0);
+	assert_int_equal(bus_doorbell_add(r->mmio, &r->device, 0x50, 7, &bell), 0);
+	assert_int_equal(bus_mirror_add(r->mmio, &r->device, page), 0);
+	start(r, guest_mirror);
+	assert_int_equal(go(r), VCPU_KICKED);
+	heard(r, 3);
+	heard(r, 3 + 5); /* keep_write() */
+	heard(r, 0xaaaaaaaa);
+	heard_all(r);
+	assert_true(notifier_clear(&bell));
+	assert_int_equal(r->n_seen, 1);
+	assert_true(r->seen[0].write && r->seen[0].off == 0x64 && r->seen[0].val == 5);
+	assert_int_equal(stat_of(r, "mmio"), 1);
+
+	/* And without it, all is as before. */
+	bus_mirror_del(r->mmio, &r->device);
+	bus_doorbell_del(r->mmio, &r->device, 0x50, 7);
+	r->mirror = NULL;
+	free(page);
+	start(r, guest_mirror);
+	assert_int_equal(go(r), VCPU_KICKED);
+	assert_int_equal(stat_of(r, "mmio"), 1 + 5);
 	notifier_fini(&bell);
 }
 
@@ -911,6 +950,7 @@ int main(void)
 		TEST(ports),
 		TEST(mmio),
 		TEST(a_doorbell_does_not_come_to_hako),
+		TEST(a_mirror_answers_reads),
 		TEST(an_edge_is_one_interrupt),
 		TEST(a_level_lasts),
 		TEST(the_apic_timer_wakes),

@@ -195,7 +195,55 @@ static void doorbell_del(void *arg, uint64_t addr, uint32_t match, struct notifi
 	ioeventfd(arg, addr, match, n, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
 
-static const struct bus_doorbell_ops doorbell_ops = { doorbell_add, doorbell_del };
+/* ---- mirrors: memory that the guest only reads, and whose writes come back to hako ---- */
+
+static int set_mirror(struct engine *e, unsigned i, uint64_t addr, const void *memory)
+{
+	struct kvm_userspace_memory_region slot = {
+		.slot = GMEM_REGION_MAX + i, /* behind those of RAM */
+		.flags = memory ? KVM_MEM_READONLY : 0,
+		.guest_phys_addr = addr,
+		.memory_size = memory ? BUS_MIRROR_SIZE : 0, /* 0 takes it away */
+		.userspace_addr = (uintptr_t)memory,
+	};
+
+	return kvm_ioctl(e->vm, KVM_SET_USER_MEMORY_REGION, &slot);
+}
+
+static int mirror_add(void *arg, uint64_t addr, const void *memory)
+{
+	struct engine *e = arg;
+	int res = -ENOSPC;
+
+	pthread_mutex_lock(&e->mirrors_lock);
+	for (unsigned i = 0; i < KVM_MIRRORS_MAX; i++) {
+		if (e->mirrors[i])
+			continue;
+		res = set_mirror(e, i, addr, memory);
+		if (res >= 0)
+			e->mirrors[i] = addr;
+		break;
+	}
+	pthread_mutex_unlock(&e->mirrors_lock);
+	return res;
+}
+
+static void mirror_del(void *arg, uint64_t addr)
+{
+	struct engine *e = arg;
+
+	pthread_mutex_lock(&e->mirrors_lock);
+	for (unsigned i = 0; i < KVM_MIRRORS_MAX; i++) {
+		if (e->mirrors[i] != addr)
+			continue;
+		set_mirror(e, i, addr, NULL);
+		e->mirrors[i] = 0;
+	}
+	pthread_mutex_unlock(&e->mirrors_lock);
+}
+
+static const struct bus_engine_ops bus_ops = { doorbell_add, doorbell_del, mirror_add, mirror_del };
+static const struct bus_engine_ops bus_ops_no_mirror = { doorbell_add, doorbell_del, NULL, NULL };
 
 /* ---- the VM ---- */
 
@@ -210,6 +258,7 @@ static int kvm_create(struct engine **out, const struct engine_config *cfg, stru
 		return err_set(err, -ENOMEM, "no memory for the engine KVM");
 	e->cfg = *cfg;
 	e->kvm = e->vm = -1;
+	pthread_mutex_init(&e->mirrors_lock, NULL);
 	res = e->kvm = kvm_open(KVM_PATH, err);
 	if (res >= 0)
 		res = e->vm = create_vm(e->kvm, err);
@@ -230,7 +279,8 @@ static int kvm_create(struct engine **out, const struct engine_config *cfg, stru
 		kvm_destroy(e);
 		return res;
 	}
-	bus_set_doorbell_ops(cfg->mmio, &doorbell_ops, e);
+	bus_set_engine(cfg->mmio, kvm_cap(e, KVM_CAP_READONLY_MEM) ? &bus_ops : &bus_ops_no_mirror,
+		       e);
 	*out = e;
 	return 0;
 }
@@ -321,7 +371,7 @@ static int kvm_irq(struct engine *e, unsigned pin, bool edge, struct irq_line *o
 
 static void kvm_destroy(struct engine *e)
 {
-	bus_set_doorbell_ops(e->cfg.mmio, NULL, NULL);
+	bus_set_engine(e->cfg.mmio, NULL, NULL);
 	/* KVM lets go of an irqfd when its last descriptor is closed. */
 	while (e->lines) {
 		struct kvm_line *line = e->lines;
@@ -335,6 +385,7 @@ static void kvm_destroy(struct engine *e)
 		close(e->vm);
 	if (e->kvm >= 0)
 		close(e->kvm);
+	pthread_mutex_destroy(&e->mirrors_lock);
 	free(e);
 }
 

@@ -47,13 +47,17 @@ struct kvm_stats {
 	uint64_t at[KVM_STATS_MAX]; /* where each is in the file, 0: not there */
 };
 
+enum { KVM_MIRRORS_MAX = 32 }; /* pages whose reads are answered by memory */
+
 struct engine {
 	struct engine_config cfg;
 	int kvm, vm; /* descriptors, -1: none */
 	size_t run_size;
 	unsigned n_slots;
 	struct kvm_line *lines;
-	struct kvm_arch_vm *arch; /* the architecture's own, or NULL */
+	pthread_mutex_t mirrors_lock;
+	uint64_t mirrors[KVM_MIRRORS_MAX]; /* where they are, 0: none */
+	struct kvm_arch_vm *arch;          /* the architecture's own, or NULL */
 };
 
 struct vcpu {

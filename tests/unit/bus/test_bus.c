@@ -265,14 +265,15 @@ static void ringer_del(void *arg, uint64_t addr, uint32_t match, struct notifier
 
 static void an_engine_is_told_of_doorbells(void **state)
 {
-	static const struct bus_doorbell_ops ops = { ringer_add, ringer_del };
+	static const struct bus_engine_ops ops = { .doorbell_add = ringer_add,
+						   .doorbell_del = ringer_del };
 	struct bus *bus = *state;
 	struct ringer r = { 0 };
 	struct notifier n;
 	struct dev d;
 
 	notifier_init(&n, NULL);
-	bus_set_doorbell_ops(bus, &ops, &r);
+	bus_set_engine(bus, &ops, &r);
 	assert_int_equal(bus_add(bus, region(&d, "blk", 0xa000000, 0x200, 1, 4), NULL), 0);
 	assert_int_equal(bus_doorbell_add(bus, &d.region, 0x50, 2, &n), 0);
 	assert_int_equal(r.added, 1);
@@ -302,8 +303,48 @@ static void an_engine_is_told_of_doorbells(void **state)
 	bus_del(bus, &d.region);
 	assert_int_equal(r.deleted, 2);
 	assert_int_equal(r.match, 4);
-	bus_set_doorbell_ops(bus, NULL, NULL);
+	bus_set_engine(bus, NULL, NULL);
 	notifier_fini(&n);
+}
+
+static int mirror_add(void *arg, uint64_t addr, const void *memory)
+{
+	uint64_t *at = arg;
+
+	assert_non_null(memory);
+	*at = addr;
+	return 0;
+}
+
+static void mirror_del(void *arg, uint64_t addr)
+{
+	uint64_t *at = arg;
+
+	assert_int_equal(*at, addr);
+	*at = 0;
+}
+
+static void a_page_of_its_own_can_be_mirrored(void **state)
+{
+	static const struct bus_engine_ops ops = { .mirror_add = mirror_add,
+						   .mirror_del = mirror_del };
+	struct bus *bus = *state;
+	struct dev d, shares, inside;
+	uint64_t at = 0;
+
+	assert_int_equal(bus_add(bus, region(&d, "a", 0xa000000, 0x200, 4, 4), NULL), 0);
+	assert_int_equal(bus_mirror_add(bus, &d.region, bus), -ENOTSUP);
+	bus_set_engine(bus, &ops, &at);
+	assert_int_equal(bus_mirror_add(bus, &d.region, bus), 0);
+	assert_int_equal(at, 0xa000000);
+	bus_mirror_del(bus, &d.region);
+	assert_int_equal(at, 0);
+	/* Not where others are too, nor in the middle of a page. */
+	assert_int_equal(bus_add(bus, region(&shares, "b", 0xa000ff0, 0x10, 4, 4), NULL), 0);
+	assert_int_equal(bus_mirror_add(bus, &d.region, bus), -EINVAL);
+	assert_int_equal(bus_add(bus, region(&inside, "c", 0xb000800, 0x10, 4, 4), NULL), 0);
+	assert_int_equal(bus_mirror_add(bus, &inside.region, bus), -EINVAL);
+	bus_set_engine(bus, NULL, NULL);
 }
 
 /* Doorbells come and go while vCPUs write: each write reaches the notifier or the device. */
@@ -405,6 +446,7 @@ int main(void)
 		TEST(malformed_regions_are_refused),
 		TEST(doorbells),
 		TEST(an_engine_is_told_of_doorbells),
+		TEST(a_page_of_its_own_can_be_mirrored),
 		TEST(doorbells_change_while_vcpus_run),
 		cmocka_unit_test(interrupt_lines),
 	};

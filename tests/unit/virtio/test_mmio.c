@@ -767,6 +767,13 @@ static void test_machine_reset(void **state)
 
 /* Interrupts */
 
+static void say_queue(void *arg)
+{
+	struct virtio_host *host = ((struct t *)arg)->fake.dev.host;
+
+	host->ops->queue_irq(host, 0);
+}
+
 static void say_both(void *arg)
 {
 	struct virtio_host *host = ((struct t *)arg)->fake.dev.host;
@@ -836,6 +843,110 @@ static void test_interrupt_race(void **state)
 	vd_set(t.d, VD_INTERRUPT_ACK, 1);
 	assert_false(t.rig.irq.level);
 	end(&t);
+}
+
+/* Registers that an engine reads from memory (mmio_mirror.c) */
+
+static int mirror_add(void *arg, uint64_t addr, const void *memory)
+{
+	const uint8_t **page = arg;
+
+	assert_int_equal(addr, VRIG_SLOT);
+	assert_null(*page);
+	*page = memory;
+	return 0;
+}
+
+static void mirror_del(void *arg, uint64_t addr)
+{
+	const uint8_t **page = arg;
+
+	assert_int_equal(addr, VRIG_SLOT);
+	assert_non_null(*page);
+	*page = NULL;
+}
+
+static const struct bus_engine_ops mirror_ops = { .mirror_add = mirror_add,
+						  .mirror_del = mirror_del };
+
+static void acknowledge(struct t *t, unsigned times)
+{
+	for (unsigned i = 0; i < times; i++) {
+		vd_get(t->d, VD_INTERRUPT_STATUS);
+		vd_set(t->d, VD_INTERRUPT_ACK, 1);
+	}
+}
+
+static uint32_t word(const uint8_t *page, unsigned off)
+{
+	uint32_t val;
+
+	memcpy(&val, page + off, sizeof(val));
+	return val;
+}
+
+static void test_mirror(void **state)
+{
+	const uint8_t *page = NULL;
+	struct t t;
+
+	(void)state;
+	begin(&t);
+	bus_set_engine(t.rig.bus, &mirror_ops, &page);
+	acknowledge(&t, 100); /* no driver is at work */
+	assert_null(page);
+	start_all(&t);
+	acknowledge(&t, 15);
+	assert_null(page);
+	vd_get(t.d, VD_STATUS); /* something else: the count begins anew */
+	acknowledge(&t, 15);
+	assert_null(page);
+	acknowledge(&t, 1);
+	assert_non_null(page);
+
+	/* What is in it is what the registers say, and nothing behind them. */
+	for (unsigned off = 0; off < VD_CONFIG; off += 4)
+		assert_int_equal(word(page, off), vd_get(t.d, off));
+	for (unsigned off = VD_CONFIG; off < VIRTIO_MMIO_SIZE; off++)
+		assert_int_equal(page[off], vd_config(t.d, off - VD_CONFIG, 1));
+	for (unsigned off = VIRTIO_MMIO_SIZE; off < BUS_MIRROR_SIZE; off++)
+		assert_int_equal(page[off], 0xff);
+
+	/* Interrupts come and go with it there. */
+	vrig_on_loop(&t.rig, say_queue, &t);
+	assert_int_equal(word(page, VD_INTERRUPT_STATUS), 1);
+	vd_set(t.d, VD_INTERRUPT_ACK, 1);
+	assert_int_equal(word(page, VD_INTERRUPT_STATUS), 0);
+	vd_kick_always(&t.q[0]);
+	assert_non_null(page);
+
+	/* Whatever else changes takes it away; and next time it takes longer to come. */
+	vd_set(t.d, VD_QUEUE_SEL, 1);
+	assert_null(page);
+	acknowledge(&t, 31);
+	assert_null(page);
+	acknowledge(&t, 1);
+	assert_non_null(page);
+	vrig_on_loop(&t.rig, say_both, &t); /* a change of the configuration */
+	assert_null(page);
+	vd_set(t.d, VD_INTERRUPT_ACK, 3);
+	acknowledge(&t, 64);
+	assert_non_null(page);
+	vrig_on_loop(&t.rig, say_needs_reset, &t);
+	assert_null(page);
+	acknowledge(&t, 1000);
+	assert_null(page);
+	start_all(&t); /* a reset, and a driver at work again */
+	acknowledge(&t, 128);
+	assert_non_null(page);
+	assert_int_equal(word(page, VD_STATUS), vd_get(t.d, VD_STATUS));
+	virtio_mmio_reset(t.rig.mmio);
+	assert_null(page);
+	start_all(&t);
+	acknowledge(&t, 256);
+	assert_non_null(page);
+	end(&t);
+	assert_null(page);
 }
 
 /* Configuration */
@@ -939,6 +1050,7 @@ int main(void)
 		cmocka_unit_test(test_machine_reset),
 		cmocka_unit_test(test_interrupt_level),
 		cmocka_unit_test(test_interrupt_race),
+		cmocka_unit_test(test_mirror),
 		cmocka_unit_test(test_config),
 		cmocka_unit_test(test_config_generation),
 		cmocka_unit_test(test_create_fails_cleanly),
