@@ -580,7 +580,7 @@ static int set_drive_option(struct loading *l, const char *name, const json_t *v
 	if (is_elsewhere(of_disk, name) < 0)
 		return -1;
 	if (json_is_boolean(value))
-		return json_is_true(value) ? disk_opt_set(l->disk, name, NULL) : 0;
+		return disk_opt_set_bool(l->disk, name, json_is_true(value));
 	text = as_text(l, value);
 	return text ? disk_opt_set(l->disk, name, text) : -1;
 }

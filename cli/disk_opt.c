@@ -193,6 +193,21 @@ int disk_opt_set(struct hako_disk *disk, const char *name, const char *value)
 	return -1;
 }
 
+int disk_opt_set_bool(struct hako_disk *disk, const char *name, bool value)
+{
+	const struct sub *sub = subs;
+
+	while (sub < subs + N_SUBS && strcmp(name, sub->name) != 0)
+		sub++;
+	if (sub == subs + N_SUBS)
+		return unknown(name);
+	if (sub->kind == SUB_OFFER)
+		return disk_opt_set(disk, name, value ? "on" : "off");
+	if (sub->kind != SUB_FLAG)
+		return say_usage("--disk: %s is not true or false, as in %s", name, sub->shown);
+	return value ? disk_opt_set(disk, name, NULL) : 0;
+}
+
 /*
  * Cut the next part off *rest, in place: up to a single comma. Two commas stand for one. NULL at
  * the end.

@@ -5,6 +5,8 @@
 #ifndef HAKO_CLI_DISK_OPT_H
 #define HAKO_CLI_DISK_OPT_H
 
+#include <stdbool.h>
+
 #include "hako/vm.h"
 
 /* For a table of options: how --disk's value is called, and what it may be. */
@@ -31,5 +33,8 @@ int disk_opt_parse(const char *text, struct hako_disk *disk, char **keep);
  * have them apart. 0, or -1 after telling why not.
  */
 int disk_opt_set(struct hako_disk *disk, const char *name, const char *value);
+
+/* The same for those who have true and false: what is on or off, and what is given or not. */
+int disk_opt_set_bool(struct hako_disk *disk, const char *name, bool value);
 
 #endif

@@ -346,6 +346,8 @@ CONFIGS = [
      b'{"drives": [{"path_on_host": "a", "hako": {"cache": "nane"}}]}'),
     (["drives[0].hako.cahce", "'cache'"],
      b'{"drives": [{"path_on_host": "a", "hako": {"cahce": "none"}}]}'),
+    (["queues=N", "true or false"],
+     b'{"drives": [{"path_on_host": "a", "hako": {"queues": true}}]}'),
     (["drives[0].hako.iops", "fraction"],
      b'{"drives": [{"path_on_host": "a", "hako": {"iops": 1.5}}]}'),
     (["drives[0].hako.ro", "is_read_only"],
@@ -801,6 +803,9 @@ def config_says_what_the_guest_gets():
     # Not marked as the root: the PARTUUID means nothing.
     assert config(spin(drives='{"path_on_host": "data", "partuuid": "1"}'))[0] == \
         "console=ttyAMA0 root=/dev/vda rw"
+    options = data[:-1] + ', "hako": {"packed": false, "indirect": true, "queues": 2,' \
+        ' "transport": "legacy", "on-error": "stop"}}'
+    assert config(spin(drives=options)) == ("console=ttyAMA0 root=/dev/vda ro", told)
     # The command line goes over the file.
     assert config(spin("args=1", both), "--cmdline", "args=2")[0] == "args=2"
     assert config(spin("args=1", both), "--append", "last")[0] == "args=1 root=/dev/vdb rw last"
