@@ -725,7 +725,7 @@ static const struct key top_keys[] = {
 	{ "balloon", KEY_IGNORED,
 	  .why = "there is no balloon, and the guest keeps all its memory" },
 	{ "entropy", KEY_IGNORED,
-	  .why = "there is no virtio-rng; the guest has a seed from the device tree" },
+	  .why = "there is no virtio-rng; the guest gets a seed when it boots" },
 	{ "logger", KEY_IGNORED,
 	  .why = "messages go to the standard error; --quiet and --verbose choose which" },
 	{ "metrics", KEY_IGNORED, .why = "figures are told at the end, with --timing=json" },

@@ -155,7 +155,9 @@ static int read_symbols(struct symbols *y, const struct source *s, uint64_t off,
 		y->names = bytes_at(s, strings.sh_offset, strings.sh_size, 1);
 		y->names_size = (size_t)strings.sh_size + 1;
 		size_t count = (size_t)h.sh_size / each;
-		y->table = calloc(count + 1, sizeof(*y->table));
+		/* Only now that as much is in the file: a size is anything. */
+		if (table && y->names)
+			y->table = calloc(count + 1, sizeof(*y->table));
 		res = table && y->names && y->table ? 0 : damaged(s, err);
 		if (!res)
 			take(y, s, table, count);
