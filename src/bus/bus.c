@@ -214,14 +214,22 @@ static __attribute__((noinline, cold)) void trace(struct bus *bus, uint64_t addr
 							       .refused = code != 0 });
 }
 
-int bus_read(struct bus *bus, uint64_t addr, unsigned size, uint64_t *val)
+int bus_read_own(struct bus *bus, uint64_t addr, unsigned size, uint64_t *val)
 {
 	struct place *place;
 	uint64_t off;
 	int code = find_place(bus, addr, size, &place, &off);
 
-	if (!code)
-		*val = place->region->ops->read(place->region->dev, off, size) & mask_low(8 * size);
+	if (code)
+		return code;
+	*val = place->region->ops->read(place->region->dev, off, size) & mask_low(8 * size);
+	return 0;
+}
+
+int bus_read(struct bus *bus, uint64_t addr, unsigned size, uint64_t *val)
+{
+	int code = bus_read_own(bus, addr, size, val);
+
 	if (unlikely(bus->tracer))
 		trace(bus, addr, size, false, code, code ? 0 : *val);
 	return code;
@@ -245,20 +253,28 @@ static bool ring(struct bus *bus, struct place *place, uint64_t off, uint64_t va
 	return bell;
 }
 
-int bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t val)
+int bus_write_own(struct bus *bus, uint64_t addr, unsigned size, uint64_t val)
 {
 	struct place *place;
 	uint64_t off;
 	int code = find_place(bus, addr, size, &place, &off);
 
-	if (unlikely(bus->tracer))
-		trace(bus, addr, size, true, code, val);
 	if (code)
 		return code;
 	val &= mask_low(8 * size);
 	if (!ring(bus, place, off, val))
 		place->region->ops->write(place->region->dev, off, size, val);
 	return 0;
+}
+
+int bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t val)
+{
+	struct place *place;
+	uint64_t off;
+
+	if (unlikely(bus->tracer))
+		trace(bus, addr, size, true, find_place(bus, addr, size, &place, &off), val);
+	return bus_write_own(bus, addr, size, val);
 }
 
 int bus_doorbell_add(struct bus *bus, struct bus_region *region, uint64_t off, uint32_t match,

@@ -70,6 +70,9 @@ struct bus_tracer {
 	void (*access)(struct bus_tracer *tracer, const struct bus_access *access);
 };
 void bus_trace(struct bus *bus, struct bus_tracer *tracer);
+/* An access of hako's own, as the firmware: no tracer is told. */
+int bus_read_own(struct bus *bus, uint64_t addr, unsigned size, uint64_t *val);
+int bus_write_own(struct bus *bus, uint64_t addr, unsigned size, uint64_t val);
 
 /*
  * A write of `match` (any width the region takes) at `off` sets `notifier` instead of reaching the

@@ -112,13 +112,13 @@ static bool uart_has(struct hako_vm *vm, unsigned status)
 {
 	uint64_t lsr;
 
-	return bus_read(vm->mmio, RISCV_UART_BASE + UART_LSR, 1, &lsr) == 0 && (lsr & status);
+	return bus_read_own(vm->mmio, RISCV_UART_BASE + UART_LSR, 1, &lsr) == 0 && (lsr & status);
 }
 
 /* False: no room for it now. */
 static bool uart_put(struct hako_vm *vm, uint8_t c)
 {
-	return uart_has(vm, LSR_THRE) && bus_write(vm->mmio, RISCV_UART_BASE, 1, c) == 0;
+	return uart_has(vm, LSR_THRE) && bus_write_own(vm->mmio, RISCV_UART_BASE, 1, c) == 0;
 }
 
 /* -1: nothing there. */
@@ -126,7 +126,7 @@ static int uart_get(struct hako_vm *vm)
 {
 	uint64_t c;
 
-	if (!uart_has(vm, LSR_DR) || bus_read(vm->mmio, RISCV_UART_BASE, 1, &c))
+	if (!uart_has(vm, LSR_DR) || bus_read_own(vm->mmio, RISCV_UART_BASE, 1, &c))
 		return -1;
 	return (uint8_t)c;
 }

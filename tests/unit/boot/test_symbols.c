@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -127,14 +128,13 @@ static void make32(struct file *f)
 
 static int open_bytes(struct file *f, struct symbols **y, struct err *err)
 {
-	snprintf(f->path, sizeof(f->path), "/tmp/hako-symbols-XXXXXX");
-	int fd = mkstemp(f->path);
+	int fd = memfd_create("symbols", MFD_CLOEXEC);
 	assert_true(fd >= 0);
+	snprintf(f->path, sizeof(f->path), "/proc/self/fd/%d", fd);
 	assert_true(write(fd, f->bytes, f->size) == (ssize_t)f->size);
-	close(fd);
 	*err = (struct err)ERR_INIT;
 	int res = symbols_open(y, f->path, err);
-	unlink(f->path);
+	close(fd);
 	return res;
 }
 
