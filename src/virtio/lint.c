@@ -286,7 +286,8 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 	[LINT_BLK_NEVER_FLUSHED] = { "V516", SHOULD_DEEP, "5.2.5.1",
 				     "accept FLUSH only if it is used: what was written is safe "
 				     "only after one",
-				     "flushes for file systems, and when a disk is closed" },
+				     "flushes for file systems and fsync(); not for a program that "
+				     "writes to the disk itself and never asks" },
 
 	[LINT_LEGACY_PAGE_SIZE] = { "V601", MUST, "4.2.4", "write GuestPageSize before QueuePFN",
 				    "writes it when it finds a version 1 device" },

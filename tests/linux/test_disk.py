@@ -5,6 +5,7 @@ and what goes wrong on the host is an I/O error in the guest and nothing more.
 
 usage: test_disk.py HAKO IMAGES          prints TAP
 """
+import json
 import os
 import resource
 import shutil
@@ -94,6 +95,31 @@ def an_image_in_use_is_refused():
             assert third.wait() == 1
         first.sh("echo still here >/root/kept && sync")
         assert first.poweroff() == 0
+    assert_clean(root)
+
+
+def linux_breaks_no_rule():
+    """Under the deep lint, with all kinds of rings and registers, and files that are overwritten
+    while they are written out."""
+    disks = [blank_disk("b.img", 4 * MIB) + ",transport=legacy",
+             blank_disk("c.img", 4 * MIB) + ",packed=off",
+             blank_disk("d.img", 4 * MIB) + ",packed=off,event-idx=off,indirect=off"]
+    root = root_disk()
+    with Vm("--lint=strict,deep", "--lint-report", "report.json", "--cpus", "2",
+            disks=[root] + disks) as vm:
+        vm.login()
+        vm.sh("(while test ! -e /stop; do dd if=/dev/vda of=/f bs=4k count=64 conv=notrunc; "
+              "done) >/dev/null 2>&1 &")
+        vm.sh("for i in 1 2 3 4 5 6 7 8 9 10; do sync; done; touch /stop; sync")
+        for disk in "bcd":
+            vm.sh("for i in 0 1 2 3; do dd if=/dev/vda of=/dev/vd%s bs=64k count=16 "
+                  "seek=$((i * 16)) conv=fsync & done; wait" % disk)
+            vm.sh("for i in 0 1 2 3; do dd if=/dev/vd%s of=/dev/null bs=4k count=200 "
+                  "skip=$((i * 200)) & done; wait" % disk)
+        assert vm.poweroff() == 0
+        assert "lint" not in vm.said(), vm.said()
+    with open("report.json", encoding="utf-8") as f:
+        assert json.load(f)["findings"] == []
     assert_clean(root)
 
 
@@ -209,7 +235,7 @@ def disks_grow_and_shrink():
 
 main([
     a_full_host_disk_stops_the_guest_if_so_asked, disks_grow_and_shrink,
-    a_read_only_disk_is_never_written, a_read_only_root,
+    a_read_only_disk_is_never_written, a_read_only_root, linux_breaks_no_rule,
     a_tail_shorter_than_a_sector_reads_as_zeros, sixty_four_megabytes_there_and_back,
     an_image_in_use_is_refused, a_limit_of_file_sizes_is_an_io_error,
     a_full_host_disk_is_an_io_error, a_file_cut_short_underneath_is_an_io_error,
