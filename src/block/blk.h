@@ -25,6 +25,7 @@ enum blk_op {
 	/* Of [off, off + len), no buffers: */
 	BLK_DISCARD, /* the bytes may be anything from now on; where that cannot be had, nothing */
 	BLK_ZERO,    /* the bytes read as zeros from now on */
+	BLK_ERASE,   /* nobody can find the bytes on the medium any more */
 };
 
 /* Embedded in its owner, who keeps it, its iovec and its buffers in place until done(). */
@@ -105,6 +106,7 @@ struct blk_limits {
 	/* The longest request, so that none takes long; a multiple of 512; 0: not for this disk,
 	 * which is read-only. BLK_DISCARD of whole units of discard_align frees most. */
 	uint64_t discard_max, zero_max;
+	uint64_t erase_max; /* the same; 0 also: there is no such way */
 	uint32_t discard_align;
 	bool zero_may_unmap; /* BLK_ZERO with may_unmap may free room */
 };

@@ -217,6 +217,13 @@ static int zero(struct raw *raw, struct blk_req *req)
 	return r;
 }
 
+static int erase(struct raw *raw, const struct blk_req *req)
+{
+	uint64_t range[2] = { req->off, req->len };
+
+	return req->len && ioctl(raw->fd, BLKSECDISCARD, range) < 0 ? -errno : 0;
+}
+
 int raw_do(struct raw *raw, struct blk_req *req)
 {
 	int res = 0;
@@ -227,6 +234,7 @@ int raw_do(struct raw *raw, struct blk_req *req)
 	case BLK_FLUSH: break;
 	case BLK_DISCARD: res = discard(raw, req); break;
 	case BLK_ZERO: res = zero(raw, req); break;
+	case BLK_ERASE: res = erase(raw, req); break;
 	}
 	if (!res && (req->op == BLK_FLUSH || req->durable))
 		res = fdatasync(raw->fd) < 0 ? -errno : 0;
@@ -260,6 +268,15 @@ static void limits_of_device(struct raw *raw)
 	l->io_opt = io_opt;
 }
 
+/* Linux tells it by the error for a range that cannot be (block/ioctl.c): -EOPNOTSUPP comes before
+ * -EINVAL. Only a device can: of a file, the host's file system may have copies elsewhere. */
+static bool can_erase(int fd)
+{
+	uint64_t nonsense[2] = { 1, 1 };
+
+	return ioctl(fd, BLKSECDISCARD, nonsense) < 0 && errno == EINVAL;
+}
+
 static void set_limits(struct raw *raw, const struct stat *st)
 {
 	struct blk_limits *l = &raw->limits;
@@ -276,6 +293,7 @@ static void set_limits(struct raw *raw, const struct stat *st)
 		return;
 	l->discard_max = DISCARD_MAX;
 	l->zero_max = ZERO_MAX;
+	l->erase_max = raw->device && can_erase(raw->fd) ? DISCARD_MAX : 0;
 	l->zero_may_unmap = true;
 }
 

@@ -73,10 +73,9 @@ static void put_entry(struct record *r, uint32_t kind, bool durable, uint64_t id
 void record_begins(struct record *r, struct blk_req *req)
 {
 	static const uint32_t kinds[] = {
-		[BLK_WRITE] = RECORD_WRITE,
-		[BLK_FLUSH] = RECORD_FLUSH,
-		[BLK_DISCARD] = RECORD_DISCARD,
-		[BLK_ZERO] = RECORD_ZERO,
+		[BLK_WRITE] = RECORD_WRITE,     [BLK_FLUSH] = RECORD_FLUSH,
+		[BLK_DISCARD] = RECORD_DISCARD, [BLK_ZERO] = RECORD_ZERO,
+		[BLK_ERASE] = RECORD_ERASE,
 	};
 
 	req->record_id = r->next_id++;

@@ -27,6 +27,7 @@ enum record_kind {
 	RECORD_FLUSH = 'F',
 	RECORD_DISCARD = 'D',
 	RECORD_ZERO = 'Z',
+	RECORD_ERASE = 'S',
 	RECORD_END = 'E', /* of the request `id`, off is 0 or the errno that it failed with */
 };
 

@@ -545,23 +545,12 @@ static const struct {
 	unsigned bit;
 	const char *name;
 } features[] = {
-	{ 1, "SIZE_MAX" },
-	{ 2, "SEG_MAX" },
-	{ 5, "RO" },
-	{ 6, "BLK_SIZE" },
-	{ 9, "FLUSH" },
-	{ 10, "TOPOLOGY" },
-	{ 11, "CONFIG_WCE" },
-	{ 12, "MQ" },
-	{ 13, "DISCARD" },
-	{ 14, "WRITE_ZEROES" },
-	{ 27, "ANY_LAYOUT" },
-	{ 28, "INDIRECT_DESC" },
-	{ 29, "EVENT_IDX" },
-	{ 32, "VERSION_1" },
-	{ 34, "RING_PACKED" },
-	{ 35, "IN_ORDER" },
-	{ 38, "NOTIFICATION_DATA" },
+	{ 1, "SIZE_MAX" },       { 2, "SEG_MAX" },       { 5, "RO" },
+	{ 6, "BLK_SIZE" },       { 9, "FLUSH" },         { 10, "TOPOLOGY" },
+	{ 11, "CONFIG_WCE" },    { 12, "MQ" },           { 13, "DISCARD" },
+	{ 14, "WRITE_ZEROES" },  { 16, "SECURE_ERASE" }, { 27, "ANY_LAYOUT" },
+	{ 28, "INDIRECT_DESC" }, { 29, "EVENT_IDX" },    { 32, "VERSION_1" },
+	{ 34, "RING_PACKED" },   { 35, "IN_ORDER" },     { 38, "NOTIFICATION_DATA" },
 	{ 40, "RING_RESET" },
 };
 

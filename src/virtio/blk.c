@@ -55,6 +55,7 @@ enum {
 	VIRTIO_BLK_T_GET_ID = 8,
 	VIRTIO_BLK_T_DISCARD = 11,
 	VIRTIO_BLK_T_WRITE_ZEROES = 13,
+	VIRTIO_BLK_T_SECURE_ERASE = 14,
 };
 enum { VIRTIO_BLK_S_OK = 0, VIRTIO_BLK_S_IOERR = 1, VIRTIO_BLK_S_UNSUPP = 2 };
 
@@ -66,7 +67,7 @@ struct req_header {
 };
 _Static_assert(sizeof(struct req_header) == 16, "5.2.6");
 
-/* 5.2.6: what DISCARD and WRITE_ZEROES carry, one or more. */
+/* 5.2.6: what DISCARD, WRITE_ZEROES and SECURE_ERASE carry, one or more. */
 struct segment {
 	le64_t sector;
 	le32_t num_sectors;
@@ -141,7 +142,7 @@ struct request {
 	struct vblk_queue *q;
 	struct vq_chain chain;
 	uint8_t *status;           /* in guest memory */
-	unsigned n_segments, next; /* of DISCARD and WRITE_ZEROES; the one to go on with */
+	unsigned n_segments, next; /* the one to go on with */
 	struct segment segment[SEGMENTS_MAX];
 };
 
@@ -287,7 +288,7 @@ static void publish_all(struct vblk *b)
 
 static const char *const op_name[] = {
 	[BLK_READ] = "read",       [BLK_WRITE] = "write",         [BLK_FLUSH] = "flush",
-	[BLK_DISCARD] = "discard", [BLK_ZERO] = "write of zeros",
+	[BLK_DISCARD] = "discard", [BLK_ZERO] = "write of zeros", [BLK_ERASE] = "secure erase",
 };
 
 static bool segment_next(struct request *r);
@@ -441,7 +442,7 @@ static void request_get_id(struct request *r, struct iovec *in, uint16_t n)
 	request_answer(r, VIRTIO_BLK_S_OK, put);
 }
 
-/* DISCARD and WRITE_ZEROES: one segment after the other. */
+/* DISCARD, WRITE_ZEROES and SECURE_ERASE: one segment after the other. */
 
 /* Begin the next segment that is not empty; false: there is none left. */
 static bool segment_next(struct request *r)
@@ -464,8 +465,9 @@ static uint8_t segment_status(const struct vblk_queue *q, const struct segment *
 {
 	const struct vblk *b = q->b;
 	const struct config_space *c = &b->config;
-	uint32_t max =
-		le32_get(op == BLK_DISCARD ? c->max_discard_sectors : c->max_write_zeroes_sectors);
+	uint32_t max = le32_get(op == BLK_DISCARD ? c->max_discard_sectors
+				: op == BLK_ZERO  ? c->max_write_zeroes_sectors
+						  : c->max_secure_erase_sectors);
 
 	/* UNMAP is for WRITE_ZEROES only; others there are not. */
 	if (le32_get(s->flags) & ~(op == BLK_ZERO ? (uint32_t)SEGMENT_UNMAP : 0)) {
@@ -487,7 +489,9 @@ static uint8_t segment_status(const struct vblk_queue *q, const struct segment *
 static void request_segments(struct request *r, enum blk_op op, struct iovec *out, uint16_t n)
 {
 	uint64_t len = r->chain.out_len - sizeof(struct req_header);
-	unsigned feature = op == BLK_DISCARD ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES;
+	unsigned feature = op == BLK_DISCARD ? VIRTIO_BLK_F_DISCARD
+			   : op == BLK_ZERO  ? VIRTIO_BLK_F_WRITE_ZEROES
+					     : VIRTIO_BLK_F_SECURE_ERASE;
 	uint8_t status = VIRTIO_BLK_S_OK;
 
 	if (!(r->q->b->dev.acked & BIT(feature)) || len > sizeof(r->segment)) {
@@ -597,6 +601,7 @@ static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 	case VIRTIO_BLK_T_FLUSH: request_flush(r, sector); break;
 	case VIRTIO_BLK_T_DISCARD: request_segments(r, BLK_DISCARD, out, n_out); break;
 	case VIRTIO_BLK_T_WRITE_ZEROES: request_segments(r, BLK_ZERO, out, n_out); break;
+	case VIRTIO_BLK_T_SECURE_ERASE: request_segments(r, BLK_ERASE, out, n_out); break;
 	case VIRTIO_BLK_T_GET_ID: request_get_id(r, in, chain->n_in); break;
 	case VIRTIO_BLK_T_FLUSH_OUT: /* 5.2.6.3: another name, for drivers of old */
 		if (!(q->b->dev.acked & BIT(VIRTIO_F_VERSION_1))) {
@@ -840,6 +845,12 @@ static void config_init(struct vblk *b, uint32_t size_max)
 		c->max_write_zeroes_sectors = le32(sectors32(l.zero_max));
 		c->max_write_zeroes_seg = le32(SEGMENTS_MAX);
 		c->write_zeroes_may_unmap = l.zero_may_unmap;
+	}
+	if (l.erase_max >= SECTOR) {
+		b->features |= BIT(VIRTIO_BLK_F_SECURE_ERASE);
+		c->max_secure_erase_sectors = le32(sectors32(l.erase_max));
+		c->max_secure_erase_seg = le32(SEGMENTS_MAX);
+		c->secure_erase_sector_alignment = le32(sectors32(l.discard_align));
 	}
 }
 

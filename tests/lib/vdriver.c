@@ -655,7 +655,8 @@ int vd_blk_add(struct vd_queue *q, struct vd_blk *r, uint32_t type, uint64_t sec
 {
 	struct vd_buf buf[VD_TABLE_MAX];
 	static const uint8_t no_status = 0xff;
-	bool out = type == VD_BLK_OUT || type == VD_BLK_DISCARD || type == VD_BLK_WRITE_ZEROES;
+	bool out = type == VD_BLK_OUT || type == VD_BLK_DISCARD || type == VD_BLK_WRITE_ZEROES ||
+		   type == VD_BLK_SECURE_ERASE;
 
 	rig_assert(n <= VD_TABLE_MAX - 2);
 	type = htole32(type);

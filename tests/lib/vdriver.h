@@ -200,6 +200,7 @@ enum {
 	VD_BLK_GET_ID = 8,
 	VD_BLK_DISCARD = 11,
 	VD_BLK_WRITE_ZEROES = 13,
+	VD_BLK_SECURE_ERASE = 14,
 };
 /* Room for header and status; may be used again when the request is over. */
 void vd_blk_init(struct vdriver *d, struct vd_blk *r);

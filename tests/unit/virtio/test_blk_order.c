@@ -60,6 +60,7 @@ void blk_limits(const struct blk *blk, struct blk_limits *limits)
 		.io_opt = 65536,
 		.discard_max = blk->readonly ? 0 : 4096,
 		.zero_max = blk->readonly ? 0 : 2048,
+		.erase_max = blk->readonly ? 0 : 4096,
 		.discard_align = 4096,
 		.zero_may_unmap = true,
 	};
@@ -491,6 +492,38 @@ static void test_segments(void **state)
 	}
 }
 
+/* Where the backend can do it. No flag, and no more than max_secure_erase_sectors. */
+static void test_secure_erase(void **state)
+{
+	const uint32_t good[4] = { 3, 0, 5, 0 }, flag[4] = { 3, 0, 5, 1 }, many[4] = { 3, 0, 9, 0 };
+	struct t t;
+
+	(void)state;
+	begin(&t, false, ~0ULL);
+	assert_true(vd_offered(t.d) & BIT(16));
+	assert_int_equal(vd_config(t.d, 60, 4), 8); /* max_secure_erase_sectors */
+	assert_true(vd_config(t.d, 64, 4) > 0);
+	assert_int_equal(vd_config(t.d, 68, 4), 8);
+	t.data[0].len = 16;
+	memcpy(vd_ptr(t.d, t.data[0].gpa, 16), flag, 16);
+	assert_int_equal(vd_blk_do(&t.q, &t.r[0], VD_BLK_SECURE_ERASE, 0, t.data, 1, NULL), 2);
+	memcpy(vd_ptr(t.d, t.data[0].gpa, 16), many, 16);
+	assert_int_equal(vd_blk_do(&t.q, &t.r[0], VD_BLK_SECURE_ERASE, 0, t.data, 1, NULL), IOERR);
+	memcpy(vd_ptr(t.d, t.data[0].gpa, 16), good, 16);
+	add(&t, 0, VD_BLK_SECURE_ERASE, 0);
+	kick(&t, 1);
+	assert_int_equal(t.rig.blk->held[0]->op, BLK_ERASE);
+	assert_int_equal(t.rig.blk->held[0]->off, 3 * SECTOR);
+	assert_int_equal(t.rig.blk->held[0]->len, 5 * SECTOR);
+	answer(&t, 0, 1, 0);
+	assert_int_equal(vd_blk_status(t.d, &t.r[0]), OK);
+	end(&t);
+
+	begin(&t, true, ~0ULL);
+	assert_false(vd_offered(t.d) & BIT(16));
+	end(&t);
+}
+
 /* What is refused is refused before the backend hears of it. */
 static void test_refused_requests_stay_here(void **state)
 {
@@ -547,6 +580,7 @@ int main(void)
 		cmocka_unit_test(test_block_size),
 		cmocka_unit_test(test_failure_is_not_answered),
 		cmocka_unit_test(test_segments),
+		cmocka_unit_test(test_secure_erase),
 		cmocka_unit_test(test_refused_requests_stay_here),
 		cmocka_unit_test(test_reset_waits_for_answers),
 	};
