@@ -222,10 +222,10 @@ int vq_pop(struct vq *vq, struct vq_chain *chain)
 
 	if (unlikely(vq->s.broken || !vq->ring))
 		return vq->s.broken ? -EPROTO : 0;
+	if (unlikely(vq->watch))
+		return vq_watch_pop(vq, chain);
 	got = vq->ring->pop(vq, chain);
 	fetch_call_over(got >= 0);
-	if (unlikely(vq->watch))
-		vq_watch_pop(vq, got, chain);
 	return got;
 }
 
@@ -279,11 +279,14 @@ void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const c
 
 bool vq_publish(struct vq *vq)
 {
-	bool irq = vq->ring && vq->ring->publish(vq);
+	bool irq;
 
-	fetch_call_over(true);
+	if (!vq->ring)
+		return false;
 	if (unlikely(vq->watch))
-		vq_watch_publish(vq, irq);
+		return vq_watch_publish(vq);
+	irq = vq->ring->publish(vq);
+	fetch_call_over(true);
 	return irq;
 }
 
@@ -294,10 +297,8 @@ bool vq_kicks(struct vq *vq, bool on)
 	if (!vq->ring || vq->s.broken)
 		return false;
 	if (unlikely(vq->watch))
-		vq_watch_kicks_begin(vq, on);
+		return vq_watch_kicks(vq, on);
 	more = vq->ring->kicks(vq, on);
 	fetch_call_over(true);
-	if (unlikely(vq->watch))
-		vq_watch_kicks(vq, on, more);
 	return more;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The deep tier of the lint: what a driver does wrong that only shows when somebody remembers. The
- * shadow of a queue holds of each chain in flight what its descriptors, its table and what is read of
- * it before data looked like when it was taken, and keeps account of notifications.
+ * shadow of a queue holds of each chain in flight what its descriptors, its table and what is read
+ * of it before data looked like when it was taken, and keeps account of notifications.
  *
  * Internal to the virtqueue; vq_watch.c calls it where the lint is deep. The device's loop.
  */

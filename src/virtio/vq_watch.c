@@ -72,16 +72,17 @@ void vq_watch_reset(struct vq *vq)
 	note(vq, (struct vq_event){ .kind = VQ_EV_RESET });
 }
 
-void vq_watch_pop(struct vq *vq, int got, const struct vq_chain *c)
+int vq_watch_pop(struct vq *vq, struct vq_chain *c)
 {
+	int got = vq->ring->pop(vq, c);
 	unsigned n;
 
 	if (!got)
-		return;
+		return got;
 	if (got < 0) {
 		note(vq, (struct vq_event){ .kind = VQ_EV_BROKEN,
 					    .pos = position(vq, vq->s.next_avail) });
-		return;
+		return got;
 	}
 	note(vq, (struct vq_event){
 			 .kind = VQ_EV_HEAD,
@@ -107,6 +108,7 @@ void vq_watch_pop(struct vq *vq, int got, const struct vq_chain *c)
 	}
 	if (n > BUFFERS_SHOWN)
 		note(vq, (struct vq_event){ .kind = VQ_EV_MORE, .a = n - BUFFERS_SHOWN });
+	return got;
 }
 
 void vq_watch_push(struct vq *vq, uint16_t slot, uint32_t written)
@@ -116,29 +118,32 @@ void vq_watch_push(struct vq *vq, uint16_t slot, uint32_t written)
 	note(vq, (struct vq_event){ .kind = VQ_EV_DONE, .slot = slot, .a = written });
 }
 
-void vq_watch_publish(struct vq *vq, bool irq)
+bool vq_watch_publish(struct vq *vq)
 {
+	bool irq = vq->ring->publish(vq);
+
 	if (vq->watch->used == vq->s.next_used)
-		return;
+		return irq;
 	vq->watch->used = vq->s.next_used;
 	note(vq, (struct vq_event){ .kind = VQ_EV_PUBLISH,
 				    .pos = position(vq, vq->s.next_used),
 				    .flag = irq });
+	return irq;
 }
 
-void vq_watch_kicks_begin(struct vq *vq, bool on)
+bool vq_watch_kicks(struct vq *vq, bool on)
 {
+	bool more;
+
 	if (vq->watch->shadow)
 		vq_shadow_kicks_begin(vq, on);
-}
-
-void vq_watch_kicks(struct vq *vq, bool on, bool more)
-{
+	more = vq->ring->kicks(vq, on);
 	if (vq->watch->shadow)
 		vq_shadow_kicks(vq, on);
 	vq->watch->kicks_on = on && !more;
 	note(vq, (struct vq_event){
 			 .kind = VQ_EV_KICKS, .pos = position(vq, vq->s.next_avail), .flag = on });
+	return more;
 }
 
 /* ---- What the transport tells and asks ---- */

@@ -3,8 +3,8 @@
  * Those who look on while a queue works: the flight recorder (vq_trace.c), and the deep tier of the
  * lint (vq_shadow.c).
  *
- * vq.c calls the hooks below where vq->watch is not NULL, that is: where somebody asked for it by
- * vq_watch(). Nobody looks on by default, and then each hook is one branch that is never taken.
+ * vq.c calls what is below where vq->watch is not NULL, that is: where somebody asked for it by
+ * vq_watch(). Nobody looks on by default, and then each call has one branch that is never taken.
  *
  * Threads: the device's loop, as all of vq.h.
  */
@@ -31,14 +31,11 @@ void vq_watch_free(struct vq *vq);
 /* The queue was set up, or is about to be forgotten. */
 void vq_watch_setup(struct vq *vq, uint64_t features);
 void vq_watch_reset(struct vq *vq);
-/* vq_pop() gave this. */
-void vq_watch_pop(struct vq *vq, int got, const struct vq_chain *chain);
+/* vq_pop(), vq_publish() and vq_kicks() with somebody looking on, as in struct vq_ring. */
+int vq_watch_pop(struct vq *vq, struct vq_chain *chain);
+bool vq_watch_publish(struct vq *vq);
+bool vq_watch_kicks(struct vq *vq, bool on);
 /* A chain is about to be given back. */
 void vq_watch_push(struct vq *vq, uint16_t slot, uint32_t written);
-/* Used entries up to the state's next_used are the driver's, who wants an interrupt or not. */
-void vq_watch_publish(struct vq *vq, bool irq);
-/* vq_kicks(vq, on) is about to do it; and has, and says whether there is more. */
-void vq_watch_kicks_begin(struct vq *vq, bool on);
-void vq_watch_kicks(struct vq *vq, bool on, bool more);
 
 #endif
