@@ -206,6 +206,16 @@ static bool x86_alive(struct hako_vm *vm)
 
 /* ---- boot ---- */
 
+static bool has_word(const char *line, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *at = line; (at = strstr(at, word)); at += n)
+		if ((at == line || at[-1] == ' ') && (!at[n] || at[n] == ' '))
+			return true;
+	return false;
+}
+
 /*
  * Does the kernel not find its disks by ACPI? Not with acpi=off; nor a vmlinux built without ACPI,
  * which then does not have the signature that ACPI is looked for by. What is packed in a bzImage
@@ -215,11 +225,10 @@ static bool x86_alive(struct hako_vm *vm)
 static bool needs_parameters(struct hako_vm *vm)
 {
 	static const char parameter[] = "virtio_mmio.device=", signature[] = "RSD PTR ";
-	const char *off = strstr(vm->cmdline, "acpi=off");
 
 	if (!vm->n_disks || strstr(vm->cmdline, parameter))
 		return false;
-	if (off && (off == vm->cmdline || off[-1] == ' '))
+	if (has_word(vm->cmdline, "acpi=off"))
 		return true;
 	return vm->kernel.n_segments &&
 	       kernel_elf_contains(&vm->kernel, signature, sizeof(signature) - 1) == 0;
@@ -327,7 +336,6 @@ static int load_tables(struct hako_vm *vm, struct err *err)
 	return res;
 }
 
-/* Registers, by name and value, ended by RFLAGS' end marker. */
 struct start_reg {
 	unsigned reg;
 	uint64_t val;
