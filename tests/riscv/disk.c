@@ -2,6 +2,11 @@
 /*
  * A disk driver for the legacy registers of virtio-mmio (virtio 1.2, 4.2.4 and 2.7), polling, with
  * one request at a time: shows the capacity and the first sector, and writes to that one.
+ *
+ * With SLIPS it is the driver that many a first kernel has: it works, and leaves out what works
+ * without. Features are neither read nor written, QueueNumMax is not looked at, QueueAlign not
+ * written, interrupts are neither switched off nor acknowledged, and 64 bits of the configuration
+ * are read at once.
  */
 #include "guest.h"
 
@@ -11,7 +16,10 @@ enum {
 	MAGIC = 0x00,
 	VERSION = 0x04,
 	DEVICE_ID = 0x08,
+	HOST_FEATURES = 0x10,
+	HOST_FEATURES_SEL = 0x14,
 	GUEST_FEATURES = 0x20,
+	GUEST_FEATURES_SEL = 0x24,
 	GUEST_PAGE_SIZE = 0x28,
 	QUEUE_SEL = 0x30,
 	QUEUE_NUM_MAX = 0x34,
@@ -31,6 +39,7 @@ enum {
 	SECTOR = 512,
 	NEXT = 1,
 	DEVICE_WRITES = 2,
+	NO_INTERRUPT = 1,
 	BLK_IN = 0,
 	BLK_OUT = 1,
 };
@@ -77,13 +86,22 @@ static bool set_up(void)
 	*reg(STATUS) = 0;
 	*reg(STATUS) |= ACKNOWLEDGE;
 	*reg(STATUS) |= DRIVER;
-	*reg(GUEST_FEATURES) = 0;
+#ifndef SLIPS
+	*reg(HOST_FEATURES_SEL) = 0;
+	*reg(GUEST_FEATURES_SEL) = 0;
+	*reg(GUEST_FEATURES) = *reg(HOST_FEATURES) & 0;
+#endif
 	*reg(GUEST_PAGE_SIZE) = PAGE;
 	*reg(QUEUE_SEL) = 0;
+#ifndef SLIPS
 	if (*reg(QUEUE_NUM_MAX) < SIZE)
 		return false;
+#endif
 	*reg(QUEUE_NUM) = SIZE;
+#ifndef SLIPS
 	*reg(QUEUE_ALIGN) = PAGE;
+	queue.avail_flags = NO_INTERRUPT;
+#endif
 	*reg(QUEUE_PFN) = (uint32_t)((uintptr_t)&queue / PAGE);
 	*reg(STATUS) |= DRIVER_OK;
 	return true;
@@ -133,7 +151,11 @@ void guest_main(xlen_t hart, const uint8_t *dtb)
 	      dtb[2], dtb[3]);
 	if (!set_up())
 		return;
+#ifdef SLIPS
+	print("capacity %u\n", (unsigned)*(volatile uint64_t *)reg(CONFIG));
+#else
 	print("capacity %u\n", *reg(CONFIG));
+#endif
 	if (!transfer(BLK_IN, 0)) {
 		print("the read failed\n");
 		return;
