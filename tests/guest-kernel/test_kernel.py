@@ -88,12 +88,14 @@ class Guest:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             raise Failure("the machine does not end") from None
+        said = self.process.stderr.read().decode(errors="replace")
+        check("lint V" not in said, "the driver breaks a rule", said)
         return text
 
 
 def hako_command(disks, append):
     command = [PROGRAM, "run", "--kernel", KERNEL, "--virtio-mmio", TRANSPORT, "--no-reboot",
-               "--mem", "64M", "--quiet"]
+               "--mem", "64M", "--lint=deep"]
     for disk in disks:
         command += ["--disk", disk]
     return command + (["--append", append] if append else [])
