@@ -256,16 +256,16 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 	[LINT_BLK_GET_ID] = { "V507", MUST, "5.2.6.1", "give GET_ID 20 bytes for data",
 			      "has a buffer of VIRTIO_BLK_ID_BYTES" },
 	[LINT_BLK_SEGMENT_SIZE] = { "V508", MUST, "5.2.6.1",
-				    "give DISCARD and WRITE_ZEROES whole segments of 16 bytes, one "
-				    "or more",
+				    "give DISCARD, WRITE_ZEROES and SECURE_ERASE whole segments of "
+				    "16 bytes, one or more",
 				    "allocates an array of them" },
 	[LINT_BLK_SEGMENTS] = { "V509", MUST, "5.2.6.1",
-				"send at most max_discard_seg or max_write_zeroes_seg segments",
+				"send at most max_discard_seg, max_write_zeroes_seg or "
+				"max_secure_erase_seg segments",
 				"hands the limits to the block layer" },
 	[LINT_BLK_SEGMENT_LONG] = { "V510", MUST, "5.2.5",
-				    "discard at most max_discard_sectors in a segment, and zero at "
-				    "most "
-				    "max_write_zeroes_sectors",
+				    "put at most max_discard_sectors, max_write_zeroes_sectors or "
+				    "max_secure_erase_sectors into a segment",
 				    "hands the limits to the block layer" },
 	[LINT_BLK_SEGMENT_FLAGS] = { "V511", MUST, "5.2.6.1",
 				     "set no flag in a segment but unmap, and that in WRITE_ZEROES "
