@@ -9,6 +9,7 @@ SYSTEM is one of outer.py; HAKO static and for its architecture; IMAGES the fold
 for it; KERNEL our own small kernel for arm64.
 """
 import functools
+import json
 import os
 import re
 import subprocess
@@ -95,7 +96,8 @@ def the_software_cpu_runs_here_too(outer):
 def kvm_is_the_engine_of_choice(outer):
     said = outer.sh("./hako doctor")
     assert re.search(r"(?m)^ *kvm +yes ", said), said
-    assert "'hako run' uses the engine kvm here" in said, said
+    status, said = outer.run("./hako run --kernel Image --timeout 1 -v 2>&1 </dev/null")
+    assert status == 12 and "engine: kvm runs the CPUs" in said, said
 
 
 @in_outer
@@ -156,6 +158,35 @@ def a_panic_is_a_reset(outer):
 
 
 @in_outer
+def a_triple_fault_is_a_reset(outer):
+    boot(outer, "--no-reboot", append="quiet reboot=t")
+    outer.write(b"reboot\n")
+    status, said = outer.end()
+    assert status == 10 and "asked for a reset" in said, "status %d: %s" % (status, said)
+
+
+@in_outer
+def a_guest_that_has_halted_is_found(outer):
+    boot(outer, "--cpus", "2")
+    outer.write(b"halt -f\n")
+    status, said = outer.end()
+    assert status == 11 and "can never run again" in said, "status %d: %s" % (status, said)
+
+
+@in_outer
+def a_read_leaves_the_guest_twice(outer):
+    """For its kick, which the kernel deals with, and to acknowledge the interrupt. Interrupts come
+    without leaving it, and InterruptStatus is read from memory."""
+    reads = 1000
+    boot(outer, "--timing=json")
+    outer.sh("dd if=/dev/vda of=/dev/null bs=4k count=%d iflag=direct 2>/dev/null" % reads)
+    outer.write(b"poweroff\n")
+    status, said = outer.end()
+    counters = json.loads(said.strip().splitlines()[-1])["counters"]
+    assert status == 0 and reads <= counters["mmio"] < 1.5 * reads, counters
+
+
+@in_outer
 def what_cannot_be_is_refused(outer):
     run = "./hako run --kernel Image --initrd initrd.gz --disk /dev/vda "
     refused = [
@@ -173,10 +204,11 @@ def what_cannot_be_is_refused(outer):
         status, said = outer.run("%s %s 2>&1 </dev/null" % (before, command))
         assert status in (1, 2) and re.search(sentence, said) and said.count("\n") == 1, \
             "%s: status %d: %s" % (options, status, said)
-    # Without KVM, the software CPU takes over and says so.
-    status, said = outer.run("mv /dev/kvm /dev/away; timeout 20 ./hako run --kernel kernel.img "
+    # Without KVM, the software CPU takes over and says so; but it is not for x86.
+    status, said = outer.run("mv /dev/kvm /dev/away; timeout 20 ./hako run --kernel Image "
                              "--timeout 2 -v 2>&1 </dev/null; mv /dev/away /dev/kvm")
-    assert "soft runs the CPUs (" in said and "/dev/kvm does not exist" in said, said
+    assert ("no engine here can run the kernel, which is for x86-64" if ARCH == "amd64"
+            else "soft runs the CPUs (") in said and "/dev/kvm does not exist" in said, said
 
 
 @in_outer
@@ -194,6 +226,9 @@ TESTS = [
     (boots_from_disk_and_resets_in_place, None),
     (a_second_run_with_two_cpus, None),
     (a_panic_is_a_reset, None),
+    (a_triple_fault_is_a_reset, ["amd64"]),
+    (a_guest_that_has_halted_is_found, ["amd64"]),
+    (a_read_leaves_the_guest_twice, ["amd64"]),
     (what_cannot_be_is_refused, ["amd64", "arm64"]),
     (the_outer_system_ends, None),
 ]
