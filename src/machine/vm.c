@@ -473,6 +473,18 @@ static int dump_dtb(const struct hako_vm *vm, const char *path, struct err *err)
 	return res;
 }
 
+/* Guest memory becomes the host's only as it is used, so more than there is begins well. */
+static void compare_memory(struct hako_vm *vm)
+{
+	uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (vm->mem_size > host)
+		log_msg(&vm->log, LOG_WARN, "memory",
+			"the guest is promised %llu MiB and this host has %llu MiB: if it uses "
+			"them, the host's kernel may end hako; give it less",
+			(unsigned long long)(vm->mem_size >> 20), (unsigned long long)(host >> 20));
+}
+
 static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
 {
 	int res = notifier_init(&vm->stop, err);
@@ -594,6 +606,7 @@ int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
 	vm->refresh.rfd = vm->refresh.wfd = -1;
 	vm->dump.rfd = vm->dump.wfd = -1;
 
+	compare_memory(vm);
 	res = build(vm, config, err);
 	if (res) {
 		hako_vm_destroy(vm);

@@ -731,6 +731,17 @@ def guest_runs_too_long():
     run_ends(12, "1 s", "-k", "spin", "--timeout", "1")
 
 
+def more_memory_than_the_host():
+    """It runs, and is warned: memory is the host's only as it is used."""
+    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    mem = (host + 1024) // 2 * 2
+    if mem > 255 << 10:
+        raise Skip("this host has more memory than a guest can")
+    code, _, err = hako("run", "-k", "off", "--mem", "%dM" % mem)
+    need_vm(err)
+    assert code == 0 and "%d MiB" % mem in err and "%d MiB" % host in err, err
+
+
 def guest_resets_for_ever():
     """Without --no-reboot it boots again, until the time is over."""
     run_ends(12, "1 s", "-k", "reset", "--timeout", "1")
@@ -1186,6 +1197,7 @@ TESTS += [
     disk_create, disk_create_shows_a_bar_on_a_terminal, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
     disk_test, disk_test_in_use, disk_test_puts_back_what_a_killed_one_left, disk_test_killed,
     guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
+    more_memory_than_the_host,
     dump_dtb, the_root, config_says_what_the_guest_gets, config_says_what_it_ignores,
     config_runs_a_guest, config_example, timing, signals, hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
     disk_in_use,
