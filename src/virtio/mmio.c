@@ -122,6 +122,11 @@ static inline void queue_kick(struct mmio_queue *q)
 		m->dev->ops->kick(m->dev, q->index);
 }
 
+static uint64_t take_kicks(void *arg)
+{
+	return notifier_clear(arg);
+}
+
 static void queue_kicked(struct loop_source *source, uint32_t events)
 {
 	struct mmio_queue *q = container_of(source, struct mmio_queue, source);
@@ -548,6 +553,8 @@ static int queue_init(struct virtio_mmio *m, struct mmio_queue *q, unsigned inde
 			       m->name);
 		goto fail;
 	}
+	if (m->watch & VQ_WATCH_DEEP)
+		vq_watch_kicks_by(q->vq, take_kicks, &q->kick);
 	code = bus_doorbell_add(m->bus, &m->region, QUEUE_NOTIFY, index, &q->kick);
 	if (code) {
 		err_set(err, code, "cannot set up the doorbell of queue %u of %s: %s", index,

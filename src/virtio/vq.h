@@ -130,6 +130,10 @@ enum {
 };
 /* Before vq_setup(), once. -ENOMEM. */
 int vq_watch(struct vq *vq, unsigned what);
+/* For VQ_WATCH_DEEP: take back the notifications that have come; how many? While the device is busy
+ * with the ring, it would look anyway. */
+typedef uint64_t vq_take_kicks_fn(void *arg);
+void vq_watch_kicks_by(struct vq *vq, vq_take_kicks_fn *take, void *arg);
 /* The transport has seen `n` notifications of the driver; it has raised the queue's interrupt. */
 void vq_kicked(struct vq *vq, uint64_t n);
 void vq_interrupted(struct vq *vq);

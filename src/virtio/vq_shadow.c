@@ -9,15 +9,11 @@
  * ring than fit. And with chains that come back out of order, the packed ring's
  * descriptors are written over by the device itself, just there.
  *
- * Notifications are counted against credits, so that no race between the two sides is ever called
- * a slip: a kick that the driver decided on before it could see the device's wish has its credit.
- *
- *      event index     each value of avail_event is passed once, and gives one kick
- *      flags           each entry that became available while the flag was 0 gives one, and of
- *                      those under a flag of 1 as many as CPUs may have read it late
- *
- * A descriptor of the packed ring is no reason not to notify twice (2.8.16), so this is for the
- * split ring.
+ * Notifications are counted in the time between vq_kicks(false) and vq_kicks(true), and so are the
+ * entries that become available in it: none of these is to be notified of. A CPU that was about to
+ * notify may do so late, once, so what counts is more than LATE_MEAN in one such time and the next,
+ * by LATE_SUM over all. Notifications for nothing new do not count: they are allowed (2.9), and in
+ * the packed ring all are (2.8.16).
  */
 #include "virtio/vq_shadow.h"
 
@@ -29,8 +25,7 @@
 #include "virtio/vq_watch.h"
 
 enum { HEADER = 16, DATA_MIN = 512 }; /* bytes: before data, and of those at least */
-enum { LATE = 16 };                   /* CPUs that may have read the flag just before it changed */
-enum { CREDITS_MAX = 64 };
+enum { LATE_MEAN = 2, LATE_SUM = 16 };
 
 struct shadow_chain {
 	bool again;   /* taken before this queue was watched: not judged */
@@ -45,9 +40,8 @@ struct vq_shadow {
 	uint64_t taken, used; /* split: chains; packed: descriptors; since the set-up */
 	uint16_t last_used;   /* next_used, up to which they are counted */
 	bool kicks_on;
-	int credits;    /* notifications that may still come */
-	uint16_t event; /* the last avail_event */
-	uint16_t idx;   /* the available index up to which entries have given credits */
+	uint16_t idx;  /* the available index when they went off */
+	unsigned late; /* notifications since then and before, less what is to be expected */
 };
 
 struct vq_shadow *vq_shadow_create(void)
@@ -198,20 +192,6 @@ void vq_shadow_push(struct vq *vq, uint16_t slot)
 
 /* ---- Notifications ---- */
 
-static bool counted(const struct vq *vq)
-{
-	return vq->ring != &vq_packed;
-}
-
-static void credit(struct vq_shadow *s, unsigned n)
-{
-	if (n > CREDITS_MAX)
-		n = CREDITS_MAX;
-	s->credits += (int)n;
-	if (s->credits > CREDITS_MAX)
-		s->credits = CREDITS_MAX;
-}
-
 /* Where the driver is. */
 static uint16_t driver_at(const struct vq *vq)
 {
@@ -228,67 +208,36 @@ void vq_shadow_setup(struct vq *vq)
 	s->taken = s->used = 0;
 	s->last_used = vq->s.next_used;
 	s->kicks_on = true;
-	s->event = 0;
-	s->idx = vq->s.next_avail;
-	/* For the avail_event that is there, and for a queue that begins again where it was. */
-	s->credits = 2;
+	s->late = 0;
 }
 
-void vq_shadow_kicks_begin(struct vq *vq, bool on)
+void vq_shadow_kicks_on(struct vq *vq, uint64_t kicks)
 {
 	struct vq_shadow *s = shadow(vq);
-	uint16_t idx, n;
+	uint16_t made;
 
-	if (!counted(vq) || vq->event_idx || !on || s->kicks_on)
+	if (s->kicks_on)
 		return;
-	/* Before the flag becomes 0: these entries should not have been kicked for, but their CPU
-	 * may read the flag only after that. */
-	idx = driver_at(vq);
-	n = (uint16_t)(idx - s->idx);
-	credit(s, n < LATE ? n : LATE);
-	s->idx = idx;
-}
-
-void vq_shadow_kicks(struct vq *vq, bool on)
-{
-	struct vq_shadow *s = shadow(vq);
-	uint16_t idx;
-
-	if (!counted(vq))
+	s->kicks_on = true;
+	if (vq->ring == &vq_packed)
 		return;
-	if (vq->event_idx) {
-		if (on && s->event != vq->s.next_avail)
-			credit(s, 1);
-		if (on)
-			s->event = vq->s.next_avail;
+	made = (uint16_t)(driver_at(vq) - s->idx);
+	s->late += (unsigned)(kicks < made ? kicks : made);
+	s->late -= s->late < LATE_MEAN ? s->late : LATE_MEAN;
+	if (s->late <= LATE_SUM)
 		return;
-	}
-	/* After the flag became 1: whoever makes more available reads it, see split_kicks(). */
-	if (!on && s->kicks_on) {
-		idx = driver_at(vq);
-		credit(s, (uint16_t)(idx - s->idx));
-		s->idx = idx;
-	}
-	s->kicks_on = on;
-}
-
-void vq_shadow_kicked(struct vq *vq, uint64_t n)
-{
-	struct vq_shadow *s = shadow(vq);
-
-	if (!counted(vq))
-		return;
-	if (!vq->event_idx && s->kicks_on) {
-		uint16_t idx = driver_at(vq);
-
-		credit(s, (uint16_t)(idx - s->idx));
-		s->idx = idx;
-	}
-	s->credits -= n < 2 * CREDITS_MAX ? (int)n : 2 * CREDITS_MAX;
-	if (s->credits >= 0)
-		return;
+	s->late = 0;
 	lint_report(vq->lint, LINT_KICK_SUPPRESSED, vq->index,
-		    "queue %u: %d notifications more than %s asked for", vq->index, -s->credits,
-		    vq->event_idx ? "avail_event has" : "flags has");
-	s->credits = 0;
+		    "queue %u: %" PRIu64 " notifications and %u new entries while %s", vq->index,
+		    kicks, made,
+		    vq->event_idx ? "avail_event had been passed" : "flags of the used ring was 1");
+}
+
+void vq_shadow_kicks_off(struct vq *vq)
+{
+	struct vq_shadow *s = shadow(vq);
+
+	if (s->kicks_on)
+		s->idx = driver_at(vq);
+	s->kicks_on = false;
 }

@@ -31,6 +31,12 @@ int vq_watch(struct vq *vq, unsigned what)
 		       : 0;
 }
 
+void vq_watch_kicks_by(struct vq *vq, vq_take_kicks_fn *take, void *arg)
+{
+	vq->watch->take = take;
+	vq->watch->take_arg = arg;
+}
+
 void vq_watch_free(struct vq *vq)
 {
 	if (!vq->watch)
@@ -131,15 +137,30 @@ bool vq_watch_publish(struct vq *vq)
 	return irq;
 }
 
+/* Those that have come. */
+static uint64_t take_kicks(struct vq *vq)
+{
+	uint64_t n = vq->watch->take ? vq->watch->take(vq->watch->take_arg) : 0;
+
+	if (n)
+		note(vq, (struct vq_event){ .kind = VQ_EV_KICK, .a = n });
+	return n;
+}
+
 bool vq_watch_kicks(struct vq *vq, bool on)
 {
 	bool more;
 
-	if (vq->watch->shadow)
-		vq_shadow_kicks_begin(vq, on);
+	/* Taken before they are asked for again: the look at the ring, which comes after, sees what
+	 * they were for. */
+	if (vq->watch->shadow && on)
+		vq_shadow_kicks_on(vq, take_kicks(vq));
 	more = vq->ring->kicks(vq, on);
-	if (vq->watch->shadow)
-		vq_shadow_kicks(vq, on);
+	/* Taken after they are not wanted any more: the device is about to look. */
+	if (vq->watch->shadow && !on) {
+		take_kicks(vq);
+		vq_shadow_kicks_off(vq);
+	}
 	vq->watch->kicks_on = on && !more;
 	note(vq, (struct vq_event){
 			 .kind = VQ_EV_KICKS, .pos = position(vq, vq->s.next_avail), .flag = on });
@@ -150,11 +171,8 @@ bool vq_watch_kicks(struct vq *vq, bool on)
 
 void vq_kicked(struct vq *vq, uint64_t n)
 {
-	if (!vq->watch)
-		return;
-	if (vq->watch->shadow)
-		vq_shadow_kicked(vq, n);
-	note(vq, (struct vq_event){ .kind = VQ_EV_KICK, .a = n });
+	if (vq->watch)
+		note(vq, (struct vq_event){ .kind = VQ_EV_KICK, .a = n });
 }
 
 void vq_interrupted(struct vq *vq)

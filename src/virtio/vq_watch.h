@@ -22,6 +22,8 @@ struct vq_trace;
 struct vq_watch {
 	struct vq_trace *trace;   /* NULL: no recorder */
 	struct vq_shadow *shadow; /* NULL: the lint, if there is one, is not deep */
+	vq_take_kicks_fn *take;   /* NULL: notifications are not counted */
+	void *take_arg;
 	bool kicks_on;        /* the device has asked for notifications, and found the ring empty */
 	uint16_t avail, used; /* the state's next_avail and next_used, when last looked at */
 	uint64_t events;      /* so many things have happened */

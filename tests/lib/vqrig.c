@@ -29,6 +29,11 @@ static void note(void *arg, enum log_level level, const char *who, const char *t
 	rig->said++;
 }
 
+static uint64_t take_kicks(void *arg)
+{
+	return atomic_exchange((atomic_uint *)arg, 0);
+}
+
 void vqrig_init(struct vqrig *rig, unsigned watch)
 {
 	memset(rig, 0, sizeof(*rig));
@@ -43,6 +48,7 @@ void vqrig_init(struct vqrig *rig, unsigned watch)
 		rig->lint = lint_create(LINT_WARN, true, false, "q", &rig->log, &rig->tripped);
 		must(rig->lint, "no memory for the lint");
 		vq_lint(rig->vq, rig->lint, 0);
+		vq_watch_kicks_by(rig->vq, take_kicks, &rig->kicks);
 	}
 	rig->buf = vd_alloc(&rig->d, PAGE, PAGE);
 }

@@ -9,6 +9,8 @@
 #ifndef HAKO_TESTS_VQRIG_H
 #define HAKO_TESTS_VQRIG_H
 
+#include <stdatomic.h>
+
 #include "base/log.h"
 #include "vdriver.h"
 #include "virtio/lint.h"
@@ -23,8 +25,9 @@ struct vqrig {
 	struct log log;
 	struct lint *lint; /* deep, where the queue is watched so; else NULL */
 	atomic_bool tripped;
-	unsigned said;  /* messages */
-	char last[512]; /* the last one */
+	atomic_uint kicks; /* notifications that the device has not taken */
+	unsigned said;     /* messages */
+	char last[512];    /* the last one */
 };
 
 /* `watch` is for vq_watch(), 0: nobody looks on. Not set up yet. */
