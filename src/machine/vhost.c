@@ -19,6 +19,7 @@
 struct hako_vhost_blk {
 	struct loop *loop;
 	struct log log;
+	struct log_limit limit;
 	hako_log_fn *log_fn;
 	void *log_arg;
 	struct disk_dev disk;
@@ -110,6 +111,7 @@ static int build(struct hako_vhost_blk *v, const struct hako_vhost_blk_config *c
 	struct vhost_server_config server = {
 		.path = config->socket,
 		.log = &v->log,
+		.limit = &v->limit,
 		.name = "vhost",
 		.without = disk_dev_without(&config->disk),
 		.once = config->once,

@@ -71,6 +71,7 @@ static void somebody_connects(struct loop_source *source, uint32_t events)
 	struct vhost_session_config config = {
 		.dev = s->config.dev,
 		.log = s->config.log,
+		.limit = s->config.limit,
 		.name = s->config.name,
 		.without = s->config.without,
 		.ended = session_ended,
@@ -91,7 +92,6 @@ static void somebody_connects(struct loop_source *source, uint32_t events)
 		log_msg(s->config.log, LOG_ERROR, s->config.name, "%s", err.msg);
 		return;
 	}
-	log_msg(s->config.log, LOG_INFO, s->config.name, "a front end is connected");
 	s->session = session;
 	listen_on(s, false);
 }

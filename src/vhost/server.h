@@ -14,6 +14,7 @@
 
 struct err;
 struct log;
+struct log_limit;
 struct virtio_dev;
 struct vhost_server;
 
@@ -21,6 +22,9 @@ struct vhost_server_config {
 	const char *path; /* of the socket */
 	struct virtio_dev *dev;
 	struct log *log;
+	/* Of what front ends cause, which may try again and again; NULL: no limit. In place as
+	 * long as the server. */
+	struct log_limit *limit;
 	const char *name; /* for the log; in place as long as the server */
 	uint64_t without; /* features not to be offered */
 	bool once;        /* done when the first front end has gone */

@@ -58,6 +58,7 @@ struct vhost_session {
 	struct virtio_dev *dev;
 	struct loop *loop;
 	struct log *log;
+	struct log_limit *limit;
 	const char *name;
 	uint64_t without;
 	void (*ended)(void *arg);
@@ -96,6 +97,10 @@ static struct vhost_session *session_of(struct virtio_host *host)
 	return container_of(host, struct vhost_session, host);
 }
 
+#define said(s, level, ...)                                                          \
+	((s)->limit ? log_guest((s)->log, (s)->limit, level, (s)->name, __VA_ARGS__) \
+		    : log_msg((s)->log, level, (s)->name, __VA_ARGS__))
+
 static bool packed(const struct vhost_session *s)
 {
 	return s->features & BIT(VIRTIO_F_RING_PACKED);
@@ -127,7 +132,8 @@ static void check_memory(struct vhost_session *s)
 {
 	if (likely(!s->shrunk) || s->ending)
 		return;
-	log_msg(s->log, LOG_ERROR, s->name,
+	log_guest(
+		s->log, s->limit, LOG_ERROR, s->name,
 		"the front end made a file of its shared memory shorter: its connection is closed");
 	vhost_session_end(s);
 }
@@ -199,8 +205,9 @@ static int ring_area(struct ring *r, void **area, struct err *err)
 		return 0;
 	if (r->state.size > s->inflight_queue_size || bytes * (r->index + 1) > s->inflight_size)
 		return err_set(err, -EINVAL,
-			       "queue %u has %u entries; the area for what is in flight is for %u",
-			       r->index, r->state.size, s->inflight_queue_size);
+			       "queue %u has %u entries, but the area for what is in flight is for "
+			       "%u; with QEMU, give the device queue-size=%u",
+			       r->index, r->state.size, s->inflight_queue_size, r->state.size);
 	*area = s->inflight.data + bytes * r->index;
 	return 0;
 }
@@ -297,8 +304,8 @@ static void tell_config_change(struct vhost_session *s)
 		return;
 	code = vhost_send(s->backend_fd, VHOST_BACKEND_CONFIG_CHANGE_MSG);
 	if (code)
-		log_msg(s->log, LOG_WARN, s->name,
-			"cannot tell the front end of another configuration: %s", strerror(-code));
+		said(s, LOG_WARN, "cannot tell the front end of another configuration: %s",
+		     strerror(-code));
 }
 
 static void host_config_change(struct virtio_host *host, void (*change)(struct virtio_dev *dev))
@@ -858,10 +865,9 @@ static void session_watch(struct vhost_session *s, bool on)
 static void refuse(struct vhost_session *s, const struct err *err)
 {
 	if (err->code == -ECONNRESET)
-		log_msg(s->log, LOG_INFO, s->name, "the front end has gone");
+		said(s, LOG_INFO, "the front end has gone");
 	else
-		log_msg(s->log, LOG_ERROR, s->name, "the front end's connection is closed: %s",
-			err->msg);
+		said(s, LOG_ERROR, "the front end's connection is closed: %s", err->msg);
 	vhost_session_end(s);
 }
 
@@ -923,7 +929,7 @@ static void handle(struct vhost_session *s)
 	s->reply_fd = -1;
 	code = t->handle(s, &err);
 	if (code && t->may_fail && ack) {
-		log_msg(s->log, LOG_WARN, s->name, "%s is refused: %s", t->name, err.msg);
+		said(s, LOG_WARN, "%s is refused: %s", t->name, err.msg);
 		err = (struct err)ERR_INIT;
 		reply_u64(s, 1);
 		code = start_rings(s, &err);
@@ -1001,6 +1007,7 @@ int vhost_session_create(struct vhost_session **session, const struct vhost_sess
 	s->dev = config->dev;
 	s->loop = config->dev->loop;
 	s->log = config->log;
+	s->limit = config->limit;
 	s->name = config->name;
 	s->without = config->without;
 	s->ended = config->ended;
@@ -1034,6 +1041,7 @@ int vhost_session_create(struct vhost_session **session, const struct vhost_sess
 		vhost_session_destroy(s);
 		return code;
 	}
+	said(s, LOG_INFO, "a front end is connected");
 	*session = s;
 	return 0;
 }

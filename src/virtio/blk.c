@@ -135,6 +135,9 @@ static const struct virtio_feature_need feature_needs[] = {
 	{ 0, 0, false },
 };
 
+/* Entries that a queue should have, and requests taken at a time; one may have more. */
+enum { QUEUE_SIZE = 256 };
+
 struct vblk_queue;
 
 struct request {
@@ -650,7 +653,7 @@ static void drain(struct vblk_queue *q)
 
 	q->draining = true;
 	blk_plug(b->blk);
-	good = take(q, VQ_SIZE_MAX);
+	good = take(q, QUEUE_SIZE);
 	blk_unplug(b->blk);
 	q->draining = false;
 	publish(q);
@@ -753,7 +756,7 @@ static void vblk_stop(struct virtio_dev *dev, unsigned index, void (*stopped)(vo
 static const struct virtio_ops vblk_ops = {
 	.name = "virtio-blk",
 	.id = VIRTIO_ID_BLOCK,
-	.queue_size_max = VQ_SIZE_MAX,
+	.queue_size_max = QUEUE_SIZE,
 	.config_size = sizeof(struct config_space),
 	.fields = config_fields,
 	.needs = feature_needs,
@@ -811,7 +814,7 @@ static void config_init(struct vblk *b, uint32_t size_max)
 		      BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_FLUSH);
 	c->capacity = le64(capacity(b));
 	/* A chain may be as long as the queue; two buffers of it are the header and the status. */
-	c->seg_max = le32(b->seg_max ? b->seg_max : VQ_SIZE_MAX - 2);
+	c->seg_max = le32(b->seg_max ? b->seg_max : VQ_CHAIN_MAX - 2);
 	if (size_max) {
 		b->features |= BIT(VIRTIO_BLK_F_SIZE_MAX);
 		c->size_max = le32(size_max);

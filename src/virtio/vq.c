@@ -96,6 +96,7 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 	vq->indirect = features & BIT(VIRTIO_F_INDIRECT_DESC);
 	vq->event_idx = features & BIT(VIRTIO_F_EVENT_IDX);
 	vq->in_order = features & BIT(VIRTIO_F_IN_ORDER);
+	vq->chain_max = s.size < VQ_CHAIN_MAX ? s.size : VQ_CHAIN_MAX;
 	vq->resume = resume;
 	vq->tracked = tracked;
 	bad = ring->setup(vq);

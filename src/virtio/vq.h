@@ -34,7 +34,8 @@
 
 struct log;
 
-enum { VQ_SIZE_MAX = 256 };
+/* Entries of any queue, and buffers in a chain, which 2.7.5.3.1 bounds by the entries too. */
+enum { VQ_SIZE_MAX = 1024, VQ_CHAIN_MAX = 256 };
 
 /* Features that queues have, whatever the device. */
 #define VQ_FEATURES                                                                          \

@@ -99,9 +99,9 @@ struct vq_slot {
 /* Positions in the packed ring, of vq_state: bit 15 is set while the wrap counter is 0. */
 enum { VQ_POS_LAP = 1 << 15, VQ_POS_MASK = VQ_POS_LAP - 1 };
 
-/* A row is longer than a queue, so that the rows of neighbouring slots do not fall on the same
+/* A row is longer than a chain, so that the rows of neighbouring slots do not fall on the same
  * cache sets (256 iovecs are exactly one page). */
-enum { VQ_ROW = VQ_SIZE_MAX + 4 };
+enum { VQ_ROW = VQ_CHAIN_MAX + 4 };
 
 /* A part of the ring in guest memory. */
 struct vq_part {
@@ -114,6 +114,7 @@ struct vq {
 	const struct vq_ring *ring; /* NULL: not set up */
 	struct vq_state s;
 	bool indirect, event_idx, in_order;
+	uint16_t chain_max; /* buffers */
 	unsigned in_flight; /* popped and not pushed */
 
 	/* Of the ring, mapped: the split ring's parts, or the packed ring's descriptors, driver
@@ -264,7 +265,7 @@ vq_chain_add(struct vq *vq, struct vq_chain *c, gpa_t gpa, uint32_t len, bool wr
 	void *host;
 
 	/* 2.7.5.3.1: no chain is longer than the queue. This also ends loops. */
-	if (unlikely(n == vq->s.size))
+	if (unlikely(n == vq->chain_max))
 		return FAULT(LINT_CHAIN_LONG, "chain loops or is longer than the queue");
 	if (unlikely(!write && c->n_in))
 		return FAULT(LINT_WRITABLE_FIRST,

@@ -184,22 +184,22 @@ static void test_direct_then_indirect(void **state)
  * configuration of the same queue. */
 static void test_longest_chain(void **state)
 {
-	struct vd_buf b[VQ_SIZE_MAX];
+	struct vd_buf b[VQ_CHAIN_MAX];
 	struct vq_state s;
 	struct t t;
 
 	(void)state;
 	begin(&t, 2, true, true);
-	vd_queue_layout(&t.d, &t.q, 0, VQ_SIZE_MAX);
+	vd_queue_layout(&t.d, &t.q, 0, VQ_CHAIN_MAX);
 	s = state_of(&t.q);
 	assert_int_equal(vq_setup(t.vq, &s, features_of(true, true)), 0);
-	for (unsigned i = 0; i < VQ_SIZE_MAX; i++)
+	for (unsigned i = 0; i < VQ_CHAIN_MAX; i++)
 		b[i] = (struct vd_buf){ t.buf + i, 1 };
 	for (unsigned i = 0; i < 2; i++) {
-		assert_true(vd_add(&t.q, b, 1, VQ_SIZE_MAX - 1, i) >= 0);
+		assert_true(vd_add(&t.q, b, 1, VQ_CHAIN_MAX - 1, i) >= 0);
 		vd_publish(&t.q);
 		assert_int_equal(vq_pop(t.vq, &t.c), 1);
-		assert_int_equal(t.c.in_len, VQ_SIZE_MAX - 1);
+		assert_int_equal(t.c.in_len, VQ_CHAIN_MAX - 1);
 		vq_push(t.vq, &t.c, 0);
 		vq_publish(t.vq);
 		assert_true(vd_used(&t.q, &(uint16_t){ 0 }, &(uint32_t){ 0 }));
@@ -560,7 +560,7 @@ static void test_too_many_bytes(void **state)
 
 	(void)state;
 	for (unsigned n = 128; n <= 129; n++) { /* 128 of 32 MiB are exactly 2^32 */
-		begin(&t, VQ_SIZE_MAX, true, true);
+		begin(&t, VQ_CHAIN_MAX, true, true);
 		for (unsigned i = 0; i < n; i++)
 			b[i] = (struct vd_buf){ RAM, RAM_SIZE };
 		assert_true(vd_add(&t.q, b, 0, n, false) >= 0);
