@@ -238,6 +238,9 @@ static int ring_start(struct ring *r, struct err *err)
 		return err_set(err, -EINVAL, "queue %u cannot be: the message before says why",
 			       r->index);
 	ring_log(r, r->state.used);
+	if (vq_resumed(r->vq))
+		said(s, LOG_INFO, "queue %u: %u requests were in flight, and are done again",
+		     r->index, vq_resumed(r->vq));
 	if (r->kick_fd >= 0) {
 		r->source.fd = r->kick_fd;
 		code = loop_add(s->loop, &r->source);

@@ -90,6 +90,8 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features);
  */
 void vq_resume(struct vq *vq, void *area);
 size_t vq_inflight_bytes(uint16_t size, bool packed);
+/* After vq_setup(): how many chains were in flight and are to be popped again. */
+unsigned vq_resumed(const struct vq *vq);
 
 /* Forget the queue. Chains still in flight are given up: nothing reaches the used ring any more. */
 void vq_reset(struct vq *vq);

@@ -91,6 +91,11 @@ void vq_resume(struct vq *vq, void *area)
 	vq->tracked = area;
 }
 
+unsigned vq_resumed(const struct vq *vq)
+{
+	return (unsigned)vq->n_again - vq->next_again;
+}
+
 /* Chains to be taken again, in the order in which they were taken first. */
 
 struct found {
