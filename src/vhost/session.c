@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,7 @@ struct ring {
 	bool has_addr, kicked, enabled;
 	int kick_fd;         /* -1: to be polled */
 	int call_fd, err_fd; /* -1: nobody wants to know */
+	bool call_waits;     /* call_fd has no O_NONBLOCK */
 
 	bool running, stopping;    /* the device has it; and is to give it back */
 	bool watched, poll_posted; /* its source, its task, is the loop's */
@@ -115,13 +117,19 @@ static void close_fd(int *fd)
 
 /* ---- Rings ---- */
 
-/* An eventfd's write: it does not wait, for O_NONBLOCK is set, and what fails is set already. */
-static void signal_fd(int fd)
+/*
+ * Write to an eventfd. That waits when nothing can be added to it, unless O_NONBLOCK is set, which
+ * is for the front end to say, for it reads the same open file. So if it is not set, look first.
+ * What a front end still can do is to fill its own eventfd and take O_NONBLOCK away: then it has a
+ * server that waits until it reads, or a signal comes.
+ */
+static void signal_fd(int fd, bool waits)
 {
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	const uint64_t one = 1;
 	ssize_t n;
 
-	if (fd < 0)
+	if (fd < 0 || (unlikely(waits) && poll(&p, 1, 0) <= 0))
 		return;
 	n = write(fd, &one, sizeof(one));
 	(void)n;
@@ -260,7 +268,7 @@ static int ring_start(struct ring *r, struct err *err)
 	r->running = true;
 	r->err_told = false;
 	/* Whoever served the ring before may have published answers and ended before telling. */
-	signal_fd(r->call_fd);
+	signal_fd(r->call_fd, r->call_waits);
 	s->dev->ops->kick(s->dev, r->index);
 	return 0;
 }
@@ -296,7 +304,9 @@ static bool rest(struct vhost_session *s, struct ring *r, unsigned n)
 
 static void host_queue_irq(struct virtio_host *host, unsigned q)
 {
-	signal_fd(session_of(host)->ring[q].call_fd);
+	const struct ring *r = &session_of(host)->ring[q];
+
+	signal_fd(r->call_fd, r->call_waits);
 }
 
 static void tell_config_change(struct vhost_session *s)
@@ -329,7 +339,7 @@ static void host_needs_reset(struct virtio_host *host)
 
 		if (r->running && !r->err_told && vq_state(r->vq)->broken) {
 			r->err_told = true;
-			signal_fd(r->err_fd);
+			signal_fd(r->err_fd, true);
 		}
 	}
 	s->status |= VIRTIO_STATUS_NEEDS_RESET;
@@ -603,9 +613,6 @@ static int take_eventfd(struct vhost_session *s, const char *what, struct ring *
 	if (fstat(m->fd[0], &st) < 0 || (st.st_mode & S_IFMT))
 		return err_set(err, -EINVAL, "the %s of queue %u is not an eventfd", what,
 			       (*ring)->index);
-	if (fcntl(m->fd[0], F_SETFL, O_NONBLOCK) < 0)
-		return err_set(err, -errno, "cannot use the %s of queue %u: %s", what,
-			       (*ring)->index, strerror(errno));
 	*fd = vhost_msg_fd(m, 0);
 	return 0;
 }
@@ -626,14 +633,15 @@ static int set_vring_kick(struct vhost_session *s, struct err *err)
 static int set_vring_call(struct vhost_session *s, struct err *err)
 {
 	struct ring *r;
-	int fd, code = take_eventfd(s, "call", &r, &fd, err);
+	int fd = -1, code = take_eventfd(s, "call", &r, &fd, err);
 
 	if (code)
 		return code;
 	close_fd(&r->call_fd);
 	r->call_fd = fd;
+	r->call_waits = fd >= 0 && !(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	if (r->running) /* an answer may have been told to the one before */
-		signal_fd(fd);
+		signal_fd(fd, r->call_waits);
 	return 0;
 }
 
