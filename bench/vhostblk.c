@@ -287,8 +287,11 @@ int main(int argc, char **argv)
 	}
 	memcpy(addr.sun_path, argv[1], strlen(argv[1]));
 	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (sock < 0 || connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		fail("cannot connect");
+	for (unsigned i = 0; connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0; i++) {
+		if (i == 100) /* 10 seconds: a server under valgrind takes long to begin */
+			fail("cannot connect");
+		usleep(100000);
+	}
 	memfd = memfd_create("ram", MFD_CLOEXEC);
 	s.kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s.call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -135,12 +135,26 @@ static void begin_req(struct blk *b, struct blk_req *req, bool single)
 		begin_one(b, req);
 }
 
+/* What is neither limited nor to be looked at for its place: reads that go to the ring as they are.
+ */
+static struct blk_req *begin_reads(struct blk *b)
+{
+	struct blk_req *req;
+
+	if (!b->ring || b->rate || b->raw.direct)
+		return reqs_take(&b->queued);
+	while ((req = reqs_take(&b->queued)))
+		if (unlikely(req->op != BLK_READ || !uring_add(b->ring, req)))
+			break;
+	return req;
+}
+
 static void begin(struct blk *b)
 {
 	bool single = b->queued.first && !b->queued.first->next;
 	struct blk_req *req;
 
-	while ((req = reqs_take(&b->queued))) {
+	while ((req = single ? reqs_take(&b->queued) : begin_reads(b))) {
 		if ((b->raw.readonly && req->op != BLK_READ) ||
 		    (b->cache == BLK_CACHE_UNSAFE && req->op == BLK_FLUSH)) {
 			req->res = req->op == BLK_FLUSH ? 0 : -EROFS;
@@ -175,7 +189,7 @@ static void settle(struct blk *b, const struct reqs *batch)
 /* Submit what begin() gave to the ring, and answer all that is over. */
 static void serve(struct blk *b)
 {
-	if (b->ring) {
+	if (b->ring && uring_busy(b->ring)) {
 		struct blk_req *req;
 		struct reqs rest;
 
@@ -248,9 +262,9 @@ static int pool_work(void *arg, struct blk_req *req)
 void blk_submit(struct blk *blk, struct blk_req *req)
 {
 	req->moved = 0;
-	if (blk->cache == BLK_CACHE_WRITETHROUGH)
+	if (req->op != BLK_READ && blk->cache == BLK_CACHE_WRITETHROUGH)
 		req->durable = true;
-	else if (blk->cache == BLK_CACHE_UNSAFE)
+	else if (req->op != BLK_READ && blk->cache == BLK_CACHE_UNSAFE)
 		req->durable = false;
 	if (unlikely(blk->record))
 		record_begins(blk->record, req);

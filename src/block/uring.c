@@ -125,50 +125,70 @@ void uring_destroy(struct uring *uring)
 	free(uring);
 }
 
+/* Watch the ring, which is the loop's thread's to do; and see to room for another request. */
+static __attribute__((noinline)) struct io_uring_sqe *sqe_first(struct uring *u)
+{
+	if (!u->started && loop_add(u->config.loop, &u->source))
+		return NULL;
+	u->started = true;
+	uring_submit(u); /* as many as the queue holds */
+	return io_uring_get_sqe(&u->ring);
+}
+
+/* One operation. A buffer or a vector of them is told apart by the opcode. */
+static inline void sqe_fill(struct io_uring_sqe *sqe, uint8_t opcode, const struct uring *u,
+			    const void *addr, uint32_t len, const struct blk_req *req)
+{
+	*sqe = (struct io_uring_sqe){
+		.opcode = opcode,
+		.fd = u->config.fd,
+		.off = req->off,
+		.addr = (uintptr_t)addr,
+		.len = len,
+		.user_data = (uintptr_t)req,
+	};
+}
+
 bool uring_add(struct uring *uring, struct blk_req *req)
 {
-	struct io_uring_sqe *sqe;
 	const struct iovec *iov = req->iov;
 	uint32_t n = (uint32_t)req->iovcnt;
-	int fd = uring->config.fd;
+	struct io_uring_sqe *sqe;
 
-	if (unlikely(!uring->started)) { /* here, for sources are the loop's thread's to add */
-		if (loop_add(uring->config.loop, &uring->source))
-			return false;
-		uring->started = true;
-	}
-	if (req->op > BLK_FLUSH || req->len > LEN_MAX || uring->in_flight == IN_FLIGHT)
+	if (unlikely(req->op > BLK_FLUSH || req->len > LEN_MAX || uring->in_flight == IN_FLIGHT))
 		return false;
-	sqe = io_uring_get_sqe(&uring->ring);
-	if (!sqe) { /* as many as the queue holds */
-		uring_submit(uring);
-		sqe = io_uring_get_sqe(&uring->ring);
+	sqe = likely(uring->started) ? io_uring_get_sqe(&uring->ring) : NULL;
+	if (unlikely(!sqe)) {
+		sqe = sqe_first(uring);
 		if (!sqe)
 			return false;
 	}
-	switch (req->op) {
-	case BLK_READ:
+	if (req->op == BLK_FLUSH) {
+		*sqe = (struct io_uring_sqe){
+			.opcode = IORING_OP_FSYNC,
+			.fd = uring->config.fd,
+			.fsync_flags = IORING_FSYNC_DATASYNC,
+			.user_data = (uintptr_t)req,
+		};
+	} else {
+		bool in = req->op == BLK_READ;
+
 		if (n == 1)
-			io_uring_prep_read(sqe, fd, iov->iov_base, (uint32_t)iov->iov_len,
-					   req->off);
+			sqe_fill(sqe, in ? IORING_OP_READ : IORING_OP_WRITE, uring, iov->iov_base,
+				 (uint32_t)iov->iov_len, req);
 		else
-			io_uring_prep_readv(sqe, fd, iov, n, req->off);
-		break;
-	case BLK_WRITE:
-		if (n == 1)
-			io_uring_prep_write(sqe, fd, iov->iov_base, (uint32_t)iov->iov_len,
-					    req->off);
-		else
-			io_uring_prep_writev(sqe, fd, iov, n, req->off);
-		if (req->durable)
+			sqe_fill(sqe, in ? IORING_OP_READV : IORING_OP_WRITEV, uring, iov, n, req);
+		if (!in && req->durable)
 			sqe->rw_flags = RWF_DSYNC;
-		break;
-	default: io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC); break;
 	}
-	io_uring_sqe_set_data(sqe, req);
 	uring->added++;
 	uring->in_flight++;
 	return true;
+}
+
+bool uring_busy(const struct uring *uring)
+{
+	return uring->in_flight;
 }
 
 void uring_submit(struct uring *uring)

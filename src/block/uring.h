@@ -29,6 +29,8 @@ void uring_destroy(struct uring *uring);
 /* Begin a READ, WRITE or FLUSH at the next uring_submit(). False: not with this ring, or not now,
  * since it is full. */
 bool uring_add(struct uring *uring, struct blk_req *req);
+/* Is anything added, or not over yet? */
+bool uring_busy(const struct uring *uring);
 /* Begin what was added, if anything was. */
 void uring_submit(struct uring *uring);
 /*

@@ -29,6 +29,12 @@ bool uring_add(struct uring *uring, struct blk_req *req)
 	return false;
 }
 
+bool uring_busy(const struct uring *uring)
+{
+	(void)uring;
+	return false;
+}
+
 void uring_submit(struct uring *uring)
 {
 	(void)uring;

@@ -17,6 +17,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "base/err.h"
 #include "host/notifier.h"
 
@@ -38,6 +39,10 @@ struct loop {
 	pthread_mutex_t lock;
 	struct loop_task *first, **last;
 	bool stop;
+
+	/* There is something new under the lock, which the loop takes only then. Set with it held;
+	 * the loop clears it before it takes the lock, so nothing is missed. */
+	atomic_bool attention;
 
 	/* Loop thread: the batch being served. loop_del() strikes its source out. */
 	struct epoll_event batch[LOOP_BATCH];
@@ -162,6 +167,7 @@ void loop_post(struct loop *loop, struct loop_task *task)
 		task->next = NULL;
 		*loop->last = task;
 		loop->last = &task->next;
+		atomic_store_explicit(&loop->attention, true, memory_order_relaxed);
 		if (wake)
 			notifier_set(&loop->wake);
 	}
@@ -192,7 +198,7 @@ static void run_tasks(struct loop *loop)
 int loop_run(struct loop *loop)
 {
 	bool left = true; /* an earlier run may have left tasks that wake nobody any more */
-	bool stop;
+	bool stop = false;
 
 	atomic_store_explicit(&loop->thread, (uintptr_t)pthread_self(), memory_order_relaxed);
 	do {
@@ -207,6 +213,14 @@ int loop_run(struct loop *loop)
 		loop->n_batch = n < 0 ? 0 : n;
 		serve_batch(loop);
 
+		/*
+		 * Relaxed is enough: whoever sets it goes on to set the notifier, unless one is set
+		 * already and not yet cleared, or this is that thread. So should the old value be
+		 * seen here, the wait ends at once.
+		 */
+		if (likely(!left && !atomic_load_explicit(&loop->attention, memory_order_relaxed)))
+			continue;
+		atomic_store_explicit(&loop->attention, false, memory_order_relaxed);
 		pthread_mutex_lock(&loop->lock);
 		/* Taken before the tasks run: what a thread posts before it calls loop_stop() is
 		 * on the list by then and is still run. */
@@ -224,6 +238,7 @@ void loop_stop(struct loop *loop)
 {
 	pthread_mutex_lock(&loop->lock);
 	loop->stop = true;
+	atomic_store_explicit(&loop->attention, true, memory_order_relaxed);
 	notifier_set(&loop->wake);
 	pthread_mutex_unlock(&loop->lock);
 }

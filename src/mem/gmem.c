@@ -280,10 +280,27 @@ void gmem_unmap(struct gmem *mem, gpa_t gpa, size_t len, enum gmem_access access
 		gmem_written(mem, gpa, len);
 }
 
+gpa_t gmem_gpa(const struct gmem *mem, const void *host)
+{
+	for (size_t i = 0; i < mem->n; i++) {
+		const struct gmem_region *r = &mem->regions[i];
+		uint64_t off = (uintptr_t)host - (uintptr_t)r->host;
+
+		if (off < r->size)
+			return r->base + off;
+	}
+	return 0;
+}
+
 void gmem_observe(struct gmem *mem, struct gmem_observer *obs)
 {
 	obs->next = mem->observers;
 	mem->observers = obs;
+}
+
+bool gmem_observed(const struct gmem *mem)
+{
+	return mem->observers;
 }
 
 void gmem_unobserve(struct gmem *mem, struct gmem_observer *obs)

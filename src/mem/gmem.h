@@ -92,6 +92,9 @@ int gmem_store16(struct gmem *mem, gpa_t gpa, uint16_t val);
 int gmem_map(struct gmem *mem, gpa_t gpa, size_t len, enum gmem_access access, void **host);
 void gmem_unmap(struct gmem *mem, gpa_t gpa, size_t len, enum gmem_access access);
 
+/* Where a borrowed byte is. */
+gpa_t gmem_gpa(const struct gmem *mem, const void *host);
+
 /*
  * Observers of writes to pages flagged GMEM_PAGE_CODE. Called on the writing thread, after the
  * bytes are in place, with a range inside one page. Attach before any thread starts.
@@ -102,6 +105,9 @@ struct gmem_observer {
 	bool all; /* of writes to all pages, flagged or not */
 };
 void gmem_observe(struct gmem *mem, struct gmem_observer *obs);
+/* Is there anybody to be told of writes? That changes only while nothing is borrowed, and tells
+ * those who write often whether they need to report it at all. */
+bool gmem_observed(const struct gmem *mem);
 /* One of `all`, on the one thread that uses the memory. */
 void gmem_unobserve(struct gmem *mem, struct gmem_observer *obs);
 

@@ -221,6 +221,22 @@ static void iov_take(struct iovec **iov, uint16_t *n, void *dst, size_t len)
 	}
 }
 
+/* The same of the header, which is most often a buffer of its own. */
+static inline void header_take(struct iovec **iov, uint16_t *n, struct req_header *h)
+{
+	struct iovec *v = *iov;
+
+	if (unlikely(v->iov_len != sizeof(*h))) {
+		iov_take(iov, n, h, sizeof(*h));
+		return;
+	}
+	fetch_begin(v->iov_base, sizeof(*h));
+	memcpy(h, v->iov_base, sizeof(*h));
+	fetch_end(v->iov_base, sizeof(*h), FETCH_CHAIN);
+	(*iov)++;
+	(*n)--;
+}
+
 /* Copy up to `len` bytes into the buffers; how many there was room for. */
 static uint32_t iov_put(const struct iovec *iov, uint16_t n, const uint8_t *src, uint32_t len)
 {
@@ -353,18 +369,20 @@ static bool write_through(const struct vblk *b)
 	return !(b->dev.acked & BIT(VIRTIO_BLK_F_FLUSH));
 }
 
-static void request_submit(struct request *r, enum blk_op op, uint64_t off, uint64_t len,
-			   struct iovec *iov, uint16_t n)
+static inline void request_submit(struct request *r, enum blk_op op, uint64_t off, uint64_t len,
+				  struct iovec *iov, unsigned n)
 {
+	struct vblk_queue *q = r->q;
+
 	r->io.op = op;
-	r->io.durable = op != BLK_READ && write_through(r->q->b);
+	r->io.durable = op != BLK_READ && write_through(q->b);
 	r->io.off = off;
 	r->io.len = len;
 	r->io.iov = iov;
-	r->io.iovcnt = n;
+	r->io.iovcnt = (int)n;
 	r->io.done = request_done;
-	r->q->in_flight++;
-	blk_submit(r->q->b->blk, &r->io);
+	q->in_flight++;
+	blk_submit(q->b->blk, &r->io);
 }
 
 /* Are these whole sectors, all of them on the disk? Never computes a byte offset beyond it. */
@@ -385,7 +403,7 @@ static void sectors_wrong(const struct request *r, uint64_t sector, uint64_t len
 		    (unsigned long long)le64_get(b->config.capacity));
 }
 
-static void request_read(struct request *r, uint64_t sector, struct iovec *in, uint16_t n)
+static inline void request_read(struct request *r, uint64_t sector, struct iovec *in, unsigned n)
 {
 	uint64_t len = r->chain.in_len - 1;
 
@@ -591,7 +609,7 @@ static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 	if (unlikely((unsigned)chain->n_out + chain->n_in >= q->judge_from))
 		judge_shape(q, chain);
 	/* 2.7.4.1: the header may be cut into descriptors anywhere. */
-	iov_take(&out, &n_out, &h, sizeof(h));
+	header_take(&out, &n_out, &h);
 	sector = le64_get(h.sector);
 
 	r->q = q;
@@ -629,8 +647,11 @@ static bool take(struct vblk_queue *q, unsigned budget)
 
 	do {
 		vq_kicks(q->vq, false);
-		while (budget && (got = vq_pop(q->vq, &chain)) == 1 && request_start(q, &chain))
+		while (budget && (got = vq_pop(q->vq, &chain)) == 1 && request_start(q, &chain)) {
 			budget--;
+			if (chain.last)
+				break;
+		}
 		if (unlikely(got < 0 || vq_state(q->vq)->broken))
 			return false;
 		if (unlikely(!budget)) {

@@ -97,6 +97,8 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 	vq->event_idx = features & BIT(VIRTIO_F_EVENT_IDX);
 	vq->in_order = features & BIT(VIRTIO_F_IN_ORDER);
 	vq->chain_max = s.size < VQ_CHAIN_MAX ? s.size : VQ_CHAIN_MAX;
+	vq->reports = gmem_observed(vq->mem) || vq->watch;
+	vq->slow = vq->reports || vq->in_order;
 	vq->resume = resume;
 	vq->tracked = tracked;
 	bad = ring->setup(vq);
@@ -117,7 +119,7 @@ static void buffers_release(struct vq *vq, uint16_t slot)
 	const struct vq_slot *s = &vq->slot[slot];
 	const struct vq_buf *buf = &vq->buf[(size_t)slot * VQ_ROW + s->n_out];
 
-	for (unsigned i = 0; i < s->n_in; i++)
+	for (unsigned i = 0; vq->reports && i < s->n_in; i++)
 		gmem_unmap(vq->mem, buf[i].gpa, buf[i].len, GMEM_WRITE);
 }
 
@@ -168,13 +170,24 @@ int vq_broken(struct vq *vq, unsigned at, const struct vq_fault *why)
 	return -EPROTO;
 }
 
+void vq_keep_buffers(struct vq *vq, const struct vq_chain *c)
+{
+	struct vq_buf *buf = &vq->buf[(size_t)c->slot * VQ_ROW];
+
+	for (unsigned i = 0; i < (unsigned)c->n_out + c->n_in; i++)
+		buf[i] = (struct vq_buf){
+			.gpa = gmem_gpa(vq->mem, c->iov[i].iov_base),
+			.len = (uint32_t)c->iov[i].iov_len,
+		};
+}
+
 int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const struct vq_fault *why)
 {
 	const struct vq_buf *buf = &vq->buf[(size_t)c->slot * VQ_ROW];
 
 	fetch_call_over(false); /* loops come by the same place again */
 	fetch_chain_over(vq, c->slot);
-	for (unsigned i = c->n_out; i < (unsigned)c->n_out + c->n_in; i++)
+	for (unsigned i = c->n_out; vq->reports && i < (unsigned)c->n_out + c->n_in; i++)
 		gmem_unmap(vq->mem, buf[i].gpa, buf[i].len, GMEM_WRITE);
 	return vq_broken(vq, c->slot, why);
 }
@@ -192,29 +205,6 @@ void *vq_map_elsewhere(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access 
 		vq->ram_host = region->host;
 	}
 	return host;
-}
-
-const struct vq_fault *vq_table_map(struct vq *vq, gpa_t gpa, uint32_t len, void **table)
-{
-	if (!vq->indirect)
-		return FAULT(LINT_INDIRECT_NOT_AGREED, "INDIRECT was not negotiated");
-	if (!len || len % DESC_SIZE)
-		return FAULT(LINT_INDIRECT_LENGTH,
-			     "the length of an indirect table is not a multiple of 16");
-	*table = vq_map(vq, gpa, len, GMEM_READ);
-	return *table ? NULL : FAULT(LINT_BUFFER, "indirect table is not in RAM");
-}
-
-void vq_chain_taken(struct vq *vq, const struct vq_chain *c)
-{
-	struct vq_slot *s = &vq->slot[c->slot];
-
-	s->in_flight = true;
-	s->n_out = c->n_out;
-	s->n_in = c->n_in;
-	vq->in_flight++;
-	if (unlikely(vq->in_order))
-		vq->order[(vq->first + vq->n_order++) % VQ_SIZE_MAX] = c->slot;
 }
 
 int vq_pop(struct vq *vq, struct vq_chain *chain)
@@ -248,23 +238,32 @@ static void put_in_order(struct vq *vq)
 	}
 }
 
+/* Of a queue that is watched, reported, or answers in order. */
+static __attribute__((noinline)) bool push_slow(struct vq *vq, uint16_t slot, uint32_t written)
+{
+	struct vq_slot *s = &vq->slot[slot];
+
+	if (vq->watch)
+		vq_watch_push(vq, slot, written);
+	buffers_release(vq, slot);
+	if (!vq->in_order)
+		return false;
+	s->done = true;
+	s->written = written;
+	put_in_order(vq);
+	return true;
+}
+
 void vq_push(struct vq *vq, struct vq_chain *chain, uint32_t written)
 {
-	struct vq_slot *s = &vq->slot[chain->slot];
+	uint16_t slot = chain->slot;
 
-	fetch_chain_over(vq, chain->slot);
-	if (unlikely(vq->watch))
-		vq_watch_push(vq, chain->slot, written);
-	buffers_release(vq, chain->slot);
+	fetch_chain_over(vq, slot);
 	vq->in_flight--;
-	if (unlikely(vq->in_order)) {
-		s->done = true;
-		s->written = written;
-		put_in_order(vq);
+	if (unlikely(vq->slow) && push_slow(vq, slot, written))
 		return;
-	}
-	s->in_flight = false;
-	vq->ring->put(vq, chain->slot, written);
+	vq->slot[slot].in_flight = false;
+	vq->ring->put(vq, slot, written);
 }
 
 void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const char *why)
@@ -295,7 +294,8 @@ bool vq_kicks(struct vq *vq, bool on)
 {
 	bool more;
 
-	if (!vq->ring || vq->s.broken)
+	/* With the event index there is nothing to switch off. */
+	if ((!on && vq->event_idx && !vq->slow) || !vq->ring || vq->s.broken)
 		return false;
 	if (unlikely(vq->watch))
 		return vq_watch_kicks(vq, on);

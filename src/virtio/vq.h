@@ -61,6 +61,8 @@ struct vq_state {
  */
 struct vq_chain {
 	uint16_t slot; /* below the queue's size; no other chain in flight has it */
+	bool last;     /* no other is known to be available: vq_kicks() tells, vq_pop() need not be
+			  asked */
 	uint16_t n_out, n_in;
 	uint64_t out_len, in_len; /* bytes; their sum is at most 2^32 (2.7.5.2) */
 	struct iovec *iov;        /* lives until vq_push or vq_reject */
@@ -78,7 +80,8 @@ void vq_lint(struct vq *vq, struct lint *lint, unsigned index);
 /*
  * Freeze a validated copy of what the driver configured and go on from the state's indices (a fresh
  * queue has them all 0). `features` are those agreed on. -EINVAL with the reason in the log when
- * the rings are misaligned, outside RAM or the size is not acceptable.
+ * the rings are misaligned, outside RAM or the size is not acceptable. Observers of the memory
+ * are attached before.
  */
 int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features);
 /*

@@ -97,10 +97,9 @@ static int packed_setup(struct vq *vq)
 }
 
 /* 2.8.8: in an indirect table every entry is a buffer, and WRITE the only flag. */
-static const struct vq_fault *table_read(struct vq *vq, struct vq_chain *chain, gpa_t gpa,
-					 uint32_t len)
+static inline __attribute__((always_inline)) const struct vq_fault *
+table_read(struct vq *vq, struct vq_walk *walk, gpa_t gpa, uint32_t len)
 {
-	struct vq_chain c = *chain;
 	const volatile struct wire_desc *w;
 	void *table;
 	const struct vq_fault *why = vq_table_map(vq, gpa, len, &table);
@@ -116,9 +115,8 @@ static const struct vq_fault *table_read(struct vq *vq, struct vq_chain *chain, 
 		buf_len = le32toh(w[i].len);
 		flags = le16toh(w[i].flags);
 		fetch_end(&w[i], sizeof(*w), FETCH_CHAIN);
-		why = vq_chain_add(vq, &c, addr, buf_len, flags & DESC_F_WRITE);
+		why = vq_walk_add(vq, walk, addr, buf_len, flags & DESC_F_WRITE);
 	}
-	*chain = c;
 	return why;
 }
 
@@ -136,7 +134,7 @@ static __attribute__((cold, noinline)) void tail_wrong(struct vq *vq, uint16_t p
  * list that is taken `again`, descriptors come from where they were kept.
  */
 static inline __attribute__((always_inline)) const struct vq_fault *
-list_read(struct vq *vq, struct vq_chain *c, struct vq_slot *s, uint16_t flags, bool again)
+list_read(struct vq *vq, struct vq_walk *walk, struct vq_slot *s, uint16_t flags, bool again)
 {
 	const uint16_t size = vq->s.size;
 	uint16_t pos = vq->s.next_avail;
@@ -165,9 +163,9 @@ list_read(struct vq *vq, struct vq_chain *c, struct vq_slot *s, uint16_t flags, 
 			/* 2.8.19: alone, never in a list */
 			if (n > 1 || d.flags & DESC_F_NEXT)
 				return FAULT(LINT_INDIRECT_NEXT, "INDIRECT together with NEXT");
-			return table_read(vq, c, d.addr, d.len);
+			return table_read(vq, walk, d.addr, d.len);
 		}
-		why = vq_chain_add(vq, c, d.addr, d.len, d.flags & DESC_F_WRITE);
+		why = vq_walk_add(vq, walk, d.addr, d.len, d.flags & DESC_F_WRITE);
 		if (why || !(d.flags & DESC_F_NEXT))
 			return why;
 		if (n == size - vq->packed.descs)
@@ -189,11 +187,11 @@ static inline __attribute__((always_inline)) int list_take(struct vq *vq, struct
 {
 	uint16_t slot = vq->free[vq->packed.n_free - 1];
 	struct vq_slot *s = &vq->slot[slot];
-	const struct vq_fault *why;
+	struct vq_walk walk = vq_walk_begin(vq, slot);
+	const struct vq_fault *why = list_read(vq, &walk, s, flags, again);
 
-	vq_chain_begin(vq, chain, slot);
-	why = list_read(vq, chain, s, flags, again);
-	if (why)
+	why = vq_walk_end(vq, &walk, chain, why);
+	if (unlikely(why))
 		return vq_chain_broken(vq, chain, why);
 	vq_chain_taken(vq, chain);
 	vq->packed.n_free--;
@@ -260,7 +258,7 @@ static void packed_put(struct vq *vq, uint16_t slot, uint32_t written)
 		vq->packed.batch_at = pos;
 		vq->packed.batch_flags = flags;
 	}
-	gmem_written(vq->mem, vq->s.desc + (uint64_t)DESC_SIZE * (pos & VQ_POS_MASK), DESC_SIZE);
+	vq_written(vq, vq->s.desc + (uint64_t)DESC_SIZE * (pos & VQ_POS_MASK), DESC_SIZE);
 	vq->packed.batch_descs = (uint16_t)(vq->packed.batch_descs + s->count);
 	vq->packed.descs = (uint16_t)(vq->packed.descs - s->count);
 	vq->free[vq->packed.n_free++] = slot;
@@ -320,9 +318,8 @@ static bool packed_publish(struct vq *vq)
 		vq_inflight_packed_publish(vq);
 	/* Release: see split_publish(). */
 	ring_store16_release(flags_of(ring_desc(vq, vq->packed.batch_at)), vq->packed.batch_flags);
-	gmem_written(vq->mem,
-		     vq->s.desc + (uint64_t)DESC_SIZE * (vq->packed.batch_at & VQ_POS_MASK),
-		     DESC_SIZE);
+	vq_written(vq, vq->s.desc + (uint64_t)DESC_SIZE * (vq->packed.batch_at & VQ_POS_MASK),
+		   DESC_SIZE);
 	if (unlikely(vq->tracked))
 		vq_inflight_packed_published(vq);
 	return irq_wanted(vq, n) || owed;
@@ -337,10 +334,10 @@ static bool packed_kicks(struct vq *vq, bool on)
 		/* Once the driver has passed it, there is nothing to switch off. */
 		ring_store16(&device->off_wrap, pos ^ VQ_POS_LAP);
 		ring_store16_release(&device->flags, EVENT_DESC);
-		gmem_written(vq->mem, vq->s.used, sizeof(*device));
+		vq_written(vq, vq->s.used, sizeof(*device));
 	} else if (!vq->event_idx) {
 		ring_store16(&device->flags, on ? EVENT_ENABLE : EVENT_DISABLE);
-		gmem_written(vq->mem, vq->s.used, sizeof(*device));
+		vq_written(vq, vq->s.used, sizeof(*device));
 	}
 	if (!on)
 		return false;

@@ -80,7 +80,8 @@ struct vq_ring {
 };
 extern const struct vq_ring vq_split, vq_packed;
 
-/* What gmem_unmap() wants back, kept apart from the iovec, which the device may eat up. */
+/* What gmem_unmap() wants back, if anybody does (vq->reports); kept apart from the iovec, which the
+ * device may eat up. */
 struct vq_buf {
 	gpa_t gpa;
 	uint32_t len;
@@ -114,6 +115,8 @@ struct vq {
 	const struct vq_ring *ring; /* NULL: not set up */
 	struct vq_state s;
 	bool indirect, event_idx, in_order;
+	bool reports;       /* somebody is told of what is written, or looks on: vq->buf is kept */
+	bool slow;          /* that, or in_order */
 	uint16_t chain_max; /* buffers */
 	unsigned in_flight; /* popped and not pushed */
 
@@ -164,6 +167,13 @@ struct vq {
 	unsigned index;         /* the queue's number, for the lint */
 	char name[32];
 };
+
+/* Of the ring, written. */
+static inline void vq_written(struct vq *vq, gpa_t gpa, size_t len)
+{
+	if (unlikely(vq->reports))
+		gmem_written(vq->mem, gpa, len);
+}
 
 /* Ring fields. Guest memory may change at any time: one access each, of the field's own width. */
 
@@ -235,62 +245,131 @@ struct vq_fault {
 int vq_part_map(struct vq *vq, const char *what, gpa_t gpa, size_t len, unsigned align,
 		enum gmem_access access, void **host);
 
-/* Begin a chain in a slot that is free. */
-static inline void vq_chain_begin(struct vq *vq, struct vq_chain *c, uint16_t slot)
-{
-	fetch_chain(vq, slot);
-	*c = (struct vq_chain){ .slot = slot, .iov = &vq->iov[(size_t)slot * VQ_ROW] };
-}
 /* gmem_map() of a buffer that is not in the region known; NULL if it is not in RAM. */
 void *vq_map_elsewhere(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access access);
 
-/* gmem_map() of a buffer, `len` not 0; NULL if it is not in RAM. */
+/* gmem_map() of a buffer; NULL if it is empty or not in RAM. */
 static inline void *vq_map(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access access)
 {
-	/* An address below the base wraps, and is too large then. */
-	if (likely(len <= vq->ram_size && gpa - vq->ram_base <= vq->ram_size - len))
-		return vq->ram_host + (gpa - vq->ram_base);
+	/* An address below the base wraps and is too large then, and so is no length at all. */
+	uint64_t off = gpa - vq->ram_base;
+
+	if (likely(off < vq->ram_size && (uint64_t)len - 1 < vq->ram_size - off))
+		return vq->ram_host + off;
 	return vq_map_elsewhere(vq, gpa, len, access);
 }
 
 /* 2.7.5.2: no chain is longer than this. */
 #define VQ_CHAIN_BYTES_MAX (1ULL << 32)
 
-/* Append a buffer to it. NULL, or what is wrong with it. (Inline, and on a copy of the chain that
- * does not escape: this is where most of a request's instructions are.) */
+/* Put a buffer into a chain's row, whose end is `end`. NULL, or what is wrong with it. */
 static inline __attribute__((always_inline)) const struct vq_fault *
-vq_chain_add(struct vq *vq, struct vq_chain *c, gpa_t gpa, uint32_t len, bool write)
+vq_buffer_put(struct vq *vq, struct iovec **v, const struct iovec *end, gpa_t gpa, uint32_t len,
+	      enum gmem_access access)
 {
-	unsigned n = (unsigned)c->n_out + c->n_in;
-	void *host;
+	void *host = vq_map(vq, gpa, len, access);
 
 	/* 2.7.5.3.1: no chain is longer than the queue. This also ends loops. */
-	if (unlikely(n == vq->chain_max))
+	if (unlikely(*v == end))
 		return FAULT(LINT_CHAIN_LONG, "chain loops or is longer than the queue");
-	if (unlikely(!write && c->n_in))
-		return FAULT(LINT_WRITABLE_FIRST,
-			     "device-readable after device-writable (2.7.4.2)");
-	if (unlikely(len > VQ_CHAIN_BYTES_MAX - c->out_len - c->in_len))
-		return FAULT(LINT_CHAIN_BYTES, "chain of more than 2^32 bytes (2.7.5.2)");
-	host = len ? vq_map(vq, gpa, len, write ? GMEM_WRITE : GMEM_READ) : NULL;
 	if (unlikely(!host))
 		return FAULT(LINT_BUFFER, "buffer is empty or not in RAM");
-
-	c->iov[n] = (struct iovec){ .iov_base = host, .iov_len = len };
-	vq->buf[(size_t)c->slot * VQ_ROW + n] = (struct vq_buf){ .gpa = gpa, .len = len };
-	if (write) {
-		c->n_in++;
-		c->in_len += len;
-	} else {
-		c->n_out++;
-		c->out_len += len;
-	}
+	(*v)->iov_base = host;
+	(*v)->iov_len = len;
+	(*v)++;
 	return NULL;
 }
+
+/* A chain while its descriptors are read. */
+struct vq_walk {
+	struct iovec *v, *first, *end; /* next buffer's place, the first's, where there is none */
+	struct iovec *in;              /* the first writable one; NULL: none yet */
+	uint64_t len, out_len;         /* bytes, and those before `in` */
+	uint16_t slot;
+};
+
+/* Begin a chain in a slot that is free. */
+static inline struct vq_walk vq_walk_begin(struct vq *vq, uint16_t slot)
+{
+	struct iovec *first = &vq->iov[(size_t)slot * VQ_ROW];
+
+	fetch_chain(vq, slot);
+	return (struct vq_walk){
+		.v = first, .first = first, .end = first + vq->chain_max, .slot = slot
+	};
+}
+
+#define FAULT_WRITABLE_FIRST \
+	FAULT(LINT_WRITABLE_FIRST, "device-readable after device-writable (2.7.4.2)")
+#define FAULT_CHAIN_BYTES FAULT(LINT_CHAIN_BYTES, "chain of more than 2^32 bytes (2.7.5.2)")
+
+/* Append a buffer. NULL, or what is wrong with it. */
+static inline __attribute__((always_inline)) const struct vq_fault *
+vq_walk_add(struct vq *vq, struct vq_walk *w, gpa_t gpa, uint32_t len, bool write)
+{
+	const struct vq_fault *why;
+
+	if (unlikely(!write && w->in))
+		return FAULT_WRITABLE_FIRST;
+	if (write && !w->in) {
+		w->in = w->v;
+		w->out_len = w->len;
+	}
+	why = vq_buffer_put(vq, &w->v, w->end, gpa, len, write ? GMEM_WRITE : GMEM_READ);
+	if (likely(!why))
+		w->len += len; /* of VQ_CHAIN_MAX buffers: it does not overflow */
+	return why;
+}
+
+/* Keep what gmem_unmap() wants of a chain. */
+void vq_keep_buffers(struct vq *vq, const struct vq_chain *c);
+
+/* That was the last one, or `why` it is no chain. Sets *c in any case; what is wrong with it. */
+static inline __attribute__((always_inline)) const struct vq_fault *
+vq_walk_end(struct vq *vq, const struct vq_walk *w, struct vq_chain *c, const struct vq_fault *why)
+{
+	const struct iovec *in = w->in ? w->in : w->v;
+	uint64_t out_len = w->in ? w->out_len : w->len;
+
+	c->slot = w->slot;
+	c->last = false;
+	c->n_out = (uint16_t)(in - w->first);
+	c->n_in = (uint16_t)(w->v - in);
+	c->out_len = out_len;
+	c->in_len = w->len - out_len;
+	c->iov = w->first;
+	if (unlikely(vq->reports))
+		vq_keep_buffers(vq, c);
+	if (unlikely(w->len > VQ_CHAIN_BYTES_MAX) && !why)
+		return FAULT_CHAIN_BYTES;
+	return why;
+}
+
 /* Map an indirect table. NULL, or what is wrong with it. */
-const struct vq_fault *vq_table_map(struct vq *vq, gpa_t gpa, uint32_t len, void **table);
+static inline const struct vq_fault *vq_table_map(struct vq *vq, gpa_t gpa, uint32_t len,
+						  void **table)
+{
+	if (unlikely(!vq->indirect))
+		return FAULT(LINT_INDIRECT_NOT_AGREED, "INDIRECT was not negotiated");
+	if (unlikely(!len || len % DESC_SIZE))
+		return FAULT(LINT_INDIRECT_LENGTH,
+			     "the length of an indirect table is not a multiple of 16");
+	*table = vq_map(vq, gpa, len, GMEM_READ);
+	return likely(*table) ? NULL : FAULT(LINT_BUFFER, "indirect table is not in RAM");
+}
+
 /* The chain is whole: it is in flight from now on. */
-void vq_chain_taken(struct vq *vq, const struct vq_chain *c);
+static inline void vq_chain_taken(struct vq *vq, const struct vq_chain *c)
+{
+	struct vq_slot *s = &vq->slot[c->slot];
+
+	s->in_flight = true;
+	s->n_out = c->n_out;
+	s->n_in = c->n_in;
+	vq->in_flight++;
+	if (unlikely(vq->in_order))
+		vq->order[(vq->first + vq->n_order++) % VQ_SIZE_MAX] = c->slot;
+}
 /* It is no good: let go of its buffers; the queue is broken. Returns -EPROTO. */
 int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const struct vq_fault *why);
 

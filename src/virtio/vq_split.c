@@ -11,8 +11,7 @@
  * alignment (2.7.5.3 asks for none). */
 struct wire_desc {
 	uint64_t addr;
-	uint32_t len;
-	uint16_t flags, next;
+	uint64_t rest; /* 31:0 len, 47:32 flags, 63:48 next */
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_desc) == DESC_SIZE, "2.7.5");
 
@@ -100,77 +99,169 @@ static int split_setup(struct vq *vq)
 }
 
 /* The one read of a descriptor: volatile, so that no later use of a field goes back to memory that
- * the guest may have changed in between. */
+ * the guest may have changed in between. Two loads: what follows the address is one word. */
 static inline struct desc desc_read(const void *table, size_t i, enum fetch_life life)
 {
 	const volatile struct wire_desc *w = (const struct wire_desc *)table + i;
-	struct desc d;
+	uint64_t addr, rest;
 
 	fetch_begin(w, sizeof(*w));
-	d = (struct desc){
-		.addr = le64toh(w->addr),
-		.len = le32toh(w->len),
-		.flags = le16toh(w->flags),
-		.next = le16toh(w->next),
-	};
+	addr = le64toh(w->addr);
+	rest = le64toh(w->rest);
 	fetch_end(w, sizeof(*w), life);
-	return d;
+	return (struct desc){
+		.addr = addr,
+		.len = (uint32_t)rest,
+		.flags = (uint16_t)(rest >> 32),
+		.next = (uint16_t)(rest >> 48),
+	};
 }
 
-/*
- * Walk the chain whose first descriptor is its slot. Direct descriptors may come first and end in
- * one indirect table (2.7.5.3.2), whose WRITE flag is ignored. NULL, or what is wrong with it.
- */
-static const struct vq_fault *chain_read(struct vq *vq, struct vq_chain *chain)
-{
-	struct vq_chain c = *chain;
-	const void *table = vq->desc;
-	size_t entries = vq->s.size, i = c.slot;
-	bool in_table = false;
-	const struct vq_fault *why;
-	struct desc d;
-	void *host;
+#define FAULT_NEXT      FAULT(LINT_NEXT, "descriptor index beyond the table")
+#define FAULT_NESTED    FAULT(LINT_INDIRECT_NESTED, "INDIRECT inside an indirect table")
+#define FAULT_IN_FLIGHT FAULT(LINT_IN_FLIGHT, "head is in flight already (3.3.1)")
 
-	for (;;) {
-		why = FAULT(LINT_NEXT, "descriptor index beyond the table");
+/* Read an indirect table, which `d` is for, from its first descriptor on. */
+static const struct vq_fault *table_read(struct vq *vq, struct vq_walk *w, struct desc d)
+{
+	const uint32_t entries = d.len / DESC_SIZE;
+	const struct vq_fault *why = NULL;
+	uint32_t i = 0;
+	void *table;
+
+	if (d.flags & DESC_F_NEXT)
+		return FAULT(LINT_INDIRECT_NEXT, "INDIRECT together with NEXT");
+	why = vq_table_map(vq, d.addr, d.len, &table);
+	while (!why) {
 		if (i >= entries)
-			break;
-		d = desc_read(table, i, in_table ? FETCH_CHAIN : FETCH_CALL);
-		if (d.flags & DESC_F_INDIRECT) {
-			why = in_table ? FAULT(LINT_INDIRECT_NESTED,
-					       "INDIRECT inside an indirect table")
-			      : d.flags & DESC_F_NEXT
-				      ? FAULT(LINT_INDIRECT_NEXT, "INDIRECT together with NEXT")
-				      : vq_table_map(vq, d.addr, d.len, &host);
-			if (why)
-				break;
-			/* It may be the ring's own table: told from it by the flag only. */
-			table = host;
-			in_table = true;
-			entries = d.len / DESC_SIZE;
-			i = 0;
-			continue; /* at most once: a second one is nested */
-		}
-		why = vq_chain_add(vq, &c, d.addr, d.len, d.flags & DESC_F_WRITE);
-		if (why || !(d.flags & DESC_F_NEXT))
+			return FAULT_NEXT;
+		d = desc_read(table, i, FETCH_CHAIN);
+		if (d.flags & DESC_F_INDIRECT)
+			return FAULT_NESTED;
+		why = vq_walk_add(vq, w, d.addr, d.len, d.flags & DESC_F_WRITE);
+		if (!(d.flags & DESC_F_NEXT))
 			break;
 		i = d.next;
 	}
-	*chain = c;
 	return why;
+}
+
+/*
+ * Walk the chain whose first descriptor is its slot, and is `d`. Direct descriptors may come first
+ * and end in one indirect table (2.7.5.3.2), whose WRITE flag is ignored.
+ */
+static __attribute__((noinline)) int chain_take(struct vq *vq, struct vq_chain *chain,
+						uint16_t head, struct desc d)
+{
+	struct vq_walk w = vq_walk_begin(vq, head);
+	const struct vq_fault *why;
+
+	for (;;) {
+		if (d.flags & DESC_F_INDIRECT) {
+			why = table_read(vq, &w, d);
+			break;
+		}
+		why = vq_walk_add(vq, &w, d.addr, d.len, d.flags & DESC_F_WRITE);
+		if (why || !(d.flags & DESC_F_NEXT))
+			break;
+		if (d.next >= vq->s.size) {
+			why = FAULT_NEXT;
+			break;
+		}
+		d = desc_read(vq->desc, d.next, FETCH_CALL);
+	}
+	why = vq_walk_end(vq, &w, chain, why);
+	if (unlikely(why))
+		return vq_chain_broken(vq, chain, why);
+	vq_chain_taken(vq, chain);
+	return 1;
+}
+
+/*
+ * The same of a chain that is one indirect table, of a queue that is not `slow`: what Linux makes,
+ * and where most of a request's instructions would be. It knows little at a time, and what is wrong
+ * breaks the queue at once.
+ */
+static inline __attribute__((always_inline)) int table_take(struct vq *vq, struct vq_chain *chain,
+							    uint16_t head, struct desc d)
+{
+	const uint32_t entries = d.len / DESC_SIZE;
+	struct iovec *const first = &vq->iov[(size_t)head * VQ_ROW], *v = first, *in;
+	const struct iovec *const end = first + vq->chain_max;
+	const struct vq_fault *why;
+	uint64_t len = 0, out_len;
+	void *table;
+
+	fetch_chain(vq, head);
+	why = vq_table_map(vq, d.addr, d.len, &table);
+	if (unlikely(why))
+		return vq_broken(vq, head, why);
+	d = desc_read(table, 0, FETCH_CHAIN);
+	while (!(d.flags & (DESC_F_WRITE | DESC_F_INDIRECT))) {
+		why = vq_buffer_put(vq, &v, end, d.addr, d.len, GMEM_READ);
+		if (unlikely(why))
+			return vq_broken(vq, head, why);
+		len += d.len;
+		if (unlikely(!(d.flags & DESC_F_NEXT)))
+			goto readable_only;
+		if (unlikely(d.next >= entries))
+			return vq_broken(vq, head, FAULT_NEXT);
+		d = desc_read(table, d.next, FETCH_CHAIN);
+	}
+readable_only:
+	in = v;
+	out_len = len;
+	while (d.flags & (DESC_F_WRITE | DESC_F_INDIRECT)) {
+		if (unlikely(d.flags & DESC_F_INDIRECT))
+			return vq_broken(vq, head, FAULT_NESTED);
+		why = vq_buffer_put(vq, &v, end, d.addr, d.len, GMEM_WRITE);
+		if (unlikely(why))
+			return vq_broken(vq, head, why);
+		len += d.len;
+		if (!(d.flags & DESC_F_NEXT))
+			goto whole;
+		if (unlikely(d.next >= entries))
+			return vq_broken(vq, head, FAULT_NEXT);
+		d = desc_read(table, d.next, FETCH_CHAIN);
+	}
+	if (v != in)
+		return vq_broken(vq, head, FAULT_WRITABLE_FIRST);
+whole:
+	if (unlikely(len > VQ_CHAIN_BYTES_MAX))
+		return vq_broken(vq, head, FAULT_CHAIN_BYTES);
+	*chain = (struct vq_chain){
+		.slot = head,
+		.n_out = (uint16_t)(in - first),
+		.n_in = (uint16_t)(v - in),
+		.out_len = out_len,
+		.in_len = len - out_len,
+		.iov = first,
+	};
+	vq_chain_taken(vq, chain);
+	return 1;
+}
+
+/* One that was in flight when another process served the ring. */
+static __attribute__((noinline)) int take_again(struct vq *vq, struct vq_chain *chain)
+{
+	uint16_t head = vq->again[vq->next_again++];
+
+	if (vq->next_again == vq->n_again)
+		vq->next_again = vq->n_again = 0;
+	if (vq->slot[head].in_flight)
+		return vq_broken(vq, head, FAULT_IN_FLIGHT);
+	return chain_take(vq, chain, head, desc_read(vq->desc, head, FETCH_CALL));
 }
 
 static int split_pop(struct vq *vq, struct vq_chain *chain)
 {
-	const uint16_t mask = (uint16_t)(vq->s.size - 1);
-	const struct vq_fault *why;
-	bool again = vq->next_again < vq->n_again;
+	const unsigned size = vq->s.size;
+	struct desc d;
 	uint16_t head;
+	int r;
 
-	if (unlikely(again)) {
-		head = vq->again[vq->next_again++];
-		goto found;
-	}
+	if (unlikely(vq->n_again))
+		return take_again(vq, chain);
 	if (vq->avail_idx == vq->s.next_avail) {
 		/*
 		 * Acquire. The driver writes descriptors and ring entries, then idx. Were they
@@ -178,7 +269,7 @@ static int split_pop(struct vq *vq, struct vq_chain *chain)
 		 */
 		uint16_t idx = ring_load16_acquire(&avail(vq)->idx);
 
-		if ((uint16_t)(idx - vq->s.next_avail) > vq->s.size)
+		if ((uint16_t)(idx - vq->s.next_avail) > size)
 			return vq_broken(vq, 0,
 					 FAULT(LINT_IDX_JUMPS,
 					       "available index more than the queue size ahead"));
@@ -187,23 +278,22 @@ static int split_pop(struct vq *vq, struct vq_chain *chain)
 			return 0;
 	}
 
-	head = ring_load16(&avail(vq)->ring[vq->s.next_avail & mask]);
-	if (head >= vq->s.size)
+	head = ring_load16(&avail(vq)->ring[vq->s.next_avail & (size - 1)]);
+	if (unlikely(head >= size))
 		return vq_broken(vq, head, FAULT(LINT_HEAD, "head beyond the descriptor table"));
-found:
-	if (vq->slot[head].in_flight)
-		return vq_broken(vq, head,
-				 FAULT(LINT_IN_FLIGHT, "head is in flight already (3.3.1)"));
-	vq_chain_begin(vq, chain, head);
-	why = chain_read(vq, chain);
-	if (why)
-		return vq_chain_broken(vq, chain, why);
-	vq_chain_taken(vq, chain);
-	if (unlikely(again))
-		return 1;
+	if (unlikely(vq->slot[head].in_flight))
+		return vq_broken(vq, head, FAULT_IN_FLIGHT);
+	d = desc_read(vq->desc, head, FETCH_CALL);
+	if (likely((d.flags & (DESC_F_INDIRECT | DESC_F_NEXT)) == DESC_F_INDIRECT && !vq->slow))
+		r = table_take(vq, chain, head, d);
+	else
+		r = chain_take(vq, chain, head, d);
+	if (unlikely(r < 0))
+		return r;
 	if (unlikely(vq->tracked))
 		vq_inflight_split_taken(vq, head);
 	vq->s.next_avail++;
+	chain->last = vq->s.next_avail == vq->avail_idx;
 	return 1;
 }
 
@@ -214,7 +304,7 @@ static void split_put(struct vq *vq, uint16_t slot, uint32_t written)
 
 	ring_store32(&e->id, slot);
 	ring_store32(&e->len, written);
-	gmem_written(vq->mem, vq->s.used + sizeof(struct wire_used) + i * sizeof(*e), sizeof(*e));
+	vq_written(vq, vq->s.used + sizeof(struct wire_used) + i * sizeof(*e), sizeof(*e));
 	vq->s.next_used++;
 	if (unlikely(vq->tracked))
 		vq_inflight_split_put(vq, slot);
@@ -238,7 +328,7 @@ static bool split_publish(struct vq *vq)
 	 * them, the driver could take a length or data that is not there yet.
 	 */
 	ring_store16_release(&used(vq)->idx, new);
-	gmem_written(vq->mem, vq->s.used, sizeof(struct wire_used));
+	vq_written(vq, vq->s.used, sizeof(struct wire_used));
 	vq->s.signalled = new;
 	if (unlikely(vq->tracked))
 		vq_inflight_split_published(vq);
@@ -262,13 +352,12 @@ static bool split_kicks(struct vq *vq, bool on)
 {
 	if (!vq->event_idx) {
 		ring_store16(&used(vq)->flags, on ? 0 : USED_F_NO_NOTIFY);
-		gmem_written(vq->mem, vq->s.used, sizeof(struct wire_used));
+		vq_written(vq, vq->s.used, sizeof(struct wire_used));
 	} else if (on) {
 		/* flags stay 0 (2.7.10.2). While avail_event lies behind, the driver passes it
 		 * without a kick: there is nothing to switch off. */
 		ring_store16(avail_event(vq), vq->s.next_avail);
-		gmem_written(vq->mem, vq->s.used + used_bytes(vq) - sizeof(uint16_t),
-			     sizeof(uint16_t));
+		vq_written(vq, vq->s.used + used_bytes(vq) - sizeof(uint16_t), sizeof(uint16_t));
 	}
 	if (!on)
 		return false;

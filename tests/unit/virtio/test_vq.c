@@ -319,11 +319,14 @@ static void test_writes_are_reported(void **state)
 	struct seen seen = { .obs.written = seen_written };
 	const struct gmem_region *r;
 	struct vd_buf b[2];
+	struct vq_state s;
 	struct t t;
 
 	(void)state;
 	begin(&t, SIZE, true, false);
 	gmem_observe(t.mem, &seen.obs);
+	s = state_of(&t.q);
+	assert_int_equal(vq_setup(t.vq, &s, features_of(true, false)), 0);
 	r = gmem_find(t.mem, RAM);
 	for (uint64_t i = 0; i < r->size / GMEM_PAGE_SIZE; i++)
 		r->flags[i] = GMEM_PAGE_CODE;
