@@ -261,8 +261,22 @@ KERNEL = {
 }
 
 
+# fuzz_vhost_user: operations; features 28, 29 (and 34, packed) by choice
+SET_UP, SET_UP_PACKED = bytes([1, 0x30, 0, 1]), bytes([1, 0x30, 4, 1])
+READS = b''.join(bytes([5, i, 2, kind, i]) for i, kind in enumerate((0, 1, 4, 8, 0, 11, 13, 0)))
+STOP = bytes([2, 11, 0x40, 8]) + bytes(10)
+VHOST_USER = {
+    'split': SET_UP + READS + STOP,
+    'packed': SET_UP_PACKED + READS + STOP,
+    'again': SET_UP + READS + bytes([8, 16, 0, 1, 1, 1]) + bytes([0]) + SET_UP + READS,
+    'again-packed': SET_UP_PACKED + READS + bytes([8, 32, 0, 1, 1, 1]) + bytes([0]) + SET_UP_PACKED,
+    'messages': b''.join(bytes([2, i, 0x41, 8]) + bytes([1] * 10) for i in range(44)),
+    'no-message': SET_UP + bytes([9]) + bytes(range(33)),
+}
+
+
 def main():
-    for target, seeds in (('fuzz_vq', VQ), ('fuzz_mmio', MMIO), ('fuzz_a64', A64),
+    for target, seeds in (('fuzz_vq', VQ), ('fuzz_mmio', MMIO), ('fuzz_vhost_user', VHOST_USER), ('fuzz_a64', A64),
                           ('fuzz_config', CONFIG), ('fuzz_kernel', KERNEL),
                           ('fuzz_gdb', GDB)):
         out = Path(sys.argv[1]) / target

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A vhost-user session with a virtio-blk behind it and a front end that sends anything: messages
+ * that are nearly right, with descriptors of several kinds or none, memory of any contents, kicks
+ * that it has or has not set up. The input is a sequence of operations, see operate().
+ *
+ * All of it runs on one thread: a turn of the loop after each operation.
+ */
+#include "fuzz.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "block/blk.h"
+#include "host/loop.h"
+#include "vfront.h"
+#include "vhost/channel.h"
+#include "vhost/session.h"
+#include "virtio/blk.h"
+#include "virtio/virtio.h"
+
+enum { RAM_SIZE = 1 << 20, DISK_SIZE = 64 << 10, OPS_MAX = 64, QUEUES = 2, RING = 8 };
+
+struct target {
+	struct loop *loop;
+	struct log log;
+	struct blk *blk;
+	struct virtio_dev *dev;
+	struct vhost_session *session; /* NULL: it has ended */
+	struct vfront front;
+	int null, disk; /* descriptors that are no memory and no eventfd; the disk's file */
+	struct vd_queue q;
+};
+
+static void silent(void *arg, enum log_level level, const char *who, const char *text)
+{
+	(void)arg;
+	(void)level;
+	(void)who;
+	(void)text;
+}
+
+static void ended(void *arg)
+{
+	struct target *t = arg;
+
+	vhost_session_destroy(t->session);
+	t->session = NULL;
+}
+
+static void turn(struct target *t)
+{
+	loop_stop(t->loop);
+	fuzz_check(!loop_run(t->loop));
+}
+
+/* What the session has said is of no interest, but it must have room to say it. */
+static void hear(struct target *t)
+{
+	uint8_t bytes[4096];
+
+	while (t->front.sock >= 0 && recv(t->front.sock, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+}
+
+/* The front end has gone: the session ends with the last of what was begun. */
+static void wait_for_end(struct target *t)
+{
+	for (unsigned i = 0; i < 10000000 && t->session; i++) {
+		turn(t);
+		sched_yield();
+	}
+	fuzz_check(!t->session);
+}
+
+static void connect_again(struct target *t)
+{
+	struct vhost_session_config config = {
+		.dev = t->dev, .log = &t->log, .name = "vhost", .ended = ended, .arg = t
+	};
+	struct err err = ERR_INIT;
+	int pair[2];
+
+	vf_disconnect(&t->front);
+	wait_for_end(t);
+	fuzz_check(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	t->front.sock = pair[0];
+	config.fd = pair[1];
+	fuzz_check(!vhost_session_create(&t->session, &config, &err));
+}
+
+static void message(struct target *t, uint32_t request, uint32_t flags, const void *payload,
+		    size_t size, int fd, unsigned n)
+{
+	int fds[VHOST_FDS_MAX + 1];
+
+	for (unsigned i = 0; i < n && i < ARRAY_SIZE(fds); i++)
+		fds[i] = fd;
+	if (t->front.sock >= 0)
+		vf_send(&t->front, request, flags, payload, size, fds, n);
+	turn(t);
+	hear(t);
+}
+
+static int some_fd(struct target *t, unsigned kind)
+{
+	switch (kind % 6) {
+	case 0: return t->front.memfd;
+	case 1: return t->front.kick[0];
+	case 2: return t->front.call[1];
+	case 3: return t->null;
+	case 4: return t->front.inflight_fd;
+	default: return t->front.sock;
+	}
+}
+
+/* Everything that a good one would send, with these features. */
+static void set_up(struct target *t, struct input *in)
+{
+	uint64_t choice = input_take(in, 2), protocol = ~0ULL & 0x1b62b;
+	uint64_t features = (choice & 0x7fff) << 24 | BIT(VIRTIO_F_VERSION_1) |
+			    BIT(VHOST_USER_F_PROTOCOL_FEATURES);
+	const struct vhost_mem_table m = { .n = 1, .region = { vf_region(&t->front) } };
+	const struct vhost_vring_state num = { 0, RING }, on = { 0, 1 };
+	struct vhost_vring_state base = { 0,
+					  features & BIT(VIRTIO_F_RING_PACKED) ? 0x80008000 : 0 };
+	struct vhost_vring_addr addr = { .flags = (uint32_t)(choice >> 15) };
+	struct vhost_inflight area = { 4096, 0, QUEUES, RING, 0 };
+	uint64_t index = 0;
+
+	features &= ~(BIT(37) | BIT(36) | BIT(33) | BIT(24) | BIT(25) | BIT(27) | BIT(31));
+	t->front.driver.next = VF_GUEST;
+	t->front.driver.features = features;
+	message(t, VHOST_SET_PROTOCOL_FEATURES, 1, &protocol, 8, -1, 0);
+	message(t, VHOST_SET_FEATURES, 1, &features, 8, -1, 0);
+	message(t, VHOST_SET_MEM_TABLE, 1, &m, 40, t->front.memfd, 1);
+	if (input_take(in, 1) & 1)
+		message(t, VHOST_SET_INFLIGHT_FD, 1, &area, sizeof(area), t->front.inflight_fd, 1);
+	vd_queue_layout(&t->front.driver, &t->q, 0, RING);
+	addr.desc = t->q.desc - VF_GUEST + VF_USER;
+	addr.avail = t->q.avail - VF_GUEST + VF_USER;
+	addr.used = t->q.used - VF_GUEST + VF_USER;
+	message(t, VHOST_SET_VRING_NUM, 1, &num, 8, -1, 0);
+	message(t, VHOST_SET_VRING_BASE, 1, &base, 8, -1, 0);
+	message(t, VHOST_SET_VRING_ADDR, 1, &addr, sizeof(addr), -1, 0);
+	message(t, VHOST_SET_VRING_CALL, 1, &index, 8, t->front.call[0], 1);
+	message(t, VHOST_SET_VRING_KICK, 1, &index, 8, t->front.kick[0], 1);
+	message(t, VHOST_SET_VRING_ENABLE, 1, &on, 8, -1, 0);
+}
+
+/* A message of any kind; its fields are small numbers, near addresses, or anything. */
+static void any_message(struct target *t, struct input *in)
+{
+	uint32_t request = (uint32_t)input_take(in, 1) % 44;
+	unsigned shape = (unsigned)input_take(in, 1), size = (unsigned)input_take(in, 1) % 80;
+	uint64_t word[10];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(word); i++) {
+		unsigned how = (unsigned)input_take(in, 1);
+
+		word[i] = how < 64    ? how
+			  : how < 128 ? VF_USER + 64 * input_take(in, 2)
+			  : how < 160 ? VF_GUEST + 4096 * input_take(in, 1)
+			  : how < 192 ? input_take(in, 2) << 32 | input_take(in, 1)
+			  : how < 224 ? 4096 * input_take(in, 1)
+				      : input_take(in, 8);
+	}
+	message(t, request, shape & 0xc0 ? 1 | (shape & 8) : shape, word, size,
+		some_fd(t, (shape >> 3) & 7), shape & 7);
+}
+
+static void request(struct target *t, struct input *in)
+{
+	const uint64_t one = 1;
+	struct vd_buf b = { VF_GUEST + RAM_SIZE / 2 + 512 * input_take(in, 1),
+			    512U * (uint32_t)(input_take(in, 1) % 8) };
+	uint32_t type = (uint32_t)input_take(in, 1) % 16;
+	struct vd_blk r;
+
+	if (!t->q.size || t->front.driver.next > VF_GUEST + RAM_SIZE / 2)
+		return;
+	vd_blk_init(&t->front.driver, &r);
+	vd_blk_add(&t->q, &r, type, input_take(in, 1), &b, b.len ? 1 : 0, type & 1);
+	vd_publish(&t->q);
+	fuzz_check(write(t->front.kick[0], &one, sizeof(one)) == sizeof(one));
+	turn(t);
+	hear(t);
+}
+
+static void poke(uint8_t *at, uint64_t size, struct input *in)
+{
+	uint64_t off = input_take(in, 2) % (size - 16);
+	unsigned len = 1 + (unsigned)input_take(in, 1) % 16;
+
+	for (unsigned i = 0; i < len; i++)
+		at[off + i] = (uint8_t)input_take(in, 1);
+}
+
+static void operate(struct target *t, struct input *in)
+{
+	const uint64_t one = 1;
+	uint8_t bytes[32];
+	uint8_t *area;
+
+	switch (input_take(in, 1) % 10) {
+	case 0: connect_again(t); break;
+	case 1: set_up(t, in); break;
+	case 2:
+	case 3:
+	case 4: any_message(t, in); break;
+	case 5:
+	case 6: request(t, in); break;
+	case 7: poke((uint8_t *)t->front.map + VF_OFFSET, 1 << 16, in); break;
+	case 8:
+		area = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, t->front.inflight_fd,
+			    0);
+		fuzz_check(area != MAP_FAILED);
+		poke(area, 512, in);
+		munmap(area, 4096);
+		fuzz_check(write(t->front.kick[0], &one, sizeof(one)) == sizeof(one));
+		break;
+	default: /* bytes that are no message */
+		for (unsigned i = 0; i < sizeof(bytes); i++)
+			bytes[i] = (uint8_t)input_take(in, 1);
+		if (t->front.sock >= 0)
+			send(t->front.sock, bytes, 1 + input_take(in, 1) % sizeof(bytes),
+			     MSG_NOSIGNAL | MSG_DONTWAIT);
+		break;
+	}
+	turn(t);
+}
+
+static void begin(struct target *t)
+{
+	char path[] = "/tmp/hako-fuzz-XXXXXX";
+	struct err err = ERR_INIT;
+	/* Threads and no ring: there are limits to how many rings a process may make. */
+	struct blk_config blk = { .path = path, .aio = BLK_AIO_THREADS };
+	struct virtio_blk_config dev = { .name = "disk", .queues = QUEUES, .seg_max = 126 };
+
+	memset(t, 0, sizeof(*t));
+	log_init(&t->log, LOG_DEBUG, silent, NULL);
+	fuzz_check(!loop_create(&t->loop, &err));
+	t->disk = mkstemp(path);
+	fuzz_check(t->disk >= 0 && !ftruncate(t->disk, DISK_SIZE));
+	blk.loop = dev.loop = t->loop;
+	fuzz_check(!blk_open_raw(&t->blk, &blk, &err));
+	unlink(path);
+	dev.blk = t->blk;
+	dev.log = &t->log;
+	fuzz_check(!virtio_blk_create(&t->dev, &dev, &err));
+	vf_init(&t->front, RAM_SIZE);
+	t->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	t->front.inflight_fd = memfd_create("area", MFD_CLOEXEC);
+	fuzz_check(t->null >= 0 && !ftruncate(t->front.inflight_fd, 4096));
+	connect_again(t);
+}
+
+static void end(struct target *t)
+{
+	vf_disconnect(&t->front);
+	wait_for_end(t);
+	vf_fini(&t->front);
+	virtio_blk_destroy(t->dev);
+	blk_close(t->blk);
+	loop_destroy(t->loop);
+	log_fini(&t->log);
+	close(t->null);
+	close(t->disk);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+	struct target t;
+
+	begin(&t);
+	for (unsigned i = 0; i < OPS_MAX && in.left; i++)
+		operate(&t, &in);
+	end(&t);
+	return 0;
+}
