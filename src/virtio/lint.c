@@ -208,8 +208,8 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 			     "make the first descriptor of a list available after all others",
 			     "writes the flags of the first one last, after a barrier" },
 	[LINT_KICK_SUPPRESSED] = { "V421", SHOULD_DEEP, "2.7.10.1",
-				   "notify only where flags is 0, or with EVENT_IDX when "
-				   "avail_event is passed",
+				   "send no notification while flags is 1, or with EVENT_IDX "
+				   "unless avail_event is passed",
 				   "asks virtqueue_kick_prepare()" },
 	[LINT_KICK_MISSING] = { "V422", MUST_DEEP, "2.7.10.1, 2.8.21.2",
 				"notify where flags is 0, or with EVENT_IDX when avail_event is "
