@@ -807,17 +807,18 @@ struct message {
 	bool may_fail;  /* a front end that asks whether it went well can live with "no" */
 };
 
-#define BYTES(type)         sizeof(type), sizeof(type)
-#define UPTO(least, type)   least, sizeof(type)
+#define NOTHING             .max = 0
+#define BYTES(type)         .min = sizeof(type), .max = sizeof(type)
+#define UPTO(least, type)   .min = least, .max = sizeof(type)
 #define FDS(least, most)    .fd_min = (least), .fd_max = (most)
 #define NEEDS(feature)      .needs = BIT(VHOST_PROTOCOL_F_##feature)
-#define LINE(id, func, ...) [VHOST_##id] = { #id, func, __VA_ARGS__ }
+#define LINE(id, func, ...) [VHOST_##id] = { .name = #id, .handle = func, __VA_ARGS__ }
 
 static const struct message messages[VHOST_MESSAGES] = {
-	LINE(GET_FEATURES, get_features, 0, 0, .replies = true),
+	LINE(GET_FEATURES, get_features, NOTHING, .replies = true),
 	LINE(SET_FEATURES, set_features, BYTES(uint64_t), .scope = SCOPE_ALL),
-	LINE(SET_OWNER, set_owner, 0, 0),
-	LINE(RESET_OWNER, reset_owner, 0, 0, .scope = SCOPE_ALL),
+	LINE(SET_OWNER, set_owner, NOTHING),
+	LINE(RESET_OWNER, reset_owner, NOTHING, .scope = SCOPE_ALL),
 	LINE(SET_MEM_TABLE, set_mem_table, UPTO(8, struct vhost_mem_table),
 	     FDS(0, VHOST_TABLE_REGIONS), .scope = SCOPE_ALL),
 	LINE(SET_LOG_BASE, set_log_base, BYTES(struct vhost_log_base), FDS(1, 1), NEEDS(LOG_SHMFD),
@@ -835,9 +836,9 @@ static const struct message messages[VHOST_MESSAGES] = {
 	     .ring = RING_8),
 	LINE(SET_VRING_CALL, set_vring_call, BYTES(uint64_t), FDS(0, 1), .ring = RING_8),
 	LINE(SET_VRING_ERR, set_vring_err, BYTES(uint64_t), FDS(0, 1), .ring = RING_8),
-	LINE(GET_PROTOCOL_FEATURES, get_protocol_features, 0, 0, .replies = true),
+	LINE(GET_PROTOCOL_FEATURES, get_protocol_features, NOTHING, .replies = true),
 	LINE(SET_PROTOCOL_FEATURES, set_protocol_features, BYTES(uint64_t)),
-	LINE(GET_QUEUE_NUM, get_queue_num, 0, 0, .replies = true),
+	LINE(GET_QUEUE_NUM, get_queue_num, NOTHING, .replies = true),
 	LINE(SET_VRING_ENABLE, set_vring_enable, BYTES(struct vhost_vring_state),
 	     .scope = SCOPE_RING, .ring = RING_32),
 	LINE(SET_BACKEND_REQ_FD, set_backend_req_fd, UPTO(0, uint64_t), FDS(1, 1),
@@ -850,15 +851,15 @@ static const struct message messages[VHOST_MESSAGES] = {
 	     NEEDS(INFLIGHT_SHMFD), .replies = true),
 	LINE(SET_INFLIGHT_FD, set_inflight_fd, UPTO(20, struct vhost_inflight), FDS(1, 1),
 	     .scope = SCOPE_ALL, NEEDS(INFLIGHT_SHMFD)),
-	LINE(RESET_DEVICE, reset_device, 0, 0, .scope = SCOPE_ALL, NEEDS(RESET_DEVICE)),
-	LINE(GET_MAX_MEM_SLOTS, get_max_mem_slots, 0, 0, NEEDS(CONFIGURE_MEM_SLOTS),
+	LINE(RESET_DEVICE, reset_device, NOTHING, .scope = SCOPE_ALL, NEEDS(RESET_DEVICE)),
+	LINE(GET_MAX_MEM_SLOTS, get_max_mem_slots, NOTHING, NEEDS(CONFIGURE_MEM_SLOTS),
 	     .replies = true),
 	LINE(ADD_MEM_REG, add_mem_reg, BYTES(struct vhost_mem_reg), FDS(1, 1),
 	     NEEDS(CONFIGURE_MEM_SLOTS), .may_fail = true),
 	LINE(REM_MEM_REG, rem_mem_reg, BYTES(struct vhost_mem_reg), FDS(0, 1), .scope = SCOPE_ALL,
 	     NEEDS(CONFIGURE_MEM_SLOTS), .may_fail = true),
 	LINE(SET_STATUS, set_status, BYTES(uint64_t), .scope = SCOPE_ALL, NEEDS(STATUS)),
-	LINE(GET_STATUS, get_status, 0, 0, NEEDS(STATUS), .replies = true),
+	LINE(GET_STATUS, get_status, NOTHING, NEEDS(STATUS), .replies = true),
 };
 
 static void session_watch(struct vhost_session *s, bool on)
