@@ -196,6 +196,7 @@ static const struct trace_name {
 	{ "virtio", HAKO_TRACE_VIRTIO },
 	{ "mmio", HAKO_TRACE_MMIO },
 	{ "irq", HAKO_TRACE_IRQ },
+	{ "insn", HAKO_TRACE_INSN },
 };
 enum { N_TRACES = sizeof(trace_names) / sizeof(trace_names[0]) };
 
@@ -339,7 +340,8 @@ static const struct opt run_opts[] = {
 	  .arg = "LIST",
 	  .help = "tell what happens inside, a list of: virtio (what each queue\n"
 		  "did last; told on SIGUSR1, and when nothing happens any more),\n"
-		  "mmio (accesses of devices' registers), irq (interrupt lines)",
+		  "mmio (accesses of devices' registers), irq (interrupt lines),\n"
+		  "insn (the last 100 instructions, at the end; slow)",
 	  CALL(set_trace) },
 	{ .name = "engine",
 	  .arg = "NAME",

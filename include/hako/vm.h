@@ -178,7 +178,10 @@ enum {
 	HAKO_TRACE_VIRTIO = 1,
 	HAKO_TRACE_MMIO = 2, /* each access of a device's registers, as it happens */
 	HAKO_TRACE_IRQ = 4,  /* each change of an interrupt line, of a device or to a CPU */
-	HAKO_TRACE_ALL = HAKO_TRACE_VIRTIO | HAKO_TRACE_MMIO | HAKO_TRACE_IRQ,
+	/* The last 100 instructions of each CPU, told by hako_vm_dump() and at the end of the run.
+	 * The guest runs one at a time, so it is slow. */
+	HAKO_TRACE_INSN = 8,
+	HAKO_TRACE_ALL = HAKO_TRACE_VIRTIO | HAKO_TRACE_MMIO | HAKO_TRACE_IRQ | HAKO_TRACE_INSN,
 };
 
 /*

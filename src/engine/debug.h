@@ -76,6 +76,13 @@ struct debug_trap_ops {
 	void (*returned)(void *arg, unsigned cpu, uint64_t pc);
 };
 
+/* An instruction that was executed, or faulted. */
+struct debug_insn {
+	uint64_t pc;
+	uint32_t word;    /* as it is in memory, 16 or 32 bits */
+	const char *name; /* in the tables of the manual, or "?" */
+};
+
 struct debug_ops {
 	/* The register of this number; false behind the last one. Names stay valid. */
 	bool (*reg)(struct engine *engine, size_t n, struct debug_reg *reg);
@@ -90,6 +97,11 @@ struct debug_ops {
 	void (*step)(struct vcpu *vcpu, bool on);
 	/* After VCPU_DEBUG. */
 	struct debug_stop (*stopped)(struct vcpu *vcpu);
+	/* From now on, remember the last `n` instructions of each vCPU, which makes it slow. Once.
+	 * -ENOMEM. */
+	int (*trace_insns)(struct engine *engine, size_t n);
+	/* The instruction `back` places before the last; false: it is not remembered. */
+	bool (*traced)(struct vcpu *vcpu, size_t back, struct debug_insn *insn);
 	/* NULL: none any more. */
 	void (*watch_traps)(struct engine *engine, const struct debug_trap_ops *ops, void *arg);
 };

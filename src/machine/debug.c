@@ -4,11 +4,18 @@
  */
 #include "machine/debug.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/err.h"
+#include "boot/symbols.h"
 #include "machine/vm.h"
 #include "machine/walk.h"
+
+/* How many instructions of each vCPU `--trace insn` tells. */
+enum { INSNS_TRACED = 100 };
 
 void debug_stopped(struct vm_cpu *cpu)
 {
@@ -55,6 +62,49 @@ uint64_t debug_reg(struct vm_cpu *cpu, const char *name)
 		if (strcmp(reg.name, name) == 0)
 			return ops->reg_get(cpu->vcpu, i, val) ? val[0] : 0;
 	return 0;
+}
+
+int debug_symbols(struct hako_vm *vm, const char *path, struct err *err)
+{
+	if (path)
+		return symbols_open(&vm->symbols, path, err);
+	/* Those of the kernel, if it is an ELF file that has some. */
+	if (vm->kernel.n_segments && vm->kernel.fd >= 0 && (vm->report || vm->trace))
+		(void)symbols_open(&vm->symbols, vm->kernel.path, NULL);
+	return 0;
+}
+
+int debug_trace_insns(struct hako_vm *vm, struct err *err)
+{
+	const struct debug_ops *ops = vm->engine_ops->debug;
+
+	if (!ops || !ops->trace_insns)
+		return err_set(err, -ENOTSUP,
+			       "the engine '%s' cannot trace instructions; use --engine soft",
+			       vm->engine_ops->name);
+	if (ops->trace_insns(vm->engine, INSNS_TRACED))
+		return err_set(err, -ENOMEM, "no memory for a trace of instructions");
+	return 0;
+}
+
+void debug_tell_insns(struct hako_vm *vm)
+{
+	struct debug_insn insn;
+	char who[16], name[96];
+
+	for (unsigned i = 0; i < vm->n_cpus; i++) {
+		struct vcpu *vcpu = vm->cpus[i].vcpu;
+		snprintf(who, sizeof(who), "cpu%u", i);
+		for (size_t back = INSNS_TRACED; back--;) {
+			if (!vm->engine_ops->debug->traced(vcpu, back, &insn))
+				continue;
+			symbols_name(vm->symbols, insn.pc, name, sizeof(name));
+			/* RISC-V's compressed ones have half the digits. */
+			bool half = vm->kernel.arch != KERNEL_ARM64 && (insn.word & 3) != 3;
+			log_msg(&vm->log, LOG_TRACE, who, "0x%llx  %8.*x  %-12s%s", ull(insn.pc),
+				half ? 4 : 8, insn.word, insn.name, name);
+		}
+	}
 }
 
 uint8_t debug_level(struct vm_cpu *cpu)

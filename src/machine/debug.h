@@ -40,6 +40,11 @@ bool debug_look(struct hako_vm *vm);
 
 /* A register of at most 64 bits by its name in the engine's table; 0 if there is none. */
 uint64_t debug_reg(struct vm_cpu *cpu, const char *name);
+/* The kernel's names for addresses go into vm->symbols, if anybody wants them. */
+int debug_symbols(struct hako_vm *vm, const char *path, struct err *err);
+/* With `--trace insn`: begin it; tell the log of the last instructions, all vCPUs parked. */
+int debug_trace_insns(struct hako_vm *vm, struct err *err);
+void debug_tell_insns(struct hako_vm *vm);
 /* Exception level, or privilege, that the vCPU is at. */
 uint8_t debug_level(struct vm_cpu *cpu);
 
@@ -56,11 +61,8 @@ bool gdb_stopped(struct gdb *gdb, struct vm_cpu *cpu, const struct debug_stop *s
 /* The machine ends. */
 void gdb_ended(struct gdb *gdb, uint8_t status);
 
-/*
- * Reports on guests that are lost, to the log. `symbols`: an ELF file with names for addresses;
- * NULL: the kernel's, if it is one and has some.
- */
-int report_create(struct report **report, struct hako_vm *vm, const char *symbols, struct err *err);
+/* Reports on guests that are lost, to the log. */
+int report_create(struct report **report, struct hako_vm *vm, struct err *err);
 void report_destroy(struct report *report);
 /* The vCPUs exist, and none runs yet. */
 void report_begin(struct report *report);

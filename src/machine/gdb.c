@@ -220,8 +220,10 @@ static void go_all(struct gdb *g)
 	g->n_points = 0;
 	g->points_changed = true;
 	push_points(g);
+	pthread_mutex_lock(&g->vm->lock);
 	for (unsigned i = 0; i < g->vm->n_cpus; i++)
 		g->vm->cpus[i].frozen = false;
+	pthread_mutex_unlock(&g->vm->lock);
 	vm_resume(g->vm);
 }
 

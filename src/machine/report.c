@@ -64,7 +64,6 @@ struct lost_cpu {
 
 struct report {
 	struct hako_vm *vm;
-	struct symbols *symbols;
 	struct lost_cpu cpus[HAKO_CPUS_MAX];
 	uint64_t accesses; /* when CPUs were looked at last */
 	bool told_spin;
@@ -287,7 +286,7 @@ static void tell_place(struct report *r, const char *what, uint64_t pc)
 {
 	char name[96];
 
-	symbols_name(r->symbols, pc, name, sizeof(name));
+	symbols_name(r->vm->symbols, pc, name, sizeof(name));
 	tell(r, "  %s 0x%llx%s", what, ull(pc), name);
 }
 
@@ -393,7 +392,7 @@ static void tell_cpu(struct report *r, struct vm_cpu *cpu, const char *does)
 	uint64_t pc = debug_reg(cpu, "pc");
 	char name[96];
 
-	symbols_name(r->symbols, pc, name, sizeof(name));
+	symbols_name(r->vm->symbols, pc, name, sizeof(name));
 	tell(r, "%s %u %s at pc 0x%llx%s", unit(r), cpu->index, does, ull(pc), name);
 	if (l->any_fault && l->open) {
 		tell(r, "  it is in the handler of a trap, and has not returned from it:");
@@ -509,7 +508,7 @@ void report_stuck(struct report *r)
 
 /* ---- life ---- */
 
-int report_create(struct report **out, struct hako_vm *vm, const char *symbols, struct err *err)
+int report_create(struct report **out, struct hako_vm *vm, struct err *err)
 {
 	if (!vm->engine_ops->debug)
 		return err_set(
@@ -520,15 +519,6 @@ int report_create(struct report **out, struct hako_vm *vm, const char *symbols, 
 	if (!r)
 		return err_set(err, -ENOMEM, "no memory for reports");
 	r->vm = vm;
-	int res = 0;
-	if (symbols)
-		res = symbols_open(&r->symbols, symbols, err);
-	else if (vm->kernel.n_segments && vm->kernel.fd >= 0)
-		(void)symbols_open(&r->symbols, vm->kernel.path, NULL); /* if it has some */
-	if (res) {
-		report_destroy(r);
-		return res;
-	}
 	*out = r;
 	return 0;
 }
@@ -542,8 +532,5 @@ void report_begin(struct report *r)
 
 void report_destroy(struct report *r)
 {
-	if (!r)
-		return;
-	symbols_close(r->symbols);
 	free(r);
 }

@@ -14,6 +14,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "boot/symbols.h"
 #include "bus/bus.h"
 #include "device/console.h"
 #include "hako/doctor.h"
@@ -240,7 +241,12 @@ static void dump_asked(struct loop_source *source, uint32_t events)
 
 	(void)events;
 	notifier_clear(&vm->dump);
-	if (!(vm->trace & HAKO_TRACE_VIRTIO))
+	if (vm->trace & HAKO_TRACE_INSN) {
+		hold_cpus(vm);
+		debug_tell_insns(vm);
+		release_cpus(vm);
+	}
+	if (!(vm->trace & (HAKO_TRACE_VIRTIO | HAKO_TRACE_INSN)))
 		log_msg(&vm->log, LOG_TRACE, "vm", "there is no trace that keeps a record");
 	vm_disks_look(vm, true);
 }
@@ -338,6 +344,8 @@ int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err 
 			err_set(err, res, "the event loop failed: %s", strerror(-res));
 	}
 	stop_threads(vm);
+	if (vm->trace & HAKO_TRACE_INSN)
+		debug_tell_insns(vm);
 	if (vm->gdb)
 		gdb_ended(vm->gdb, vm->outcome == HAKO_POWEROFF ? 0 : 1);
 	vm_disks_end(vm);
@@ -546,7 +554,9 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 		res = vm->engine_ops->create(&vm->engine, &engine, err);
 	}
 	if (!res && config->debug_guest)
-		res = report_create(&vm->report, vm, config->symbols, err);
+		res = report_create(&vm->report, vm, err);
+	if (!res)
+		res = debug_symbols(vm, config->symbols, err);
 	if (!res)
 		res = trace_create(vm, err);
 	if (!res)
@@ -555,6 +565,8 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 		res = create_cpus(vm, err);
 	if (!res && vm->report)
 		report_begin(vm->report);
+	if (!res && (vm->trace & HAKO_TRACE_INSN))
+		res = debug_trace_insns(vm, err);
 	if (!res && vm->engine_ops->map)
 		res = vm->engine_ops->map(vm->engine, err);
 	if (!res)
@@ -685,6 +697,7 @@ void hako_vm_destroy(struct hako_vm *vm)
 	if (vm->engine)
 		vm->engine_ops->destroy(vm->engine);
 	report_destroy(vm->report);
+	symbols_close(vm->symbols);
 	if (vm->console)
 		console_destroy(vm->console);
 	if (vm->has_initrd)

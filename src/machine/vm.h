@@ -130,6 +130,7 @@ struct hako_vm {
 	struct gdb *gdb;
 	struct report *report;
 	struct trace *tracer;
+	struct symbols *symbols;
 
 	struct mark marks[HAKO_N_EVENTS]; /* by enum hako_event; never go back, not at a reset */
 };

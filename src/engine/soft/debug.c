@@ -5,6 +5,7 @@
 #include "engine/soft/debug.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -15,7 +16,7 @@ static void changed(struct vcpu *v)
 	struct soft_debug *d = &v->debug;
 
 	d->due = d->step || d->stop_due || d->in_watch;
-	d->active = d->due || d->lifted || v->engine->points.n_break;
+	d->active = d->due || d->lifted || d->trace || v->engine->points.n_break;
 }
 
 static void stop(struct vcpu *v, struct debug_stop why)
@@ -61,7 +62,7 @@ enum soft_next soft_debug_next(struct vcpu *v, uint64_t pc)
 		return SOFT_STOP;
 	}
 	/* Another page's, at the same offset; or nothing. */
-	return breakpoint_at(p, pc, GMEM_PAGE_SIZE - 1) ? SOFT_ONE : SOFT_GO;
+	return d->trace || breakpoint_at(p, pc, GMEM_PAGE_SIZE - 1) ? SOFT_ONE : SOFT_GO;
 }
 
 bool soft_break_here(const struct vcpu *v, const struct op *op, unsigned off)
@@ -79,6 +80,48 @@ void soft_break_lift(struct vcpu *v, const struct op *op)
 	/* ops are only const to those who run them */
 	v->debug.lifted = (struct op *)(uintptr_t)op;
 	*v->debug.lifted = (struct op){ 0 };
+}
+
+/* ---- traces ---- */
+
+void soft_traced(struct vcpu *v, uint64_t pc, uint32_t word)
+{
+	struct soft_debug *d = &v->debug;
+
+	if (d->trace)
+		d->trace[d->traced++ % d->trace_size] =
+			(struct debug_insn){ .pc = pc, .word = word };
+}
+
+static int trace_insns(struct engine *e, size_t n)
+{
+	for (unsigned i = 0; i < e->cfg.n_vcpus; i++) {
+		struct vcpu *v = e->vcpus[i];
+		if (!v)
+			continue;
+		v->debug.trace = calloc(n, sizeof(*v->debug.trace));
+		if (!v->debug.trace)
+			return -ENOMEM;
+		v->debug.trace_size = n;
+		changed(v);
+	}
+	return 0;
+}
+
+static bool traced(struct vcpu *v, size_t back, struct debug_insn *insn)
+{
+	const struct soft_debug *d = &v->debug;
+
+	if (back >= d->trace_size || back >= d->traced)
+		return false;
+	*insn = d->trace[(d->traced - 1 - back) % d->trace_size];
+	insn->name = v->engine->arch->insn_name(v->engine, insn->word);
+	return true;
+}
+
+void soft_debug_fini(struct vcpu *v)
+{
+	free(v->debug.trace);
 }
 
 /* ---- watchpoints ---- */
@@ -200,6 +243,8 @@ const struct debug_ops soft_debug_ops = {
 	.reg_set = reg_set,
 	.set_points = set_points,
 	.step = step,
+	.trace_insns = trace_insns,
+	.traced = traced,
 	.stopped = stopped,
 	.watch_traps = watch_traps,
 };

@@ -40,7 +40,10 @@ struct soft_debug {
 	bool stop_due; /* vcpu_run shall return VCPU_DEBUG */
 	bool in_watch; /* the next instruction is known to meet a watchpoint */
 	struct debug_stop stop;
-	struct op *lifted; /* a breakpoint's place, decoded as if there were none */
+	struct op *lifted;        /* a breakpoint's place, decoded as if there were none */
+	struct debug_insn *trace; /* a ring of the last instructions, or NULL */
+	size_t trace_size;
+	uint64_t traced;   /* instructions put into it */
 	uint64_t remapped; /* behind the instruction that changed the translation last */
 
 	const struct debug_trap_ops *traps; /* NULL: nobody watches */
@@ -55,6 +58,10 @@ enum soft_next soft_debug_next(struct vcpu *v, uint64_t pc);
 bool soft_break_here(const struct vcpu *v, const struct op *op, unsigned off);
 /* The op is about to be run alone: no breakpoint there, until soft_debug_next() is called again. */
 void soft_break_lift(struct vcpu *v, const struct op *op);
+
+/* The instruction is about to be run alone. */
+void soft_traced(struct vcpu *v, uint64_t pc, uint32_t word);
+void soft_debug_fini(struct vcpu *v);
 
 /* Is something in this page watched? */
 bool soft_watched_page(const struct vcpu *v, uint64_t page);

@@ -361,6 +361,7 @@ void soft_vcpu_fini(struct vcpu *v)
 {
 	clock_disarm(v->engine->cfg.clock, &v->timer);
 	v->engine->vcpus[v->index] = NULL;
+	soft_debug_fini(v);
 	code_fini(&v->code);
 	pthread_cond_destroy(&v->wake);
 	pthread_mutex_destroy(&v->lock);

@@ -136,6 +136,8 @@ struct soft_arch {
 	bool (*reg)(const struct engine *engine, size_t n, struct debug_reg *reg);
 	bool (*reg_get)(struct vcpu *vcpu, size_t reg, void *val);
 	bool (*reg_set)(struct vcpu *vcpu, size_t reg, const void *val);
+	/* "?" for what is none. */
+	const char *(*insn_name)(const struct engine *engine, uint32_t word);
 };
 
 extern const struct soft_arch soft_a64, soft_rv;

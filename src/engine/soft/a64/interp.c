@@ -1151,6 +1151,7 @@ static void step_op(struct a64_cpu *c, const struct op *op)
 	unsigned index = (unsigned)(op - c->page);
 	uint32_t w = (uint32_t)soft_load(page->host + index * 4, 4);
 	c->cur = op;
+	soft_traced(&c->vcpu, a64_op_va(c, op), w);
 	soft_break_lift(&c->vcpu, op);
 	if (op->handler == OP_decode)
 		translate(&page->ops[index], w, index);
@@ -1336,6 +1337,14 @@ static void a64_set(struct vcpu *v, unsigned reg, uint64_t val)
 		a64_set_pstate(c, val);
 }
 
+static const char *insn_name(const struct engine *engine, uint32_t word)
+{
+	enum a64_insn insn = a64_decode(word);
+
+	(void)engine;
+	return insn == a64_NONE ? "?" : a64_info[insn].name;
+}
+
 const struct soft_arch soft_a64 = {
 	.create = a64_create,
 	.destroy = a64_destroy,
@@ -1351,4 +1360,5 @@ const struct soft_arch soft_a64 = {
 	.reg = a64_reg,
 	.reg_get = a64_reg_get,
 	.reg_set = a64_reg_set,
+	.insn_name = insn_name,
 };

@@ -358,8 +358,15 @@ static handler *const stopping[N_HANDLERS] = { [0 ... N_HANDLERS - 1] = op_stop 
 /* One instruction, for debugging, with a table that stops behind each op. */
 static void step_op(struct rv_cpu *c, const struct op *op, handler *const *table)
 {
+	const struct code_page *page = container_of(c->page, struct code_page, ops[0]);
+	unsigned index = (unsigned)(op - c->page);
+	uint32_t w = (uint32_t)soft_load(page->host + index * 2, 2);
 	bool insn = false;
 
+	/* The second half of one that crosses into another page is not looked up for this. */
+	if ((w & 3) == 3 && index < RV_PAGE_OPS - 1)
+		w |= (uint32_t)soft_load(page->host + index * 2 + 2, 2) << 16;
+	soft_traced(&c->vcpu, rv_op_va(c, op), w);
 	soft_break_lift(&c->vcpu, op);
 	while (op && !insn) {
 		insn = op->handler > OP_breakpoint;
@@ -553,6 +560,14 @@ static void fence(struct vcpu *v, uint64_t mask, const struct vcpu_fence *f)
 	soft_dsb(v);
 }
 
+static const char *insn_name(const struct engine *engine, uint32_t word)
+{
+	bool rv64 = engine->cfg.arch == GUEST_RV64;
+	enum rv_insn insn = rv_decode((word & 3) == 3 ? word : rvc_expand((uint16_t)word, rv64));
+
+	return insn == rv_NONE ? "?" : rv_info[insn].name;
+}
+
 const struct soft_arch soft_rv = {
 	.create = create,
 	.destroy = destroy,
@@ -569,4 +584,5 @@ const struct soft_arch soft_rv = {
 	.reg = rv_reg,
 	.reg_get = rv_reg_get,
 	.reg_set = rv_reg_set,
+	.insn_name = insn_name,
 };
