@@ -3,12 +3,14 @@
  * What virtio 1.2 asks of a device and no other test looks at; tests/clauses.txt has all of it, and
  * which test is for what.
  */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -20,8 +22,8 @@
 #include "vrig.h"
 
 enum { SECTOR = 512, SECTORS = 128, SIZE = 16, OK = 0 };
-enum { F_FLUSH = 9, F_WCE = 11 }; /* 5.2.3 */
-enum { WRITEBACK = 32 };          /* 5.2.4 */
+enum { F_FLUSH = 9, F_WCE = 11, F_WRITE_ZEROES = 14 }; /* 5.2.3 */
+enum { WRITEBACK = 32, MAY_UNMAP = 56 };               /* 5.2.4 */
 enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4 };
 
 #define V1       BIT(VIRTIO_F_VERSION_1)
@@ -264,6 +266,21 @@ static void test_queue_reset_reads_zero(void **state)
 	end(&t);
 }
 
+/* 4.2.4: QueuePFN reads back what was written, and 0 once the queue is out of use. */
+static void test_legacy_pfn_reads_back(void **state)
+{
+	struct t t;
+
+	(void)state;
+	begin(&t, true, 0);
+	up(&t, 0);
+	vd_set(t.d, VD_QUEUE_SEL, 0);
+	assert_int_equal(vd_get(t.d, VD_QUEUE_PFN), t.q.desc / VD_PAGE);
+	vd_reset(t.d);
+	assert_int_equal(vd_get(t.d, VD_QUEUE_PFN), 0);
+	end(&t);
+}
+
 /* ---- Block ---- */
 
 /* 5.2.5.2: without FLUSH, a driver that can switch the cache finds it off; what is offered is both
@@ -287,6 +304,50 @@ static void test_wce_without_flush(void **state)
 	end(&t);
 	begin(&t, false, BIT(F_WCE));
 	assert_int_equal(vd_offered(t.d) & (BIT(F_FLUSH) | BIT(F_WCE)), BIT(F_FLUSH));
+	end(&t);
+}
+
+static blkcnt_t blocks_of(const struct t *t)
+{
+	struct stat st;
+	int fd = open(t->path, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fsync(fd), 0); /* some file systems count late */
+	assert_int_equal(fstat(fd, &st), 0);
+	close(fd);
+	return st.st_blocks;
+}
+
+/* 5.2.6.2: write_zeroes_may_unmap says whether the host gets sectors back; without the flag, it
+ * never does. */
+static void test_may_unmap_is_honest(void **state)
+{
+	blkcnt_t before, kept, after;
+	uint8_t *segment;
+	bool may;
+	struct t t;
+
+	(void)state;
+	begin(&t, false, 0);
+	up(&t, BIT(F_FLUSH) | BIT(F_WRITE_ZEROES));
+	if (!(t.d->features & BIT(F_WRITE_ZEROES))) {
+		end(&t);
+		skip();
+	}
+	may = vd_config(t.d, MAY_UNMAP, 1);
+	before = blocks_of(&t);
+	segment = vd_ptr(t.d, t.data.gpa, 16);
+	memset(segment, 0, 16);
+	segment[8] = SECTORS;
+	t.data.len = 16;
+	assert_int_equal(vd_blk_do(&t.q, &t.r, VD_BLK_WRITE_ZEROES, 0, &t.data, 1, NULL), OK);
+	kept = blocks_of(&t);
+	segment[12] = 1; /* unmap */
+	assert_int_equal(vd_blk_do(&t.q, &t.r, VD_BLK_WRITE_ZEROES, 0, &t.data, 1, NULL), OK);
+	after = blocks_of(&t);
+	assert_true(before > 0 && kept >= before);
+	assert_true(may ? after < before : after >= before);
 	end(&t);
 }
 
@@ -329,7 +390,9 @@ int main(void)
 		cmocka_unit_test(test_reset_clears),
 		cmocka_unit_test(test_silence_after_reset),
 		cmocka_unit_test(test_queue_reset_reads_zero),
+		cmocka_unit_test(test_legacy_pfn_reads_back),
 		cmocka_unit_test(test_wce_without_flush),
+		cmocka_unit_test(test_may_unmap_is_honest),
 		cmocka_unit_test(test_legacy_cache_mode),
 	};
 
