@@ -93,7 +93,8 @@ done
 
 find "$root" -exec touch -h -d "@$epoch" {} +
 E2FSPROGS_FAKE_TIME=$epoch MKE2FS_CONFIG=/dev/null mke2fs -q -F -t ext4 -d "$root" -b 4096 -m 0 \
-    -O ^has_journal,^metadata_csum,extent -E root_owner=0:0 "$scratch/image" 24M >/dev/null 2>"$scratch/errors" ||
+    -O ^has_journal,^metadata_csum,extent -E root_owner=0:0 \
+    "$scratch/image" 24M >/dev/null 2>"$scratch/errors" ||
     die "could not make a file system: $(grep . "$scratch/errors" | tail -n 1)"
 mv "$scratch/image" "$dir/fio.ext4"
 echo "$made_from" >"$dir/.keys/fio.ext4"

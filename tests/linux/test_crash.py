@@ -6,8 +6,8 @@ what it had flushed is there.
 usage: test_crash.py HAKO IMAGES [--all] [--seed N]          prints TAP
 
 A guest creates, appends to, replaces and removes files on an ext4 file system, and flushes each
-step; meanwhile it also writes without ever flushing. hako records every write and flush of that disk
-(--disk ...,record=FILE). After each step the guest writes the step's number to another disk, which
+step; meanwhile it also writes without ever flushing. hako records every write and flush of that
+disk (--disk ...,record=FILE). After each step the guest writes the step's number to another disk, which
 is recorded too: when that write begins, the step is durable.
 
 A cut is a moment in the record. On the disk is then all that was durable, and of each other write
@@ -304,7 +304,7 @@ def cut(events, plan, rng, moments, flushes):
             wrong = what_is_wrong(disk.image(there), done, plan)
             assert not wrong, "event %d, %s of what was not durable: %s" % (n, how, wrong)
             images += 1
-    print("# %d images, of cuts in a record of %d events with %d flushes; %d writes were not durable"
+    print("# %d images of cuts; the record has %d events, %d flushes; %d writes were not durable"
           % (images, len(events), n_flushes, under_way))
     assert done == len(plan) and flushed == n_flushes and under_way, (done, flushed, under_way)
 
