@@ -404,7 +404,11 @@ static int set_features(struct vhost_session *s, struct err *err)
 				       "runs",
 				       (unsigned long long)s->features, (unsigned long long)set, i);
 	s->features = set;
-	s->dev->acked = set & ~vhosts;
+	if (s->dev->acked != (set & ~vhosts)) {
+		s->dev->acked = set & ~vhosts;
+		if (s->dev->ops->agreed)
+			s->dev->ops->agreed(s->dev);
+	}
 	vhost_memory_log_on(&s->memory, set & BIT(VHOST_F_LOG_ALL));
 	return 0;
 }
