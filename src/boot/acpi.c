@@ -200,6 +200,7 @@ static void describe_devices(const struct acpi_config *c, struct aml *a)
 	aml_name_eisaid(a, "_HID", "PNP0B00"); /* AT real-time clock */
 	aml_crs(a);
 	aml_crs_io(a, c->rtc_port, 2);
+	aml_crs_irq(a, c->rtc_gsi);
 	aml_end(a);
 	aml_end(a);
 

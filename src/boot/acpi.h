@@ -29,6 +29,7 @@ struct acpi_config {
 	uint16_t uart_port;     /* a 16550 */
 	uint32_t uart_gsi;      /* edge-triggered */
 	uint16_t rtc_port;      /* index and data of an MC146818 */
+	uint32_t rtc_gsi;       /* edge-triggered */
 	/* Ports of one byte: where to write which sleep, its status, and what resets. */
 	uint16_t sleep_control, sleep_status, reset;
 	uint8_t reset_value;

@@ -37,6 +37,7 @@ enum { VIRTIO_STRIDE = 0x1000 };
 enum {
 	UART_PORT = 0x3f8,
 	UART_GSI = 4,
+	RTC_GSI = 8,
 	ACPI_PORT = 0x600,
 	IOAPIC_PINS = 24,
 };
@@ -144,14 +145,17 @@ static int create_devices(struct hako_vm *vm, struct err *err)
 		.arg = vm,
 		.log = &vm->log,
 	};
+	struct irq_line rtc;
 	int res = engine->irqchip_create(vm->engine, &chip, err);
 
 	if (!res)
 		res = engine->irq(vm->engine, UART_GSI, true, &uart.irq, err);
 	if (!res)
+		res = engine->irq(vm->engine, RTC_GSI, true, &rtc, err);
+	if (!res)
 		res = ns16550_create(&b->uart, &uart, err);
 	if (!res)
-		res = cmos_create(&b->cmos, vm->pio, vm->clock, err);
+		res = cmos_create(&b->cmos, vm->pio, rtc, vm->clock, err);
 	if (!res)
 		res = i8042_create(&b->kbc, &kbc, err);
 	if (!res)
@@ -270,6 +274,7 @@ static int make_acpi(struct hako_vm *vm, struct err *err)
 		.uart_port = UART_PORT,
 		.uart_gsi = UART_GSI,
 		.rtc_port = CMOS_PORT,
+		.rtc_gsi = RTC_GSI,
 		.sleep_control = ACPI_PORT + ACPI_PM_SLEEP_CONTROL,
 		.sleep_status = ACPI_PORT + ACPI_PM_SLEEP_STATUS,
 		.reset = ACPI_PORT + ACPI_PM_RESET,

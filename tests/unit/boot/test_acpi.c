@@ -35,6 +35,7 @@ static void make(unsigned n_cpus, unsigned n_disks, size_t room, int code, uint8
 		.uart_port = 0x3f8,
 		.uart_gsi = 4,
 		.rtc_port = 0x70,
+		.rtc_gsi = 8,
 		.sleep_control = 0x600,
 		.sleep_status = 0x601,
 		.reset = 0x602,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CMOS: the time in every form, setting it, update in progress, the memory beside it.
+ * CMOS: the time in every form, setting it, update in progress, interrupts, the memory beside it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
@@ -17,6 +18,7 @@
 #include "base/err.h"
 #include "bus/bus.h"
 #include "bus/clock.h"
+#include "bus/irq.h"
 #include "device/cmos.h"
 #include "host/loop.h"
 
@@ -44,7 +46,21 @@ struct fixture {
 	struct clock *clock;
 	struct bus *bus;
 	struct cmos *cmos;
+	bool irq;
+	unsigned irqs;
 };
+
+static void set_irq(void *chip, unsigned pin, bool level)
+{
+	struct fixture *f = chip;
+
+	assert_int_equal(pin, 8);
+	assert_true(f->irq != level);
+	f->irq = level;
+	f->irqs += level;
+}
+
+static const struct irq_ops irq_ops = { .set = set_irq };
 
 static uint8_t rd(struct fixture *f, uint8_t index)
 {
@@ -69,7 +85,9 @@ static int setup(void **state)
 	assert_int_equal(loop_create(&f->loop, NULL), 0);
 	assert_int_equal(clock_create(&f->clock, f->loop, NULL), 0);
 	assert_int_equal(bus_create(&f->bus, NULL), 0);
-	assert_int_equal(cmos_create(&f->cmos, f->bus, f->clock, NULL), 0);
+	assert_int_equal(
+		cmos_create(&f->cmos, f->bus, (struct irq_line){ &irq_ops, f, 8 }, f->clock, NULL),
+		0);
 	*state = f;
 	return 0;
 }
@@ -129,7 +147,6 @@ static void the_time(void **state)
 	assert_true((uint64_t)seen >= before);
 	assert_true((uint64_t)seen <= clock_wall_seconds(f->clock));
 	assert_int_equal(rd(f, REG_D), 0x80);
-	assert_int_equal(rd(f, REG_C), 0);
 	assert_int_equal(rd(f, REG_B), B_24H);
 }
 
@@ -233,6 +250,70 @@ static void memory(void **state)
 	assert_int_equal(bus_read(f->bus, 0x70, 2, &val), -EINVAL);
 }
 
+/* Run the loop, as long as it takes, until the line is up; and read what it is for. */
+static uint8_t wait_irq(struct fixture *f)
+{
+	uint8_t c;
+
+	while (!f->irq) {
+		poll(NULL, 0, 1);
+		loop_stop(f->loop);
+		assert_int_equal(loop_run(f->loop), 0);
+	}
+	c = rd(f, REG_C);
+	assert_false(f->irq);
+	return c;
+}
+
+static void interrupts(void **state)
+{
+	/* 2026-01-01 11:59:58 p.m.; the alarm at midnight */
+	static const uint8_t before[8] = { 0x58, 0x59, 0x91, 5, 1, 1, 0x26, 0x20 };
+	struct fixture *f = *state;
+	unsigned n;
+
+	/* Each second. */
+	rd(f, REG_C);
+	wr(f, REG_B, B_24H | 0x10);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(wait_irq(f) & 0x90, 0x90);
+	/* At 1024 Hz, as it starts; at 2 Hz; and never. */
+	wr(f, REG_B, B_24H | 0x40);
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(wait_irq(f) & 0xc0, 0xc0);
+	wr(f, REG_A, 0x2f);
+	rd(f, REG_C);
+	assert_int_equal(wait_irq(f) & 0xc0, 0xc0);
+	wr(f, REG_A, 0x20);
+	rd(f, REG_C);
+	assert_int_equal(rd(f, REG_C) & 0x40, 0);
+
+	/* The alarm, with a 12-hour clock; a second before it there is none. */
+	wr(f, 0x01, 0);
+	wr(f, 0x03, 0);
+	wr(f, 0x05, 0x12);
+	set(f, 0, before);
+	rd(f, REG_C);
+	wr(f, REG_B, 0x20);
+	assert_int_equal(wait_irq(f) & 0xb0, 0xb0);
+	assert_int_equal(rd(f, HOURS), 0x12);
+	assert_int_equal(rd(f, DAY), 2);
+	/* Whatever the time: each second. */
+	wr(f, 0x01, 0xff);
+	wr(f, 0x03, 0xc0);
+	wr(f, 0x05, 0xc0);
+	assert_int_equal(wait_irq(f) & 0xa0, 0xa0);
+
+	/* None after a reset; what happens is told all the same. */
+	wr(f, REG_B, B_24H | 0x70);
+	cmos_reset(f->cmos);
+	n = f->irqs;
+	for (uint8_t second = rd(f, SECONDS); rd(f, SECONDS) == second;)
+		;
+	assert_int_equal(rd(f, REG_C) & 0x90, 0x10);
+	assert_int_equal(f->irqs, n);
+}
+
 /* Every value at every register: nothing breaks, and it is a number of two digits at most. */
 static void nonsense(void **state)
 {
@@ -253,6 +334,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(forms, setup, teardown),
 		cmocka_unit_test_setup_teardown(update_in_progress, setup, teardown),
+		cmocka_unit_test_setup_teardown(interrupts, setup, teardown),
 		cmocka_unit_test_setup_teardown(memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(nonsense, setup, teardown),
 	};
