@@ -150,6 +150,40 @@ def a_second_run_with_two_cpus(outer):
 
 
 @in_outer
+def disks_of_every_kind(outer):
+    """All ways in which a ring can be laid out and served, at once; and a disk that grows while its
+    driver is at work."""
+    kinds = ["", ",packed=off", ",packed=off,event-idx=off,indirect=off", ",transport=legacy",
+             ",queues=4,aio=threads"]
+    names = "bcdef"[:len(kinds)]
+    for name in names:
+        outer.sh("dd if=/dev/zero of=/tmp/%s.img bs=1M count=4 2>/dev/null" % name)
+    outer.sh("(until grep -q grow /tmp/b.img; do sleep 1; done; "
+             "dd if=/dev/zero of=/tmp/b.img bs=1M seek=6 count=0 2>/dev/null; "
+             "kill -HUP $(pidof hako)) >/dev/null 2>&1 &")
+    boot(outer, "--cpus", "2", "--lint-report /tmp/lint.json",
+         *("--disk /tmp/%s.img%s" % disk for disk in zip(names, kinds)))
+    bits = {n: outer.sh("cat /sys/block/vd%s/device/features" % n) for n in names}
+    # VERSION_1, EVENT_IDX and RING_PACKED (virtio 1.2, 6)
+    assert [bits[n][32] + bits[n][29] + bits[n][34] for n in names] == \
+        ["111", "110", "100", "010", "111"], bits
+    outer.sh("dd if=/dev/urandom of=/root/data bs=64k count=32 2>/dev/null")
+    outer.sh("(for d in %s; do (dd if=/root/data of=/dev/vd$d bs=64k oflag=direct; "
+             "dd if=/dev/vd$d of=/dev/null bs=4k count=512 iflag=direct) 2>/dev/null & done; wait)"
+             % " ".join(names))
+    sums = {outer.sh("head -c 2097152 %s | md5sum" % name)
+            for name in ["/root/data"] + ["/dev/vd" + name for name in names]}
+    assert len(sums) == 1, sums
+    assert outer.sh("cat /sys/block/vdb/size") == "8192"
+    outer.sh("echo grow | dd of=/dev/vdb bs=512 seek=8000 conv=sync oflag=direct 2>/dev/null")
+    outer.sh("until [ $(cat /sys/block/vdb/size) = 12288 ]; do sleep 1; done")
+    assert outer.sh("dd if=/dev/vdb bs=4k count=512 iflag=direct 2>/dev/null | md5sum") in sums
+    power_off(outer)
+    assert {outer.sh("head -c 2097152 /tmp/%s.img | md5sum" % name) for name in names} == sums
+    assert json.loads(outer.sh("cat /tmp/lint.json"))["findings"] == []
+
+
+@in_outer
 def a_panic_is_a_reset(outer):
     boot(outer, "--no-reboot", "--cpus", "2", append="quiet panic=-1")
     outer.write(b"echo c >/proc/sysrq-trigger\n")
@@ -225,6 +259,7 @@ TESTS = [
     (our_kernel_runs, ["arm64", "arm64-gicv2"]),
     (boots_from_disk_and_resets_in_place, None),
     (a_second_run_with_two_cpus, None),
+    (disks_of_every_kind, None),
     (a_panic_is_a_reset, None),
     (a_triple_fault_is_a_reset, ["amd64"]),
     (a_guest_that_has_halted_is_found, ["amd64"]),
