@@ -420,7 +420,8 @@ static int kvm_vcpu_create(struct engine *e, unsigned index, const struct vcpu_w
 	v->engine = e;
 	v->index = index;
 	v->stats.fd = -1;
-	v->exits_seen = v->looked_at = UINT64_MAX;
+	v->exits_seen = UINT64_MAX;
+	v->looked_at = UINT64_MAX;
 	res = v->fd = kvm_do(e->vm, KVM_CREATE_VCPU, number(index), "create a CPU", err);
 	if (res >= 0) {
 		void *run = mmap(NULL, e->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
@@ -446,10 +447,11 @@ static int kvm_vcpu_create(struct engine *e, unsigned index, const struct vcpu_w
 static int kvm_vcpu_init(struct vcpu *v, struct err *err)
 {
 	/* The kernel's sigset_t: 64 bits, signal n is bit n - 1. */
-	struct {
-		struct kvm_signal_mask head;
-		uint8_t set[8];
-	} mask = { .head.len = sizeof(mask.set) };
+	enum { SIGSET_SIZE = 8 };
+	union {
+		struct kvm_signal_mask mask;
+		uint8_t room[sizeof(struct kvm_signal_mask) + SIGSET_SIZE];
+	} arg = { .mask.len = SIGSET_SIZE };
 	sigset_t kick, all;
 	int res;
 
@@ -457,8 +459,8 @@ static int kvm_vcpu_init(struct vcpu *v, struct err *err)
 	sigaddset(&kick, kick_signal());
 	pthread_sigmask(SIG_BLOCK, &kick, &all);
 	sigdelset(&all, kick_signal());
-	memcpy(mask.set, &all, sizeof(mask.set));
-	res = kvm_do(v->fd, KVM_SET_SIGNAL_MASK, &mask, "take the signal for kicks", err);
+	memcpy(arg.mask.sigset, &all, SIGSET_SIZE);
+	res = kvm_do(v->fd, KVM_SET_SIGNAL_MASK, &arg, "take the signal for kicks", err);
 	if (res < 0)
 		return res;
 	v->thread = pthread_self();

@@ -83,7 +83,8 @@ struct kvm_arch_vcpu {
 	struct {
 		struct kvm_regs regs;
 		struct kvm_sregs sregs;
-		struct kvm_xsave xsave;
+		/* struct kvm_xsave, which could be larger for features that are asked for */
+		_Alignas(8) uint8_t xsave[sizeof(struct kvm_xsave)];
 		struct kvm_xcrs xcrs;
 		struct kvm_debugregs debug;
 		struct kvm_lapic_state lapic;
@@ -380,12 +381,14 @@ static int msrs_get(const struct vcpu *v, struct kvm_msrs *msrs)
 
 static int msr_set(const struct vcpu *v, uint32_t index, uint64_t val)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} one = { { .nmsrs = 1 }, { .index = index, .data = val } };
-	int n = kvm_ioctl(v->fd, KVM_SET_MSRS, &one);
+	union {
+		struct kvm_msrs msrs;
+		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} one = { .msrs.nmsrs = 1 };
+	int n;
 
+	one.msrs.entries[0] = (struct kvm_msr_entry){ .index = index, .data = val };
+	n = kvm_ioctl(v->fd, KVM_SET_MSRS, &one);
 	return n < 0 ? n : n == 1 ? 0 : -EINVAL;
 }
 
@@ -454,7 +457,7 @@ static int save_fresh(struct vcpu *v, struct err *err)
 		void *to;
 	} parts[] = {
 		{ KVM_GET_REGS, &a->fresh.regs },       { KVM_GET_SREGS, &a->fresh.sregs },
-		{ KVM_GET_XSAVE, &a->fresh.xsave },     { KVM_GET_XCRS, &a->fresh.xcrs },
+		{ KVM_GET_XSAVE, a->fresh.xsave },      { KVM_GET_XCRS, &a->fresh.xcrs },
 		{ KVM_GET_DEBUGREGS, &a->fresh.debug }, { KVM_GET_LAPIC, &a->fresh.lapic },
 		{ KVM_GET_MP_STATE, &a->fresh.mp },
 	};
@@ -518,7 +521,7 @@ int kvm_arch_vcpu_reset(struct vcpu *v)
 		{ KVM_SET_SREGS, &a->fresh.sregs }, /* with the APIC's mode, before the APIC */
 		{ KVM_SET_REGS, &a->fresh.regs },
 		{ KVM_SET_XCRS, &a->fresh.xcrs },
-		{ KVM_SET_XSAVE, &a->fresh.xsave },
+		{ KVM_SET_XSAVE, a->fresh.xsave },
 		{ KVM_SET_DEBUGREGS, &a->fresh.debug },
 		{ KVM_SET_LAPIC, &a->fresh.lapic },
 		{ KVM_SET_VCPU_EVENTS, &events },
