@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "bus/bus.h"
 #include "bus/irq.h"
 #include "engine/engine.h"
@@ -81,6 +82,8 @@ struct rig {
 	unsigned n_seen;
 	uint64_t count;   /* port 0x84 */
 	uint32_t *mirror; /* what a write to the device adds to */
+	struct log log;
+	char logged[256]; /* the last message */
 };
 
 /* ---- devices ---- */
@@ -202,6 +205,14 @@ static void add(struct rig *r, struct bus *bus, struct bus_region *region, const
 	assert_int_equal(bus_add(bus, region, NULL), 0);
 }
 
+static void keep_log(void *arg, enum log_level level, const char *who, const char *text)
+{
+	struct rig *r = arg;
+
+	(void)level;
+	snprintf(r->logged, sizeof(r->logged), "%s: %s", who, text);
+}
+
 static int set_up_cpus(void **state, unsigned n_cpus)
 {
 	const struct vcpu_wiring wiring = { 0 };
@@ -209,6 +220,7 @@ static int set_up_cpus(void **state, unsigned n_cpus)
 	struct err err = ERR_INIT;
 
 	r->n_cpus = n_cpus;
+	log_init(&r->log, LOG_WARN, keep_log, r);
 	assert_int_equal(gmem_create(&r->mem, &err), 0);
 	assert_int_equal(bus_create(&r->mmio, &err), 0);
 	assert_int_equal(bus_create(&r->pio, &err), 0);
@@ -222,6 +234,7 @@ static int set_up_cpus(void **state, unsigned n_cpus)
 		.mem = r->mem,
 		.mmio = r->mmio,
 		.pio = r->pio,
+		.log = &r->log,
 		.n_vcpus = n_cpus,
 	};
 	struct engine_irqchip chip = { 0 };
@@ -263,6 +276,7 @@ static int tear_down(void **state)
 	bus_destroy(r->pio);
 	bus_destroy(r->mmio);
 	gmem_destroy(r->mem);
+	log_fini(&r->log);
 	free(r);
 	return 0;
 }
@@ -399,6 +413,19 @@ static void a_selector_beyond_the_gdt_is_an_error(void **state)
 	start(r, guest_long);
 	set(r, VCPU_REG_X86_FS, 0x1000);
 	assert_int_equal(engine_kvm.vcpu_run(r->cpu[0], &exit), -EFAULT);
+}
+
+/* To run where a device is: an error that says where, and no hang. */
+static void what_kvm_cannot_do_is_told(void **state)
+{
+	struct rig *r = *state;
+	enum vcpu_exit exit;
+
+	start(r, guest_long);
+	set(r, VCPU_REG_X86_RIP, DEVICE);
+	assert_int_equal(engine_kvm.vcpu_run(r->cpu[0], &exit), -EIO);
+	assert_non_null(strstr(r->logged, "KVM cannot go on"));
+	assert_non_null(strstr(r->logged, "0xd0000000"));
 }
 
 /* ---- devices ---- */
@@ -947,6 +974,7 @@ int main(void)
 		TEST(long_mode),
 		TEST(protected_mode),
 		TEST(a_selector_beyond_the_gdt_is_an_error),
+		TEST(what_kvm_cannot_do_is_told),
 		TEST(ports),
 		TEST(mmio),
 		TEST(a_doorbell_does_not_come_to_hako),

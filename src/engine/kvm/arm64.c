@@ -40,6 +40,7 @@ struct kvm_arch_vm {
 
 const enum guest_arch kvm_arch_guest = GUEST_A64;
 const char *const kvm_arch_name = "arm64";
+const unsigned kvm_arch_pc = VCPU_REG_PC;
 
 const struct kvm_need kvm_arch_needs[] = {
 	{ KVM_CAP_ONE_REG, "KVM_CAP_ONE_REG", "3.6" },

@@ -552,23 +552,23 @@ static int gave_up(struct vcpu *v)
 {
 	struct log *log = v->engine->cfg.log;
 	const struct kvm_run *run = v->run;
+	unsigned long long pc = kvm_arch_get(v, kvm_arch_pc);
 
 	if (run->exit_reason == KVM_EXIT_FAIL_ENTRY)
 		log_msg(log, LOG_ERROR, "kvm",
-			"CPU %u: the host's CPU does not enter the guest (reason %#llx); the "
-			"guest's state makes no sense to it",
-			v->index,
+			"CPU %u at %#llx: the host's CPU does not enter the guest (reason %#llx); "
+			"the guest's state makes no sense to it",
+			v->index, pc,
 			(unsigned long long)run->fail_entry.hardware_entry_failure_reason);
 	else if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
 		log_msg(log, LOG_ERROR, "kvm",
-			"CPU %u: KVM cannot go on (internal error %u%s); this may be an "
-			"instruction that it cannot do for a device or without virtualization of "
-			"its own",
-			v->index, run->internal.suberror,
-			run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? ": emulation"
+			"CPU %u at %#llx: KVM cannot go on (internal error %u%s); the guest does "
+			"something there that KVM does not, such as to run where no memory is",
+			v->index, pc, run->internal.suberror,
+			run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? ", emulation"
 									       : "");
 	else
-		log_msg(log, LOG_ERROR, "kvm", "CPU %u: unknown exit %u", v->index,
+		log_msg(log, LOG_ERROR, "kvm", "CPU %u at %#llx: unknown exit %u", v->index, pc,
 			run->exit_reason);
 	return -EIO;
 }

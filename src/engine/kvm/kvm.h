@@ -116,6 +116,7 @@ void kvm_stats_say(const struct kvm_stats *stats,
 
 extern const enum guest_arch kvm_arch_guest;
 extern const char *const kvm_arch_name;        /* of such guests, for messages */
+extern const unsigned kvm_arch_pc;             /* the register that tells where a vCPU is */
 extern const struct kvm_need kvm_arch_needs[]; /* ends with a name of NULL */
 
 /* The argument of KVM_CREATE_VM. */

@@ -22,6 +22,7 @@
 
 const enum guest_arch kvm_arch_guest = GUEST_X86_64;
 const char *const kvm_arch_name = "x86-64";
+const unsigned kvm_arch_pc = VCPU_REG_X86_RIP;
 
 const struct kvm_need kvm_arch_needs[] = {
 	{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID", "2.6.26" },
