@@ -336,13 +336,6 @@ static const struct opt run_opts[] = {
 		  "SARIF 2.1.0 where its name ends in .sarif",
 	  .kind = OPT_STRING,
 	  AT(report.path) },
-	{ .name = "trace",
-	  .arg = "LIST",
-	  .help = "tell what happens inside, a list of: virtio (what each queue\n"
-		  "did last; told on SIGUSR1, and when nothing happens any more),\n"
-		  "mmio (accesses of devices' registers), irq (interrupt lines),\n"
-		  "insn (the last 100 instructions, at the end; slow)",
-	  CALL(set_trace) },
 	{ .name = "engine",
 	  .arg = "NAME",
 	  .help = "what runs the CPUs ('hako doctor' lists them);\n"
@@ -378,6 +371,13 @@ static const struct opt run_opts[] = {
 		  "port of this host (default: 1234) or at a socket (a path with\n"
 		  "a slash)",
 	  CALL(set_gdb) },
+	{ .name = "trace",
+	  .arg = "LIST",
+	  .help = "tell what happens inside, a list of: virtio (what each queue\n"
+		  "did last; told on SIGUSR1, and when nothing happens any more),\n"
+		  "mmio (accesses of devices' registers), irq (interrupt lines),\n"
+		  "insn (the last 100 instructions, at the end; slow)",
+	  CALL(set_trace) },
 	{ .group = "Run",
 	  .name = "no-reboot",
 	  .help = "end when the guest asks for a reset (status 10)",
@@ -479,7 +479,8 @@ static int finish(const struct run *run, enum hako_outcome outcome, unsigned fai
 			snprintf(line, sizeof(line), "stopped by SIG%s", sigabbrev_np(signo));
 			status = EXIT_SIGNAL + signo;
 		} else {
-			snprintf(line, sizeof(line), "stopped from the console");
+			snprintf(line, sizeof(line), "stopped from the console%s",
+				 run->config.gdb ? ", or by gdb" : "");
 			status = EXIT_OK;
 		}
 		break;

@@ -67,6 +67,19 @@ static const char vector_type[] =
 	"<field name=\"u16\" type=\"u16x8\"/><field name=\"u8\" type=\"u8x16\"/>"
 	"<field name=\"u128\" type=\"uint128\"/></union>";
 
+/* What lldb calls the registers that any CPU has; gdb knows them by name. */
+static const char *generic(const char *name)
+{
+	static const char *const names[][2] = { { "pc", "pc" },     { "sp", "sp" }, { "fp", "fp" },
+						{ "x29", "fp" },    { "ra", "ra" }, { "x30", "ra" },
+						{ "cpsr", "flags" } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(names[i][0], name) == 0)
+			return names[i][1];
+	return NULL;
+}
+
 static void describe(struct gdb *g, FILE *f)
 {
 	static const struct {
@@ -98,6 +111,8 @@ static void describe(struct gdb *g, FILE *f)
 		fprintf(f, "<reg name=\"%s\" bitsize=\"%u\" regnum=\"%zu\"", r->name, r->bits, i);
 		if (r->type)
 			fprintf(f, " type=\"%s\"", r->type);
+		if (generic(r->name))
+			fprintf(f, " generic=\"%s\"", generic(r->name));
 		if (r->system)
 			fprintf(f, " group=\"%s\"", system);
 		fprintf(f, "/>");
