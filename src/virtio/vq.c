@@ -155,6 +155,14 @@ const struct vq_state *vq_state(const struct vq *vq)
 	return &vq->s;
 }
 
+bool vq_available(const struct vq *vq)
+{
+	bool there = vq->ring && !vq->s.broken && vq->ring->available(vq);
+
+	fetch_call_over(true);
+	return there;
+}
+
 unsigned vq_in_flight(const struct vq *vq)
 {
 	return vq->in_flight;

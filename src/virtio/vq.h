@@ -123,6 +123,9 @@ bool vq_publish(struct vq *vq);
  */
 bool vq_kicks(struct vq *vq, bool on);
 
+/* Is anything available that was not popped yet? For those who look again and again. */
+bool vq_available(const struct vq *vq);
+
 /* Chains popped and not pushed yet. */
 unsigned vq_in_flight(const struct vq *vq);
 

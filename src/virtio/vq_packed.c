@@ -392,12 +392,18 @@ static void packed_digest(const struct vq *vq, uint16_t slot, uint16_t pos, bool
 		}
 }
 
+static bool packed_available(const struct vq *vq)
+{
+	return available_at(vq, vq->s.next_avail);
+}
+
 const struct vq_ring vq_packed = {
 	.setup = packed_setup,
 	.pop = packed_pop,
 	.put = packed_put,
 	.publish = packed_publish,
 	.kicks = packed_kicks,
+	.available = packed_available,
 	.look = packed_look,
 	.digest = packed_digest,
 };

@@ -69,6 +69,7 @@ struct vq_ring {
 	int (*pop)(struct vq *vq, struct vq_chain *chain);
 	bool (*publish)(struct vq *vq);
 	bool (*kicks)(struct vq *vq, bool on);
+	bool (*available)(const struct vq *vq); /* as vq_available() */
 	/* Write the used entry of a slot, not to be seen before publish(). */
 	void (*put)(struct vq *vq, uint16_t slot, uint32_t written);
 	/* Reads the ring and changes nothing. */

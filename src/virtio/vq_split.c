@@ -428,12 +428,18 @@ static void split_digest(const struct vq *vq, uint16_t slot, uint16_t pos, bool 
 	}
 }
 
+static bool split_available(const struct vq *vq)
+{
+	return ring_load16(&avail(vq)->idx) != vq->s.next_avail;
+}
+
 const struct vq_ring vq_split = {
 	.setup = split_setup,
 	.pop = split_pop,
 	.put = split_put,
 	.publish = split_publish,
 	.kicks = split_kicks,
+	.available = split_available,
 	.look = split_look,
 	.digest = split_digest,
 };
