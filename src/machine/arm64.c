@@ -303,6 +303,7 @@ static int arm64_load(struct hako_vm *vm, struct err *err)
 
 const struct board_ops board_arm64 = {
 	.name = "arm64",
+	.code_align = 4,
 	.create = arm64_create,
 	.destroy = arm64_destroy,
 	.wiring = arm64_wiring,

@@ -199,10 +199,6 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *p
 	if (!config->kernel && !config->kernel_data)
 		return err_set(err, -EINVAL, "there is no kernel to boot%s; name one",
 			       config->firmware ? " behind the firmware" : "");
-	if (config->entry % 4)
-		return err_set(err, -EINVAL,
-			       "no instruction can be at %#llx; it must be a multiple of 4",
-			       (unsigned long long)config->entry);
 	if ((unsigned)config->lint > HAKO_LINT_STRICT)
 		return err_set(err, -EINVAL, "there is no such lint as %d", (int)config->lint);
 	if (config->trace & ~(unsigned)HAKO_TRACE_ALL)

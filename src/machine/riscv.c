@@ -384,6 +384,7 @@ static int riscv_load(struct hako_vm *vm, struct err *err)
 
 const struct board_ops board_riscv = {
 	.name = "riscv",
+	.code_align = 2,
 	.create = riscv_create,
 	.destroy = riscv_destroy,
 	.wiring = riscv_wiring,

@@ -394,6 +394,11 @@ static int check_board(const struct hako_vm *vm, const struct hako_vm_config *co
 		return err_set(err, -EINVAL,
 			       "the machine %s has no device tree; it is told by ACPI tables",
 			       name);
+	if (config->entry % vm->board_ops->code_align)
+		return err_set(err, -EINVAL,
+			       "no instruction can be at %#llx; on the machine %s it must be a "
+			       "multiple of %u",
+			       (unsigned long long)config->entry, name, vm->board_ops->code_align);
 	return 0;
 }
 

@@ -140,7 +140,8 @@ struct hako_vm {
  */
 struct board_ops {
 	const char *name;
-	bool has_ports; /* x86: there is vm->pio */
+	bool has_ports;      /* x86: there is vm->pio */
+	unsigned code_align; /* instructions are at multiples of it */
 	/* RAM and devices; the engine exists, its vCPUs do not. Leaves nothing behind on failure.
 	 */
 	int (*create)(struct hako_vm *vm, struct err *err);

@@ -416,6 +416,7 @@ static int x86_load(struct hako_vm *vm, struct err *err)
 
 const struct board_ops board_x86 = {
 	.name = "x86",
+	.code_align = 1,
 	.has_ports = true,
 	.create = x86_create,
 	.destroy = x86_destroy,
