@@ -64,6 +64,15 @@ uint64_t debug_reg(struct vm_cpu *cpu, const char *name)
 	return 0;
 }
 
+int debug_check(const struct hako_vm *vm, const char *option, struct err *err)
+{
+	if (vm->engine_ops->debug)
+		return 0;
+	/* hako's own CPU, which can, runs all but x86. */
+	return err_set(err, -ENOTSUP, "the engine '%s' cannot do %s%s", vm->engine_ops->name,
+		       option, vm->kernel.arch == KERNEL_X86_64 ? "" : "; use --engine soft");
+}
+
 int debug_symbols(struct hako_vm *vm, const char *path, struct err *err)
 {
 	if (path)
@@ -76,15 +85,11 @@ int debug_symbols(struct hako_vm *vm, const char *path, struct err *err)
 
 int debug_trace_insns(struct hako_vm *vm, struct err *err)
 {
-	const struct debug_ops *ops = vm->engine_ops->debug;
+	int res = debug_check(vm, "--trace insn", err);
 
-	if (!ops || !ops->trace_insns)
-		return err_set(err, -ENOTSUP,
-			       "the engine '%s' cannot trace instructions; use --engine soft",
-			       vm->engine_ops->name);
-	if (ops->trace_insns(vm->engine, INSNS_TRACED))
-		return err_set(err, -ENOMEM, "no memory for a trace of instructions");
-	return 0;
+	if (!res && vm->engine_ops->debug->trace_insns(vm->engine, INSNS_TRACED))
+		res = err_set(err, -ENOMEM, "no memory for a trace of instructions");
+	return res;
 }
 
 void debug_tell_insns(struct hako_vm *vm)

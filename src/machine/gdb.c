@@ -246,9 +246,11 @@ static void resume(void *arg, const enum gdb_action *actions)
 {
 	struct gdb *g = arg;
 	struct hako_vm *vm = g->vm;
+	bool pending = false;
 
 	push_points(g);
 	for (unsigned i = 0; i < vm->n_cpus; i++) {
+		pending |= vm->cpus[i].stopped;
 		pthread_mutex_lock(&vm->lock);
 		vm->cpus[i].frozen = actions[i] == GDB_STAY;
 		pthread_mutex_unlock(&vm->lock);
@@ -256,9 +258,8 @@ static void resume(void *arg, const enum gdb_action *actions)
 	}
 	vm_resume(vm);
 	/* Somebody stopped together with the one that was told: tell that now. */
-	for (unsigned i = 0; i < vm->n_cpus; i++)
-		if (vm->cpus[i].stopped)
-			notifier_set(&vm->act);
+	if (pending)
+		notifier_set(&vm->act);
 }
 
 static void halt(struct gdb *g)
@@ -569,10 +570,9 @@ static int listen_at(struct gdb *g, const char *where, struct err *err)
 
 int gdb_create(struct gdb **out, struct hako_vm *vm, const char *where, struct err *err)
 {
-	if (!vm->engine_ops->debug)
-		return err_set(err, -ENOTSUP,
-			       "the engine '%s' has no debugger's interface; use --engine soft",
-			       vm->engine_ops->name);
+	int res = debug_check(vm, "--gdb", err);
+	if (res)
+		return res;
 	struct gdb *g = calloc(1, sizeof(*g));
 	if (!g || !(g->out = malloc(OUT_MAX))) {
 		free(g);
@@ -596,7 +596,7 @@ int gdb_create(struct gdb **out, struct hako_vm *vm, const char *where, struct e
 		.kill = kill_machine,
 		.send = send_bytes,
 	};
-	int res = learn_regs(g, err);
+	res = learn_regs(g, err);
 	if (!res)
 		res = listen_at(g, where, err);
 	if (res) {

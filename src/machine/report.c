@@ -510,11 +510,9 @@ void report_stuck(struct report *r)
 
 int report_create(struct report **out, struct hako_vm *vm, struct err *err)
 {
-	if (!vm->engine_ops->debug)
-		return err_set(
-			err, -ENOTSUP,
-			"the engine '%s' cannot look at what a guest does; use --engine soft",
-			vm->engine_ops->name);
+	int res = debug_check(vm, "--debug-guest", err);
+	if (res)
+		return res;
 	struct report *r = calloc(1, sizeof(*r));
 	if (!r)
 		return err_set(err, -ENOMEM, "no memory for reports");
