@@ -44,9 +44,9 @@ def read_differences(path, machine, guest):
     return patterns
 
 
-def make_disk(directory):
+def make_disk(directory, name="disk.img"):
     """A disk whose sector n begins with n; what devices.c knows about it."""
-    path = os.path.join(directory, "disk.img")
+    path = os.path.join(directory, name)
     with open(path, "wb") as f:
         for n in range(DISK_SECTORS):
             f.write(n.to_bytes(4, "little") * (SECTOR // 4))

@@ -38,7 +38,8 @@ ARCHES = {
         "package": "qemu-system-arm",
         "machine": ["-M", "virt,virtualization=on,gic-version=3", "-cpu", "max"],
         "console": "ttyAMA0",
-        "disk": "virtio-blk-device",
+        # Linux names disks by address; QEMU alone would give the first the highest.
+        "disk": "virtio-blk-device,bus=virtio-mmio-bus.%d",
         "modules": ["virtio_mmio", "virtio_blk"],
     },
 }
@@ -89,7 +90,7 @@ class Outer(Console):
                    "-append", "console=%s quiet panic=-1%s" % (a["console"], a.get("append", ""))]
         for i, disk in enumerate(disks):
             command += ["-drive", "if=none,id=d%d,format=raw,file=%s" % (i, disk),
-                        "-device", "%s,drive=d%d" % (a["disk"], i)]
+                        "-device", "%s,drive=d%d" % (a["disk"].replace("%d", str(i)), i)]
         super().__init__(command)
         try:
             self.login(PROMPT)
