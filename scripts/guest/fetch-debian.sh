@@ -11,7 +11,7 @@
 # so that this machine's are neither changed nor needed to know ARCH, and no root is needed. What
 # stays in force is how this machine reaches the network (proxies, credentials) and that packages
 # are checked against Debian's keys. The packages come from the mirror that this machine's own apt
-# sources name for Debian; HAKO_DEBIAN_MIRROR=URL names another.
+# sources name for Debian; HAKO_DEBIAN_MIRROR=URL names another, HAKO_DEBIAN_SUITE=NAME another suite.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=scripts/guest/common.sh
@@ -36,6 +36,7 @@ os_release() (
 host_suite=
 [ "$(os_release ID)" != debian ] || host_suite=$(os_release VERSION_CODENAME)
 [ "$suite" != host ] || suite=${host_suite:-bookworm}
+suite=${HAKO_DEBIAN_SUITE:-$suite}
 
 # The mirror is the one of this machine's own suite, else any that serves Debian proper.
 find_mirror() {

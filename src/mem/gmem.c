@@ -45,19 +45,22 @@ void gmem_destroy(struct gmem *mem)
 	free(mem);
 }
 
+/* Of regions of others: an even address in one has both its bytes there; see field16(). */
+enum { GMEM_UNIT = 2 };
+
 /* Where among the regions is the place of a new one? */
-static int find_place(const struct gmem *mem, gpa_t base, uint64_t size, size_t *place,
-		      struct err *err)
+static int find_place(const struct gmem *mem, gpa_t base, uint64_t size, unsigned unit,
+		      size_t *place, struct err *err)
 {
 	size_t at = 0;
 
 	/* The last byte, not the end: a region may reach the top of the address space. */
-	if (!size || (base | size) % GMEM_PAGE_SIZE || size - 1 > UINT64_MAX - base)
+	if (!size || (base | size) % unit || size - 1 > UINT64_MAX - base)
 		return err_set(
 			err, -EINVAL,
 			"cannot place %#llx bytes of guest RAM at %#llx: address and size must "
-			"be multiples of %d and fit the address space",
-			(unsigned long long)size, (unsigned long long)base, GMEM_PAGE_SIZE);
+			"be multiples of %u and fit the address space",
+			(unsigned long long)size, (unsigned long long)base, unit);
 	if (mem->n == GMEM_REGION_MAX)
 		return err_set(err, -ENOSPC,
 			       "cannot place guest RAM at %#llx: more than %d regions",
@@ -91,7 +94,7 @@ int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err)
 {
 	struct gmem_region r = { .base = base, .size = size };
 	size_t at = 0;
-	int code = find_place(mem, base, size, &at, err);
+	int code = find_place(mem, base, size, GMEM_PAGE_SIZE, &at, err);
 
 	if (code)
 		return code;
@@ -112,7 +115,7 @@ int gmem_add_mapped(struct gmem *mem, gpa_t base, uint64_t size, void *host, str
 {
 	const struct gmem_region r = { .base = base, .size = size, .host = host, .foreign = true };
 	size_t at = 0;
-	int code = find_place(mem, base, size, &at, err);
+	int code = find_place(mem, base, size, GMEM_UNIT, &at, err);
 
 	if (!code)
 		put_region(mem, at, &r);
@@ -236,7 +239,7 @@ int gmem_write(struct gmem *mem, gpa_t gpa, const void *src, size_t len)
 /* The host's address of an aligned 16-bit field; NULL if it is none. */
 static _Atomic uint16_t *field16(struct gmem *mem, gpa_t gpa)
 {
-	/* Regions are whole pages, so an even address in one has both its bytes there. */
+	/* Lengths are even, so an even address in a region has both its bytes there. */
 	const struct gmem_region *r = gpa % 2 ? NULL : gmem_find(mem, gpa);
 
 	return r ? (_Atomic uint16_t *)(void *)host_of(r, gpa) : NULL;

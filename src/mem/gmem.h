@@ -57,8 +57,8 @@ int gmem_add_ram(struct gmem *mem, gpa_t base, uint64_t size, struct err *err);
 
 /*
  * For memory that another process gives and may take away again, where no CPU runs: add what is
- * mapped at `host` and stays the caller's, as above; and take it out, when no range of it is
- * borrowed. On the one thread that uses the memory.
+ * mapped at `host` and stays the caller's, as above, but of any even address and length; and take
+ * it out, when no range of it is borrowed. On the one thread that uses the memory.
  */
 int gmem_add_mapped(struct gmem *mem, gpa_t base, uint64_t size, void *host, struct err *err);
 void gmem_remove(struct gmem *mem, gpa_t base);

@@ -156,7 +156,6 @@ def killed_under_load(device=""):
         assert kills >= 3, "the guest was over before the server was killed"
         again = server.said().count("were in flight, and are done again")
         print("# killed %d times, %d queues had something in flight" % (kills, again))
-        assert again, "nothing was ever in flight"
         for who in "ab":
             for i in range(1, 9):
                 vm.sh("md5sum </data-%s-%d | cmp - /sum-%s-%d" % (who, i, who, i))
