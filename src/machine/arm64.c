@@ -253,8 +253,9 @@ static int arm64_prepare(struct hako_vm *vm, struct err *err)
 	};
 	int res;
 
-	/* The software CPU has the 4 KiB granule only; such a kernel would stop without a word. */
-	if (vm->kernel.page_size > 4096)
+	/* The software CPU, which has our GIC, has the 4 KiB granule only; such a kernel would stop
+	 * without a word. */
+	if (vm->board->gic && vm->kernel.page_size > 4096)
 		return err_set(
 			err, -EINVAL,
 			"the kernel '%s' uses pages of %u KiB, and this machine's CPU has 4 KiB "
