@@ -9,6 +9,7 @@
 #include "fuzz.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -96,6 +97,18 @@ static void connect_again(struct target *t)
 	fuzz_check(!vhost_session_create(&t->session, &config, &err));
 }
 
+/* The session reads nothing while its rings come to rest, which may take longer than there is room.
+ */
+static void wait_for_room(struct target *t)
+{
+	struct pollfd room = { .fd = t->front.sock, .events = POLLOUT };
+
+	while (poll(&room, 1, 0) == 0) {
+		turn(t);
+		sched_yield();
+	}
+}
+
 static void message(struct target *t, uint32_t request, uint32_t flags, const void *payload,
 		    size_t size, int fd, unsigned n)
 {
@@ -103,8 +116,10 @@ static void message(struct target *t, uint32_t request, uint32_t flags, const vo
 
 	for (unsigned i = 0; i < n && i < ARRAY_SIZE(fds); i++)
 		fds[i] = fd;
-	if (t->front.sock >= 0)
+	if (t->front.sock >= 0) {
+		wait_for_room(t);
 		vf_send(&t->front, request, flags, payload, size, fds, n);
+	}
 	turn(t);
 	hear(t);
 }
