@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -127,17 +128,29 @@ int64_t file_size(int fd)
 	return bytes <= INT64_MAX ? (int64_t)bytes : -EFBIG;
 }
 
+/*
+ * A process that was killed is gone before its io_uring is: the kernel takes that down in a worker
+ * of its own, and until then it holds the files of requests in flight, and so their locks. That
+ * takes milliseconds, and whoever starts the next process at once shall not fail by them.
+ */
+enum { LOCK_TRIES = 50 };
+static const struct timespec lock_pause = { .tv_nsec = 10000000 };
+
 int file_lock(int fd, bool exclusive, const char *path, struct err *err)
 {
 	/* Start 0 and length 0 mean the whole file, also what it may grow to; fcntl(2). */
 	struct flock lock = { .l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET };
 	const char *hint = exclusive ? "stop it, or open the file read-only in both"
 				     : "it is open there for writing; stop it first";
-	int code;
+	int code = -EAGAIN;
 
-	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
-		return 0;
-	code = -errno;
+	for (unsigned i = 0; i < LOCK_TRIES && (code == -EAGAIN || code == -EACCES); i++) {
+		if (i)
+			nanosleep(&lock_pause, NULL);
+		if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+			return 0;
+		code = -errno;
+	}
 	if (code != -EAGAIN && code != -EACCES)
 		return err_set(err, code, "cannot lock '%s': %s", path, strerror(-code));
 

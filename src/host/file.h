@@ -24,7 +24,8 @@ int64_t file_size(int fd);
 /*
  * Lock a whole open file against other processes and other opens: exclusive for a writer, shared
  * for readers. Open-file-description lock, so it goes with the descriptor. -EAGAIN when somebody
- * else holds it, with a sentence that says so (and the holder's pid where the host tells it).
+ * else holds it and keeps it for half a second, which is how long this may take; with a sentence
+ * that says so (and the holder's pid where the host tells it).
  */
 int file_lock(int fd, bool exclusive, const char *path, struct err *err);
 
