@@ -29,8 +29,8 @@ RUN_TESTS = HAKO_GUEST=$(abspath $(GUEST))/arm64 scripts/run-tests
 all: hako ## build build/hako (the default)
 
 help: ## print this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' Makefile | \
-		while read -r name what; do printf 'make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' Makefile | \
+		while read -r name what; do printf 'make %-11s %s\n' "$$name" "$$what"; done
 
 # ---- What is needed ----
 
