@@ -768,7 +768,8 @@ static char *read_all(const char *path, size_t *size)
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		say_usage("the configuration '%s' cannot be opened: %s", path, strerror(errno));
+		say_usage("the configuration '%s' cannot be opened: %s; check the path", path,
+			  strerror(errno));
 	} else if (!S_ISREG(st.st_mode)) {
 		say_usage("the configuration '%s' is %s, and not a file", path,
 			  S_ISDIR(st.st_mode)    ? "a directory"

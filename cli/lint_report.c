@@ -121,7 +121,8 @@ static bool is_sarif(const char *path)
 
 static int cannot(const struct lint_report *report, const char *why)
 {
-	say("the lint's report cannot be written to '%s': %s", report->path, why);
+	say("the lint's report cannot be written to '%s': %s; name another file", report->path,
+	    why);
 	return -1;
 }
 

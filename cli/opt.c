@@ -304,7 +304,7 @@ enum way {
 /* Once through argv. */
 static int go(struct cursor c, void *target, enum way way, int *n_args, bool *help)
 {
-	const struct opt *o;
+	const struct opt *o, *before = NULL; /* the one before, if it was given without a value */
 	const char *value;
 	uint64_t seen = 0;
 
@@ -315,6 +315,11 @@ static int go(struct cursor c, void *target, enum way way, int *n_args, bool *he
 		case FOUND_WRONG: return -1;
 		case FOUND_HELP: *help = true; return 0;
 		case FOUND_ARGUMENT:
+			/* "--gdb 1234": the value of such an option is never the next word. */
+			if (before && before->optional)
+				return say_usage("unexpected argument '%s'; if it is the value of "
+						 "--%s, write --%s=%s",
+						 value, before->name, before->name, value);
 			if (way == WAY_REST)
 				c.argv[*n_args] = c.argv[c.at - 1];
 			++*n_args;
@@ -326,6 +331,7 @@ static int go(struct cursor c, void *target, enum way way, int *n_args, bool *he
 			if (way == (o->first ? WAY_FIRST : WAY_REST) &&
 			    opt_set(o, target, value) < 0)
 				return -1;
+			before = value ? NULL : o;
 			break;
 		}
 	}

@@ -559,9 +559,10 @@ static int listen_at(struct gdb *g, const char *where, struct err *err)
 		int code = errno;
 		if (fd >= 0)
 			close(fd);
-		return err_set(err, -code, "gdb cannot be waited for at %s%s: %s%s",
-			       path ? "" : "port ", where, strerror(code),
-			       code == EADDRINUSE ? "; choose another with --gdb=PORT" : "");
+		return err_set(err, -code,
+			       "gdb cannot be waited for at %s%s: %s; choose another "
+			       "with --gdb=%s",
+			       path ? "" : "port ", where, strerror(code), path ? "PATH" : "PORT");
 	}
 	g->listener = (struct loop_source){ .fd = fd, .events = LOOP_IN, .ready = client_comes };
 	res = loop_add(g->vm->control, &g->listener);

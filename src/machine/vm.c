@@ -387,8 +387,8 @@ static int check_board(const struct hako_vm *vm, const struct hako_vm_config *co
 
 	if (config->firmware && vm->board_ops != &board_riscv)
 		return err_set(err, -EINVAL,
-			       "the machine %s starts no firmware such as '%s': hako is its "
-			       "firmware",
+			       "the machine %s starts no firmware such as '%s'; leave out "
+			       "--firmware",
 			       name, config->firmware);
 	if (vm->board_ops == &board_x86 && (config->dtb || config->dump_dtb || config->dtb_addr))
 		return err_set(err, -EINVAL,
@@ -479,8 +479,8 @@ static int dump_dtb(const struct hako_vm *vm, const char *path, struct err *err)
 
 	if (n < 0 || (size_t)n != vm->dtb_size)
 		res = err_set(err, n < 0 ? -errno : -ENOSPC,
-			      "the device tree cannot be written to '%s': %s", path,
-			      n < 0 ? strerror(errno) : "no space left");
+			      "the device tree cannot be written to '%s': %s; name another file",
+			      path, n < 0 ? strerror(errno) : "no space left");
 	if (fd >= 0)
 		close(fd);
 	return res;

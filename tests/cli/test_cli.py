@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -22,7 +23,8 @@ import termios
 import time
 
 HAKO = os.path.abspath(sys.argv[1])
-EXAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../examples/vm.json")
+ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+EXAMPLE = os.path.join(ROOT, "examples/vm.json")
 PATIENCE = 60  # seconds for anything
 
 # arm64 instructions, DDI0487 C6.2
@@ -198,7 +200,8 @@ USAGE = [
     (["no kernel"], ["run", "--firmware", "a"]),
     (["warp", "hako doctor"], ["run", "-k", "a", "--engine", "warp"]),
     (["json", "'xml'"], ["run", "-k", "a", "--timing=xml"]),
-    (["unexpected argument 'json'"], ["run", "--timing", "json"]),
+    (["unexpected argument 'json'", "--timing=json"], ["run", "--timing", "json"]),
+    (["unexpected argument '1234'", "--gdb=1234"], ["run", "-k", "a", "--gdb", "1234"]),
     (["'0'"], ["run", "-k", "a", "--timeout", "0"]),
     (["1h"], ["run", "-k", "a", "--timeout", "1h"]),
     (["3016", "2047"], ["run", "-k", "a", "--append", "x" * 3000]),
@@ -472,6 +475,75 @@ def help_and_version():
     code, out, err = hako()
     assert code == 2 and out == "" and "usage: hako" in err
     assert hako("--version") == hako("version") and hako("version")[1].startswith("hako ")
+
+
+def text_of(*path):
+    with open(os.path.join(ROOT, *path), encoding="utf-8") as f:
+        return f.read()
+
+
+def same(what, here, there):
+    """Both are {name of a place: set of words}; each place must have the same."""
+    for a, b in ((here, there), (there, here)):
+        (a_name, a_words), (b_name, b_words) = *a.items(), *b.items()
+        assert a_words, "%s names no %s" % (a_name, what)
+        missing = sorted(a_words - b_words)
+        assert not missing, "%s: %s in %s, not in %s" % (what, missing, a_name, b_name)
+
+
+def manual_has_every_option():
+    """hako(1) describes the options that --help lists, each with its letter, and no others."""
+    told = {}
+    section = None
+    for line in text_of("docs", "hako.1").splitlines():
+        heading = re.match(r"\.S[sh] (?:hako (\S+))?", line)
+        if heading:
+            section = heading.group(1)
+        elif section and line.startswith(".It Fl "):
+            told.setdefault(section, set()).update(
+                re.findall(r"(?:\b(\w) , )?-([a-z][a-z-]*)", line.replace("Fl ", "")))
+    usage = hako("help")[1]
+    commands = re.findall(r"^  (\S+)  +", usage, re.M)
+    assert set(told) <= set(commands), "the manual has commands of its own: %s" % sorted(told)
+    for command in commands:
+        code, out, err = hako("help", command)
+        listed = set(re.findall(r"^  (?:-(\w), |    )--([a-z][a-z-]*)", out, re.M))
+        assert code == 0 and bool(listed) == (command in told), command + err
+        if listed:
+            same("options of " + command, {"--help": listed}, {"hako.1": told[command]})
+
+
+def manual_has_every_disk_option():
+    """What --disk takes, what its help lists, and what hako(1) describes are the same."""
+    taken = hako("run", "-k", "a", "-d", "x,?")[2]
+    taken = re.search(r"after the file come (.*) \(a comma", taken).group(1)
+    taken = set(re.findall(r"(?:^|, | and )([a-z-]+)", taken))
+    for command in "run", "vhost-user-blk":
+        listed = re.search(r"Options: (.*)\.\s+A comma", hako("help", command)[1], re.S).group(1)
+        same("options of --disk", {"the command": taken},
+             {"help of " + command: set(re.findall(r"(?:^|,\s+)([a-z-]+)", listed))})
+    text = re.search(r"^\.It Fl d , -disk.*?^(?=\.It Fl)", text_of("docs", "hako.1"), re.M | re.S)
+    told = set()
+    for line in re.findall(r"^\.It Cm (.*)", text.group(0), re.M):
+        told.update(re.findall(r"(?:^|, )(?:Cm )?([a-z-]+)", line))
+    same("options of --disk", {"the command": taken}, {"hako.1": told})
+
+
+def documents_have_every_exit_status():
+    told = set(re.findall(r"^\.It (\d+)$", text_of("docs", "hako.1"), re.M))
+    same("statuses", {"hako.1": told},
+         {"README.md": set(re.findall(r"^\| *(\d+) *\|", text_of("README.md"), re.M))})
+    line = re.search(r"Exit status: (.*?)128", hako("help", "run")[1], re.S).group(1)
+    same("statuses", {"hako.1": told},
+         {"--help": set(re.findall(r"(?:^|;\s+)(\d+) ", line))})
+
+
+def documents_have_every_public_header():
+    there = {n for n in os.listdir(os.path.join(ROOT, "include/hako")) if n.endswith(".h")}
+    for path in ("README.md",), ("docs", "architecture.md"):
+        line = re.search(r"^ +include/hako/ +the public API:(.*)", text_of(*path), re.M).group(1)
+        same("headers", {"include/hako": there},
+             {path[-1]: set(re.findall(r"\w+\.h", line))})
 
 
 def a_riscv_kernel_chooses_its_machine():
@@ -1201,7 +1273,8 @@ TESTS += [table_test(1, says, args) for says, args in FILES]
 TESTS += [table_test(2, says, args) for says, args in CONFIG_FILES]
 TESTS += [config_is_refused(says, text) for says, text in CONFIGS]
 TESTS += [
-    help_and_version, a_riscv_kernel_chooses_its_machine, output_that_cannot_be_written, doctor, lint_list,
+    help_and_version, manual_has_every_option, manual_has_every_disk_option,
+    documents_have_every_exit_status, documents_have_every_public_header, a_riscv_kernel_chooses_its_machine, output_that_cannot_be_written, doctor, lint_list,
     disk_create, disk_create_shows_a_bar_on_a_terminal, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
     disk_test, disk_test_in_use, disk_test_puts_back_what_a_killed_one_left, disk_test_killed,
     guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
