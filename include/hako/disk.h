@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Disk images: make an empty one, look at one, test one.
+ *
+ * Threads: each function does its work on the calling thread and returns when it is done; several
+ * may be called at once. Nothing that they are given is kept.
  */
 #ifndef HAKO_DISK_H
 #define HAKO_DISK_H
@@ -31,7 +34,10 @@ struct hako_disk_create_options {
 
 /*
  * Make a raw image that reads as zeros. The file appears under its name only when it is complete;
- * on failure nothing is left behind and a file that was to be replaced is as it was.
+ * on failure nothing is left behind and a file that was to be replaced is as it was. -EINVAL for a
+ * size or name that cannot be, -EEXIST without overwrite, -EAGAIN when what was to be replaced is
+ * in use, -ENOSPC when preallocation finds no room, -ECANCELED by progress(), or what the host
+ * says.
  */
 int hako_disk_create(const struct hako_disk_create_options *options, struct hako_err *err);
 
@@ -47,7 +53,7 @@ struct hako_disk_details {
 	char warning[256];
 };
 
-/* Reads only. */
+/* Reads only. -EISDIR, -EINVAL for what is no file and no block device, or what the host says. */
 int hako_disk_inspect(const char *path, struct hako_disk_details *details, struct hako_err *err);
 
 struct hako_disk; /* hako/vm.h */
@@ -58,11 +64,12 @@ struct hako_disk_test_options {
 	 * that is killed in between loses nothing: the next one puts it back. Without it, the disk
 	 * is opened read-only and only read. */
 	bool write;
-	unsigned ms; /* how long each measurement takes */
+	unsigned ms; /* how long each measurement takes, milliseconds; 0: none is made */
 	/*
-	 * What was found: each from the calling thread, any of them NULL. step(): a check that was
-	 * passed, and what it showed. first_sector(): HAKO_SECTOR_SIZE bytes. A step() that returns
-	 * other than 0 gives up (-ECANCELED), with everything put back.
+	 * What was found: each from the calling thread, any of them NULL; strings and bytes are
+	 * good during the call. step(): a check that was passed, and what it showed.
+	 * first_sector(): HAKO_SECTOR_SIZE bytes. A step() that returns other than 0 gives up
+	 * (-ECANCELED), with everything put back.
 	 */
 	int (*step)(void *arg, const char *what, const char *found);
 	void (*first_sector)(void *arg, const uint8_t *bytes);
@@ -72,7 +79,7 @@ struct hako_disk_test_options {
 /*
  * Drive a disk as a guest's driver does, through its registers and a virtqueue, and compare what it
  * says with its file. 0, or the first check that was not passed: -EIO for a wrong answer, -EAGAIN
- * for a disk in use, and so on.
+ * for a disk in use, -EINVAL for a value of the disk that cannot be, or what the host says.
  */
 int hako_disk_test(const struct hako_disk_test_options *options, struct hako_err *err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What this host offers: which engines can run a guest here, and what to do about those that
- * cannot.
+ * cannot. Any thread may ask. All strings that are pointed to are constants.
  */
 #ifndef HAKO_DOCTOR_H
 #define HAKO_DOCTOR_H
@@ -20,7 +20,8 @@ struct hako_engine {
 };
 
 /*
- * Fill in up to `max` engines, fastest first, and return how many there are. Probing opens devices
+ * Fill in up to `max` engines, fastest first, and return how many there are, which may be more than
+ * `max`. Probing opens devices
  * and changes nothing.
  */
 size_t hako_engines(struct hako_engine *engines, size_t max);

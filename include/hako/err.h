@@ -5,7 +5,8 @@
  * A function that can fail returns 0 or a negative errno, and leaves in its `struct hako_err` one
  * sentence that a user can act on: what was being done, with which file or value, why it failed and
  * what to try. Zero-initialise it. The first failure wins, so an error in use must be cleared
- * before it is used again. Every `err` parameter may be NULL.
+ * before it is used again. Every `err` parameter may be NULL. It is the caller's and owns nothing;
+ * until the function has returned, other threads of the library may write it.
  */
 #ifndef HAKO_ERR_H
 #define HAKO_ERR_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rules of virtio that hako watches drivers by, and what a run has found.
+ * The rules of virtio that hako watches drivers by, and what a run has found. Strings that are
+ * pointed to are constants.
  */
 #ifndef HAKO_LINT_H
 #define HAKO_LINT_H
@@ -22,7 +23,7 @@ struct hako_lint_rule {
 	bool deep;            /* watched with lint_deep only */
 };
 
-/* Rule number n, or false when there are no more. The strings stay. */
+/* Rule number n, from 0, or false when there are no more. Any thread. */
 bool hako_lint_rule(size_t n, struct hako_lint_rule *rule);
 
 struct hako_vm;
@@ -38,8 +39,8 @@ struct hako_lint_finding {
 };
 
 /*
- * After hako_vm_run(): finding number n, disk by disk, in the order in which they were first found.
- * False when there are no more.
+ * Between hako_vm_run() and hako_vm_destroy(), by the thread that calls these: finding number n,
+ * from 0, disk by disk, in the order in which they were first found. False when there are no more.
  */
 bool hako_vm_lint_finding(const struct hako_vm *vm, size_t n, struct hako_lint_finding *finding);
 

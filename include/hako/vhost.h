@@ -2,7 +2,7 @@
 /*
  * A disk image for other virtual machine monitors: a vhost-user-blk server on a Unix socket. Front
  * ends, such as QEMU, connect to it one after the other and get the disk as their guest's
- *virtio-blk (QEMU, docs/interop/vhost-user.rst).
+ * virtio-blk (QEMU, docs/interop/vhost-user.rst).
  *
  *	hako_vhost_blk_create(&server, &config, &err);
  *	hako_vhost_blk_run(server, &err);          until hako_vhost_blk_stop()
@@ -39,7 +39,11 @@ struct hako_vhost_blk_config {
 	enum hako_log_level log_level; /* messages above it are dropped */
 };
 
-/* Opens the image and makes the socket. What is pointed to may go afterwards. */
+/*
+ * Opens the image and makes the socket. What is pointed to may go afterwards. -EINVAL for a value
+ * that cannot be, -EAGAIN for an image in use, -EADDRINUSE for a socket that another program
+ * serves, or what the host says. *server is NULL on failure.
+ */
 int hako_vhost_blk_create(struct hako_vhost_blk **server,
 			  const struct hako_vhost_blk_config *config, struct hako_err *err);
 

@@ -196,8 +196,9 @@ struct hako_vm_config {
 	unsigned cpus; /* 1 to HAKO_CPUS_MAX */
 
 	/*
-	 * Kernel: a file, or bytes when kernel is NULL. An Image, gzip'd or not; for x86-64 a
-	 * bzImage; for RISC-V and x86-64 an ELF file, loaded by physical addresses.
+	 * Kernel: a file, or bytes when kernel is NULL. An Image, gzip'd or not or in an EFI zboot
+	 * image; for x86-64 a bzImage; for RISC-V and x86-64 an ELF file, loaded by physical
+	 * addresses.
 	 */
 	const char *kernel;
 	const void *kernel_data;
@@ -215,6 +216,7 @@ struct hako_vm_config {
 	const char *cmdline;
 	const char *append;
 
+	/* Not for x86, which has no device tree: there, these are -EINVAL. */
 	const char *dtb;      /* use the device tree in this file; NULL: build one */
 	uint64_t dtb_addr;    /* where the tree goes, guest physical; 0: hako's choice */
 	const char *dump_dtb; /* write the tree that the guest gets to this file; NULL: do not */
@@ -261,15 +263,16 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *e
 
 /*
  * Check the configuration, open every file, build the machine and load the kernel. Nothing of the
- * guest runs yet, and no disk has been changed. -EINVAL for a value that cannot be, -EAGAIN for a
- * disk image in use, -ENOENT and so on for files. *vm is NULL on failure.
+ * guest runs yet, and no disk has been changed. -EINVAL for a value that cannot be, -ENODEV when no
+ * engine here can run the kernel, -EAGAIN for a disk image in use, -ENOENT and so on for files. *vm
+ * is NULL on failure.
  */
 int hako_vm_create(struct hako_vm **vm, const struct hako_vm_config *config, struct hako_err *err);
 
 /*
  * Run until the guest ends it, the time is over or hako_vm_stop(); says how in *outcome. A negative
  * errno means that hako itself failed. Disks hold everything that the guest has flushed. A VM runs
- * once.
+ * once: to run it again, create it again.
  */
 int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err *err);
 
@@ -314,7 +317,7 @@ struct hako_counter {
 	uint64_t value;
 };
 
-/* Counter number n, or false: there are no more. */
+/* Counter number n, from 0, or false: there are no more. */
 bool hako_vm_counter(const struct hako_vm *vm, unsigned n, struct hako_counter *counter);
 
 /* What the VM was built from: as hako/doctor.h names them. Any time. */
@@ -342,7 +345,8 @@ void hako_vm_destroy(struct hako_vm *vm);
 /*
  * All of it in one call: boot the kernel file `kernel` with `cmdline` (NULL: the default) and the
  * device tree at `dtb_addr` (0: hako's choice) on a machine with default memory, its console on the
- * standard input and output, and run it until it ends.
+ * standard input and output, and run it until it ends. Errors are those of hako_vm_create() and
+ * hako_vm_run().
  */
 int hako_boot_linux(const char *kernel, const char *cmdline, uint64_t dtb_addr,
 		    enum hako_outcome *outcome, struct hako_err *err);
