@@ -63,9 +63,11 @@ int vhost_map(struct vhost_map *map, int fd, uint64_t offset, uint64_t size, con
 	if (base == MAP_FAILED)
 		return err_set(err, -errno, "cannot map %s: %s%s", what, strerror(errno),
 			       errno == EACCES ? "; its descriptor must be open for writing" : "");
-	map->base = base;
 	map->length = align_up(front + size, align);
 	map->data = (uint8_t *)base + front;
+	/* Last: a fault elsewhere must not be taken for one in here by an old length. */
+	atomic_signal_fence(memory_order_seq_cst);
+	map->base = base;
 	return 0;
 }
 
@@ -200,6 +202,13 @@ int vhost_memory_add(struct vhost_memory *m, const struct vhost_region *r, int f
 	if (!r->size || r->size - 1 > UINT64_MAX - r->user)
 		return err_set(err, -EINVAL, "%s has %#llx bytes at user address %#llx", what,
 			       (unsigned long long)r->size, (unsigned long long)r->user);
+	/* What is aligned in the guest's memory, a descriptor at most (virtio 1.2, 2.7), is taken
+	 * to be so in ours. */
+	if ((r->guest - r->offset) % 16)
+		return err_set(err, -EINVAL,
+			       "%s begins at %#llx of its file: these two must be alike to 16 "
+			       "bytes",
+			       what, (unsigned long long)r->offset);
 	for (unsigned i = 0; i < VHOST_SLOTS; i++) {
 		struct vhost_slot *s = &m->slot[i];
 

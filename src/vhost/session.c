@@ -144,9 +144,8 @@ static void check_memory(struct vhost_session *s)
 {
 	if (likely(!s->shrunk) || s->ending)
 		return;
-	log_guest(
-		s->log, s->limit, LOG_ERROR, s->name,
-		"the front end made a file of its shared memory shorter: its connection is closed");
+	said(s, LOG_ERROR,
+	     "the front end made a file of its shared memory shorter: its connection is closed");
 	vhost_session_end(s);
 }
 
@@ -213,6 +212,10 @@ static void ring_poll(struct loop_task *task)
 	if (!r->running || r->stopping)
 		return;
 	ring_work(r);
+	/* That may have sent the front end away: the session is gone before a task comes to run
+	 * that is posted after its end is. */
+	if (!r->running || r->stopping)
+		return;
 	r->poll_posted = true;
 	loop_post(r->s->loop, &r->poll);
 }
@@ -827,6 +830,11 @@ static int set_inflight_fd(struct vhost_session *s, struct err *err)
 		return err_set(err, -EINVAL,
 			       "%#llx bytes are too few for what %u queues of %u have in flight",
 			       (unsigned long long)i->size, i->n_queues, i->queue_size);
+	if (i->offset % sizeof(uint64_t))
+		return err_set(err, -EINVAL,
+			       "the area for what is in flight begins at %#llx of its file, which "
+			       "must be a multiple of 8",
+			       (unsigned long long)i->offset);
 	vhost_unmap(&s->inflight);
 	code = vhost_map(&s->inflight, msg_of(s)->fd[0], i->offset, i->size,
 			 "the area for what is in flight", err);
@@ -1040,6 +1048,10 @@ static void rested(struct loop_task *task)
 		return;
 	s->resting = false;
 	if (s->ending) {
+		/* Of rings that were set up and could not be started: to let go of one is noted in
+		 * the log, and from ended() on a fault there finds no session any more. */
+		for (unsigned i = 0; i < s->n_rings; i++)
+			vq_reset(s->ring[i].vq);
 		s->ended(s->arg);
 		return;
 	}

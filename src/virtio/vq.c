@@ -132,7 +132,7 @@ void vq_reset(struct vq *vq)
 			fetch_chain_over(vq, i);
 			buffers_release(vq, i);
 		}
-		vq->slot[i].in_flight = vq->slot[i].done = false;
+		vq->slot[i].in_flight = vq->slot[i].done = vq->slot[i].unseen = false;
 	}
 	while (vq->n_parts) {
 		const struct vq_part *p = &vq->part[--vq->n_parts];

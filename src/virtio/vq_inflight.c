@@ -133,6 +133,7 @@ void vq_inflight_split_setup(struct vq *vq, uint16_t used_idx)
 	if (!a)
 		return;
 	if (a->version != AREA_VERSION || a->desc_num != size) {
+		a->version = 0; /* whoever comes while this is half done begins again */
 		for (uint16_t i = 0; i < size; i++)
 			a->desc[i].inflight = 0;
 		a->features = 0;
@@ -172,6 +173,9 @@ void vq_inflight_split_put(struct vq *vq, uint16_t head)
 
 	a->desc[head].next = a->last_batch_head;
 	a->last_batch_head = head;
+	/* Until it is published the driver cannot know, and has to leave the head alone. So a batch
+	 * is never longer than the queue. */
+	vq->slot[head].unseen = true;
 	vq->batch[vq->n_batch++] = head;
 }
 
@@ -179,8 +183,12 @@ void vq_inflight_split_published(struct vq *vq)
 {
 	volatile struct split_area *a = split_area(vq);
 
-	while (vq->n_batch)
-		a->desc[vq->batch[--vq->n_batch]].inflight = 0;
+	while (vq->n_batch) {
+		uint16_t head = vq->batch[--vq->n_batch];
+
+		a->desc[head].inflight = 0;
+		vq->slot[head].unseen = false;
+	}
 	a->used_idx = vq->s.next_used;
 }
 
@@ -190,6 +198,7 @@ static void packed_begin(struct vq *vq, volatile struct packed_area *a)
 {
 	const uint16_t size = vq->s.size;
 
+	a->version = 0;
 	for (uint16_t i = 0; i < size; i++) {
 		a->desc[i].inflight = 0;
 		a->desc[i].next = (uint16_t)(i + 1);

@@ -96,6 +96,7 @@ struct vq_slot {
 	uint16_t id, count;  /* packed: the driver's name for it, and its descriptors in the ring */
 	uint32_t written;    /* of a slot that is done */
 	uint16_t head, last; /* packed, tracked: its entries in the area */
+	bool unseen;         /* split, tracked: pushed, and its used entry not published */
 };
 
 /* Positions in the packed ring, of vq_state: bit 15 is set while the wrap counter is 0. */

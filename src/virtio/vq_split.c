@@ -281,7 +281,7 @@ static int split_pop(struct vq *vq, struct vq_chain *chain)
 	head = ring_load16(&avail(vq)->ring[vq->s.next_avail & (size - 1)]);
 	if (unlikely(head >= size))
 		return vq_broken(vq, head, FAULT(LINT_HEAD, "head beyond the descriptor table"));
-	if (unlikely(vq->slot[head].in_flight))
+	if (unlikely(vq->slot[head].in_flight || vq->slot[head].unseen))
 		return vq_broken(vq, head, FAULT_IN_FLIGHT);
 	d = desc_read(vq->desc, head, FETCH_CALL);
 	if (likely((d.flags & (DESC_F_INDIRECT | DESC_F_NEXT)) == DESC_F_INDIRECT && !vq->slow))

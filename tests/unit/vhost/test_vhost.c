@@ -13,8 +13,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -560,6 +562,18 @@ static void is_sent_away(struct fixture *t, const char *sentence)
 	read_works(t, &t->q, 11);
 }
 
+/* Whoever comes next is served. */
+static void is_served_anew(struct fixture *t)
+{
+	vf_disconnect(&t->front);
+	t->front.driver.next = VF_GUEST;
+	if (t->front.inflight_fd >= 0)
+		close(t->front.inflight_fd);
+	t->front.inflight_fd = -1;
+	begin(t, ALL);
+	read_works(t, &t->q, 11);
+}
+
 struct bad {
 	const char *sentence;
 	uint32_t request, flags;
@@ -618,7 +632,8 @@ static const struct bad bad[] = {
 	{ "of a file of only", VHOST_SET_MEM_TABLE, 1, 40, { 1, 0, RAM, 0, 1ULL << 40 }, 1 },
 	{ "of a file of only", VHOST_SET_MEM_TABLE, 1, 40, { 1, 0, ~0xfffULL, 0, 0x2000 }, 1 },
 	{ "multiples of 2", VHOST_SET_MEM_TABLE, 1, 40, { 1, 0, 5001, 0, 0 }, 1 },
-	{ "multiples of 2", VHOST_SET_MEM_TABLE, 1, 40, { 1, 0x801, 4096, 0, 0 }, 1 },
+	{ "multiples of 2", VHOST_SET_MEM_TABLE, 1, 40, { 1, 0x801, 4096, 0, 0x801 }, 1 },
+	{ "must be alike to 16", VHOST_SET_MEM_TABLE, 1, 40, { 1, 0, 4096, 0, 2 }, 1 },
 	{ "has 0 bytes", VHOST_SET_MEM_TABLE, 1, 40, { 1, 0, 0, 0, 0 }, 1 },
 	{ "has 0x2000 bytes at user", VHOST_SET_MEM_TABLE, 1, 40, { 1, 0, 8192, ~0xfffULL, 0 }, 1 },
 	{ "in none of its memory regions", VHOST_SET_MEM_TABLE, 1, 8, { 0 }, 0 },
@@ -633,6 +648,7 @@ static const struct bad bad[] = {
 	{ "there are 4, of up to", VHOST_GET_INFLIGHT_FD, 1, 24, { 0, 0, 1 | 2048 << 16 }, 0 },
 	{ "there are 4, of up to", VHOST_GET_INFLIGHT_FD, 1, 24, { 0, 0, 16 << 16 }, 0 },
 	{ "too few for what 4 queues", VHOST_SET_INFLIGHT_FD, 1, 24, { 64, 0, 4 | 16 << 16 }, 1 },
+	{ "must be a multiple of 8", VHOST_SET_INFLIGHT_FD, 1, 24, { 8192, 1, 4 | 16 << 16 }, 1 },
 	{ "of a file of only", VHOST_SET_INFLIGHT_FD, 1, 24, { 1ULL << 40, 0, 4 | 16 << 16 }, 1 },
 	{ "is for 8; with QEMU", VHOST_SET_INFLIGHT_FD, 1, 24, { 8192, 0, 4 | 8 << 16 }, 1 },
 	{ "the status to 0x100", VHOST_SET_STATUS, 1, 8, { 0x100 }, 0 },
@@ -730,6 +746,117 @@ static void broken_ring(void **state)
 	close(err);
 }
 
+/* A head that comes again before anybody could know that it was answered: with an area for what is
+ * in flight that would be in a batch twice. */
+static void answered_and_not_told(void **state)
+{
+	struct fixture *t = *state;
+	struct vdriver *d = &t->front.driver;
+	struct vd_buf id = { vd_alloc(d, 20, 4), 20 };
+	uint32_t base;
+	struct vd_blk r;
+	uint16_t *avail;
+	int head;
+
+	begin(t, ALL);
+	assert_int_equal(vf_stop(&t->front, 0, &base), 0);
+	assert_int_equal(vf_track(&t->front, 1, 16), 0);
+	vd_blk_init(d, &r);
+	head = vd_blk_add(&t->q, &r, VD_BLK_GET_ID, 0, &id, 1, false); /* answered at once */
+	avail = vd_ptr(d, t->q.avail, 6 + 2 * 16);
+	for (unsigned i = 0; i < 16; i++)
+		avail[2 + i] = (uint16_t)head;
+	__atomic_store_n(&avail[1], 16, __ATOMIC_RELEASE);
+	assert_int_equal(vf_start(&t->front, &t->q, 0), 0);
+	assert_true(vback_said(&t->back, "head is in flight already"));
+	is_served_anew(t);
+}
+
+/* ---- Memory that is taken away ---- */
+
+static struct vhost_server *faulty;
+
+static void on_bus_error(int signo, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (vhost_server_fault(faulty, info->si_addr))
+		return;
+	signal(signo, SIG_DFL);
+	raise(signo);
+}
+
+static void catch_bus_errors(struct fixture *t, struct sigaction *old)
+{
+	struct sigaction action = { .sa_flags = SA_SIGINFO };
+
+	faulty = t->back.server;
+	action.sa_sigaction = on_bus_error;
+	sigaction(SIGBUS, &action, old);
+}
+
+/* A file that cannot be sealed, under a ring that is polled. */
+static void shrinks_under_a_poll(void **state)
+{
+	struct fixture *t = *state;
+	struct vhost_mem_table m = { .n = 1, .region = { vf_region(&t->front) } };
+	uint64_t nofd = VHOST_VRING_NOFD;
+	struct sigaction old;
+
+	catch_bus_errors(t, &old);
+	for (unsigned i = 0; i < 3; i++) {
+		int fd = memfd_create("shrinks", MFD_CLOEXEC);
+
+		begin(t, ALL);
+		assert_int_equal(ftruncate(fd, (off_t)(VF_OFFSET + RAM)), 0);
+		assert_int_equal(vf_call(&t->front, VHOST_SET_MEM_TABLE, &m, 40, &fd, 1), 0);
+		assert_int_equal(vf_call(&t->front, VHOST_SET_VRING_KICK, &nofd, 8, NULL, 0), 0);
+		assert_int_equal(ftruncate(fd, 0), 0);
+		assert_true(vback_said(&t->back, "shared memory shorter"));
+		close(fd);
+		t->front.driver.next = VF_GUEST;
+	}
+	is_served_anew(t);
+	sigaction(SIGBUS, &old, NULL);
+}
+
+/* The log is gone when a ring is let go of that could not be started: epoll(7) takes no chain of
+ * its own descriptors that is so long. */
+static void log_shrinks(void **state)
+{
+	struct fixture *t = *state;
+	struct vhost_log_base log = { .size = (VF_GUEST + RAM) / 4096 / 8 };
+	int fd = memfd_create("log", MFD_CLOEXEC), chain[16];
+	unsigned n = 0;
+	struct epoll_event ev = { .events = EPOLLIN };
+	uint64_t val, queue = 0;
+	struct sigaction old;
+	uint32_t base;
+
+	do { /* until it is one too long */
+		assert_true(n < ARRAY_SIZE(chain));
+		chain[n] = epoll_create1(EPOLL_CLOEXEC);
+	} while (!epoll_ctl(chain[n], EPOLL_CTL_ADD, n ? chain[n - 1] : t->front.kick[1], &ev) &&
+		 ++n);
+	close(chain[n]);
+	assert_int_equal(ftruncate(fd, (off_t)log.size), 0);
+	catch_bus_errors(t, &old);
+	begin(t, ALL);
+	assert_int_equal(vf_stop(&t->front, 0, &base), 0);
+	assert_int_equal(vf_send(&t->front, VHOST_SET_LOG_BASE, 1, &log, sizeof(log), &fd, 1), 0);
+	assert_int_equal(vf_reply(&t->front, VHOST_SET_LOG_BASE, &val, 8, NULL), 8);
+	val = t->front.features | BIT(VHOST_F_LOG_ALL);
+	assert_int_equal(vf_call(&t->front, VHOST_SET_FEATURES, &val, 8, NULL, 0), 0);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(vf_call(&t->front, VHOST_SET_VRING_KICK, &queue, 8, &chain[n - 1], 1),
+			 -EREMOTEIO);
+	assert_true(vback_said(&t->back, "cannot watch the kick"));
+	is_served_anew(t);
+	while (n)
+		close(chain[--n]);
+	close(fd);
+	sigaction(SIGBUS, &old, NULL);
+}
+
 /* ---- Sockets ---- */
 
 static void paths(void **state)
@@ -786,6 +913,9 @@ int main(void)
 		T(not_agreed),
 		T(bad_bytes),
 		T(broken_ring),
+		T(answered_and_not_told),
+		T(shrinks_under_a_poll),
+		T(log_shrinks),
 		T(paths),
 	};
 
