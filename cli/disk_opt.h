@@ -16,7 +16,7 @@
 	"cache=writeback|writethrough|none|unsafe,\n"         \
 	"aio=auto|io_uring|threads, on-error=report|stop,\n"  \
 	"iops=N, bps=SIZE, burst=SECONDS, queues=N,\n"        \
-	"transport=modern|legacy, block-size=BYTES,\n"        \
+	"transport=auto|modern|legacy, block-size=BYTES,\n"   \
 	"packed=on|off, event-idx=on|off, indirect=on|off,\n" \
 	"root, partuuid=UUID, record=FILE.\n"                 \
 	"A comma in FILE or TEXT is written ',,'"

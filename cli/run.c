@@ -605,17 +605,15 @@ const struct command command_run = {
 	.usage = "hako run --kernel FILE [--initrd FILE] [--disk FILE]... [OPTION...]\n"
 		 "       hako run --config FILE [OPTION...]",
 	.about =
-		"Boots a Linux kernel. The guest's serial port is the standard input and output. "
-		"On\n"
-		"a terminal, Ctrl-A x quits and Ctrl-A h helps; with the input from a file or "
-		"pipe,\n"
+		"Boots a kernel. The guest's serial port is the standard input and output. On a\n"
+		"terminal, Ctrl-A x quits and Ctrl-A h helps; with the input from a file or pipe,\n"
 		"all of it goes to the guest.\n\n"
 		"Exit status: 0 the guest powered off, or Ctrl-A x; 1 hako failed; 2 wrong usage;\n"
 		"10 the guest asked for a reset (--no-reboot); 11 the guest can never run again;\n"
-		"12 the time is over (--timeout); 13 the guest says that it failed; 14 a disk "
-		"failed\n"
-		"(on-error=stop); 128 + N signal N ended the run.\n\n"
-		"SIGHUP has the sizes of disks looked at again, and the guest told.",
+		"12 the time is over (--timeout); 13 the guest says that it failed;\n"
+		"14 a disk failed (on-error=stop); 128 + N signal N ended the run.\n\n"
+		"SIGHUP has the sizes of disks looked at again, and the guest told; SIGUSR1 has\n"
+		"--trace tell what it keeps a record of.",
 	.opts = run_opts,
 	.run = run_run,
 };

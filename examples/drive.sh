@@ -4,8 +4,9 @@
 # Usage: drive.sh HAKO IMAGES COMMAND...
 #
 # Drives a guest as somebody at its terminal would: types each COMMAND, powers it off, and exits
-# with hako's exit status. IMAGES is a directory that 'make guest' made, build/guest/arm64 or
-# build/guest/riscv64. Its disk is not written to: the guest gets a copy.
+# with hako's exit status. IMAGES is a directory that 'make guest' made, build/guest/arm64,
+# build/guest/riscv64 or, with KVM, build/guest/amd64. Its disk is not written to: the guest gets a
+# copy.
 #
 #   examples/drive.sh build/hako build/guest/arm64 'uname -a' 'cat /proc/partitions'
 #

@@ -4,8 +4,8 @@
 # Usage: exec.sh HAKO IMAGES COMMAND
 #
 # Runs one shell COMMAND in a guest, prints what it prints, and exits with its exit status; with 125
-# if the guest did not get so far. IMAGES is a directory that 'make guest' made, build/guest/arm64 or
-# build/guest/riscv64.
+# if the guest did not get so far. IMAGES is a directory that 'make guest' made: build/guest/arm64,
+# build/guest/riscv64 or, with KVM, build/guest/amd64.
 #
 #   examples/exec.sh build/hako build/guest/arm64 'uname -m; test -b /dev/vda'
 #

@@ -70,7 +70,10 @@ int debug_check(const struct hako_vm *vm, const char *option, struct err *err)
 		return 0;
 	/* hako's own CPU, which can, runs all but x86. */
 	return err_set(err, -ENOTSUP, "the engine '%s' cannot do %s%s", vm->engine_ops->name,
-		       option, vm->kernel.arch == KERNEL_X86_64 ? "" : "; use --engine soft");
+		       option,
+		       vm->kernel.arch == KERNEL_X86_64
+			       ? "; leave it out: no engine can that runs x86-64 guests"
+			       : "; use --engine soft");
 }
 
 int debug_symbols(struct hako_vm *vm, const char *path, struct err *err)

@@ -392,7 +392,8 @@ static int check_board(const struct hako_vm *vm, const struct hako_vm_config *co
 			       name, config->firmware);
 	if (vm->board_ops == &board_x86 && (config->dtb || config->dump_dtb || config->dtb_addr))
 		return err_set(err, -EINVAL,
-			       "the machine %s has no device tree; it is told by ACPI tables",
+			       "the machine %s has no device tree but ACPI tables; leave out --dtb "
+			       "and --dump-dtb",
 			       name);
 	if (config->entry % vm->board_ops->code_align)
 		return err_set(err, -EINVAL,
