@@ -265,8 +265,7 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *e
  * Check the configuration, open every file, build the machine and load the kernel. Nothing of the
  * guest runs yet, and no disk has been changed. -EINVAL for a value that cannot be, -ENODEV when no
  * engine here can run the kernel, -ENOTSUP for debugging that the engine cannot do, -EAGAIN for a
- * disk image in use, -ENOENT and so on for files. *vm
- * is NULL on failure.
+ * disk image in use, -ENOENT and so on for files. *vm is NULL on failure.
  */
 int hako_vm_create(struct hako_vm **vm, const struct hako_vm_config *config, struct hako_err *err);
 
