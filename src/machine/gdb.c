@@ -230,36 +230,51 @@ static void push_points(struct gdb *g)
 	g->points_changed = false;
 }
 
+/* Let them run on; all are parked. */
+static void go_on(struct gdb *g)
+{
+	struct hako_vm *vm = g->vm;
+	bool pending = false;
+
+	for (unsigned i = 0; i < vm->n_cpus; i++)
+		pending |= vm->cpus[i].stopped;
+	vm_resume(vm);
+	/* Somebody stopped together with the one that was told, and all are held until somebody
+	 * looks: now. */
+	if (pending)
+		notifier_set(&vm->act);
+}
+
+/* The same without a debugger. */
 static void go_all(struct gdb *g)
 {
+	struct hako_vm *vm = g->vm;
+
 	g->n_points = 0;
 	g->points_changed = true;
 	push_points(g);
-	pthread_mutex_lock(&g->vm->lock);
-	for (unsigned i = 0; i < g->vm->n_cpus; i++)
-		g->vm->cpus[i].frozen = false;
-	pthread_mutex_unlock(&g->vm->lock);
-	vm_resume(g->vm);
+	for (unsigned i = 0; i < vm->n_cpus; i++) {
+		pthread_mutex_lock(&vm->lock);
+		vm->cpus[i].frozen = false;
+		pthread_mutex_unlock(&vm->lock);
+		vm->engine_ops->debug->step(vm->cpus[i].vcpu, false);
+	}
+	go_on(g);
 }
 
 static void resume(void *arg, const enum gdb_action *actions)
 {
 	struct gdb *g = arg;
 	struct hako_vm *vm = g->vm;
-	bool pending = false;
 
 	push_points(g);
 	for (unsigned i = 0; i < vm->n_cpus; i++) {
-		pending |= vm->cpus[i].stopped;
 		pthread_mutex_lock(&vm->lock);
 		vm->cpus[i].frozen = actions[i] == GDB_STAY;
 		pthread_mutex_unlock(&vm->lock);
 		vm->engine_ops->debug->step(vm->cpus[i].vcpu, actions[i] == GDB_STEP);
 	}
-	vm_resume(vm);
-	/* Somebody stopped together with the one that was told: tell that now. */
-	if (pending)
-		notifier_set(&vm->act);
+	go_on(g);
 }
 
 static void halt(struct gdb *g)
