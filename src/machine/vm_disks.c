@@ -13,6 +13,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "block/blk.h"
+#include "hako/disk.h"
 #include "machine/trace.h"
 #include "machine/vm.h"
 #include "virtio/blk.h"
@@ -122,6 +123,19 @@ static int open_one(struct hako_vm *vm, unsigned i, const struct hako_disk *disk
 	return disk_dev_open(&d->d, &config, err);
 }
 
+/* An image in a format of its own is served as it is: say so before the guest finds no disk in it.
+ */
+static void warn_of_format(struct hako_vm *vm, unsigned i, const char *path)
+{
+	struct hako_disk_details d;
+	char name[16];
+
+	if (hako_disk_inspect(path, &d, NULL) < 0 || !d.warning[0] || d.bytes % HAKO_SECTOR_SIZE)
+		return; /* a length that is rounded up needs no warning: zeros are served */
+	snprintf(name, sizeof(name), "blk%u", i);
+	log_msg(&vm->log, LOG_WARN, name, "'%s': %s: %s", path, d.contents, d.warning);
+}
+
 int vm_disks_open(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
 {
 	int res = notifier_init(&vm->refresh, err);
@@ -132,8 +146,11 @@ int vm_disks_open(struct hako_vm *vm, const struct hako_vm_config *config, struc
 	res = loop_add(vm->io, &vm->refresh_source);
 	if (res)
 		return err_set(err, res, "the event loop takes no sources");
-	for (unsigned i = 0; i < config->n_disks && !res; i++)
+	for (unsigned i = 0; i < config->n_disks && !res; i++) {
 		res = open_one(vm, i, &config->disks[i], err);
+		if (!res)
+			warn_of_format(vm, i, config->disks[i].path);
+	}
 	return res;
 }
 

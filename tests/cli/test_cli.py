@@ -799,6 +799,15 @@ def guest_powers_off():
     run_ends(0, "powered off", "-k", "off")
 
 
+def an_image_that_is_not_raw_is_told_of():
+    write("qcow2", b"QFI\xfb\0\0\0\3" + bytes(4088))
+    code, _, err = hako("run", "-k", "off", "-d", "qcow2,ro")
+    assert code == 0 and "blk0: 'qcow2': qcow2" in err and "qemu-img convert" in err, err
+    code, _, err = hako("run", "-k", "off", "-d", "data,ro")
+    assert code == 0 and "blk0" not in err, err
+    os.unlink("qcow2")
+
+
 def guest_resets():
     run_ends(10, "reset", "-k", "reset", "--no-reboot")
 
@@ -1277,7 +1286,7 @@ TESTS += [
     documents_have_every_exit_status, documents_have_every_public_header, a_riscv_kernel_chooses_its_machine, output_that_cannot_be_written, doctor, lint_list,
     disk_create, disk_create_shows_a_bar_on_a_terminal, disk_create_through_link, disk_create_no_room, disk_create_in_use, disk_info,
     disk_test, disk_test_in_use, disk_test_puts_back_what_a_killed_one_left, disk_test_killed,
-    guest_powers_off, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
+    guest_powers_off, an_image_that_is_not_raw_is_told_of, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
     more_memory_than_the_host,
     dump_dtb, the_root, config_says_what_the_guest_gets, config_says_what_it_ignores,
     config_runs_a_guest, config_example, timing, signals, hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
