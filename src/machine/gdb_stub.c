@@ -645,8 +645,12 @@ void gdb_stub_input(struct gdb_stub *s, const void *data, size_t len)
 				s->too_long = true;
 			break;
 		case GDB_CHECK_1:
+			if (d < 0) {
+				s->state = GDB_OUTSIDE;
+				break;
+			}
 			s->check = (uint8_t)(d << 4);
-			s->state = d < 0 ? GDB_OUTSIDE : GDB_CHECK_2;
+			s->state = GDB_CHECK_2;
 			break;
 		case GDB_CHECK_2:
 			if (d < 0) {

@@ -216,6 +216,8 @@ static void framing(void **state)
 	assert_string_equal(r->sent, "-");
 	raw(r, "$qC#x", 5); /* that is none: back to the start */
 	assert_string_equal(r->sent, "");
+	raw(r, "$qC#bx", 6);
+	assert_string_equal(r->sent, "");
 	raw(r, "$q", 2);
 	raw(r, "C#", 2);
 	raw(r, "b4", 2); /* in pieces */
