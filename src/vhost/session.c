@@ -311,6 +311,8 @@ static int ring_start(struct ring *r, struct err *err)
 	}
 	r->running = true;
 	r->err_told = false;
+	log_msg(s->log, LOG_INFO, s->name, "queue %u runs, with %u entries", r->index,
+		r->state.size);
 	/* Whoever served the ring before may have published answers and ended before telling. */
 	signal_fd(r->call_fd, r->call_waits);
 	s->dev->ops->kick(s->dev, r->index);
