@@ -155,6 +155,16 @@ void vrig_on_loop(struct vrig *rig, void (*fn)(void *arg), void *arg)
 	pthread_mutex_destroy(&c.lock);
 }
 
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+void vrig_settle(struct vrig *rig)
+{
+	vrig_on_loop(rig, nothing, NULL);
+}
+
 uint64_t vrig_pattern(uint64_t off)
 {
 	return off * 0x9e3779b97f4a7c15ULL + 1;

@@ -62,6 +62,8 @@ void vrig_fini(struct vrig *rig);
 
 /* Run fn(arg) on the loop's thread and wait for it. */
 void vrig_on_loop(struct vrig *rig, void (*fn)(void *arg), void *arg);
+/* Wait for what the loop still has to do: what follows an answer that can be seen already. */
+void vrig_settle(struct vrig *rig);
 
 /* A file of `size` bytes under TMPDIR or /tmp with a pattern that differs in every 8 bytes. `path`
  * has room for VRIG_PATH_MAX. */

@@ -145,15 +145,10 @@ static void end(struct t *t)
 	vrig_fini(&t->rig);
 }
 
-static void nothing(void *arg)
-{
-	(void)arg;
-}
-
 /* All that was asked of the loop before is done after. */
 static void settle(struct t *t)
 {
-	vrig_on_loop(&t->rig, nothing, NULL);
+	vrig_settle(&t->rig);
 }
 
 /* Up to DRIVER_OK, both queues started. */
