@@ -11,8 +11,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Until when nobody may read it again: the end of vq_pop() and its like, or the chain's own. */
-enum fetch_life { FETCH_CALL, FETCH_CHAIN };
+/*
+ * Until when the device may not read it again: the end of vq_pop() and its like, or the chain's
+ * own. _FLAGS: of a descriptor of a packed ring, of which the driver itself reads AVAIL and USED.
+ */
+enum fetch_life { FETCH_CALL, FETCH_CALL_FLAGS, FETCH_CHAIN };
 
 static inline void fetch_begin(const volatile void *p, size_t len)
 {

@@ -58,6 +58,18 @@ static uint16_t *flags_of(struct wire_desc *d)
 	return (uint16_t *)(void *)((uint8_t *)d + offsetof(struct wire_desc, flags));
 }
 
+/* Acquire: the rest of a list is read after the flags that make it available. */
+static inline uint16_t load_flags(struct wire_desc *d)
+{
+	const uint16_t *p = flags_of(d);
+	uint16_t v;
+
+	fetch_begin(p, sizeof(v));
+	v = __atomic_load_n(p, __ATOMIC_ACQUIRE);
+	fetch_end(p, sizeof(v), FETCH_CALL_FLAGS);
+	return le16toh(v);
+}
+
 static inline bool is_available(uint16_t flags, bool wrap)
 {
 	return !!(flags & DESC_F_AVAIL) == wrap && !!(flags & DESC_F_USED) != wrap;
@@ -65,7 +77,7 @@ static inline bool is_available(uint16_t flags, bool wrap)
 
 static bool available_at(const struct vq *vq, uint16_t pos)
 {
-	return is_available(ring_load16(flags_of(ring_desc(vq, pos))), pos_wrap(pos));
+	return is_available(load_flags(ring_desc(vq, pos)), pos_wrap(pos));
 }
 
 static int packed_setup(struct vq *vq)
@@ -173,7 +185,7 @@ list_read(struct vq *vq, struct vq_walk *walk, struct vq_slot *s, uint16_t flags
 		pos = pos_add(pos, 1, size);
 		if (again)
 			continue;
-		flags = ring_load16(flags_of(ring_desc(vq, pos)));
+		flags = load_flags(ring_desc(vq, pos));
 		if (unlikely(!is_available(flags, pos_wrap(pos))))
 			tail_wrong(vq, pos);
 	}
@@ -217,7 +229,7 @@ static int packed_pop(struct vq *vq, struct vq_chain *chain)
 	 * Acquire. The driver writes a list, then the flags of its first descriptor. Were the rest
 	 * loaded before them, we could see what was there a lap before.
 	 */
-	uint16_t flags = ring_load16_acquire(flags_of(ring_desc(vq, pos)));
+	uint16_t flags = load_flags(ring_desc(vq, pos));
 	int r;
 
 	if (unlikely(vq->next_again < vq->n_again))
@@ -343,7 +355,7 @@ static bool packed_kicks(struct vq *vq, bool on)
 		return false;
 	/* Full barrier: store the wish, then load the flags; see split_kicks(). */
 	ring_full_barrier();
-	return is_available(ring_load16(flags_of(ring_desc(vq, pos))), pos_wrap(pos));
+	return is_available(load_flags(ring_desc(vq, pos)), pos_wrap(pos));
 }
 
 static void packed_look(const struct vq *vq, struct vq_look *look)
@@ -352,8 +364,7 @@ static void packed_look(const struct vq *vq, struct vq_look *look)
 	const uint16_t pos = vq->s.next_avail;
 
 	*look = (struct vq_look){
-		.available = is_available(ring_load16_acquire(flags_of(ring_desc(vq, pos))),
-					  pos_wrap(pos)),
+		.available = is_available(load_flags(ring_desc(vq, pos)), pos_wrap(pos)),
 		.driver = pos & VQ_POS_MASK,
 		.kicks_off = (ring_load16(&device->flags) & EVENT_FLAGS) == EVENT_DISABLE,
 		.kick_event = ring_load16(&device->off_wrap) & VQ_POS_MASK,
@@ -375,9 +386,8 @@ static void packed_digest(const struct vq *vq, uint16_t slot, uint16_t pos, bool
 				       DESC_SIZE);
 	if (judge) {
 		digest->table_at = le64toh(w->addr);
-		digest->table_len = ring_load16(flags_of(ring_desc(vq, pos))) & DESC_F_INDIRECT
-					    ? le32toh(w->len)
-					    : 0;
+		digest->table_len =
+			load_flags(ring_desc(vq, pos)) & DESC_F_INDIRECT ? le32toh(w->len) : 0;
 	}
 	if (gmem_map(vq->mem, digest->table_at, digest->table_len, GMEM_READ, &host))
 		return; /* none, for one */

@@ -3,7 +3,8 @@
  * Guest memory that changes under the device's hands; see virtio/fetch.h beside this.
  *
  * The driver's thread may write such a field meanwhile (an index, flags): what it wrote stays, for
- * only what still is as we left it is put back, two bytes at a time as they are.
+ * only what still is as we left it is put back, two bytes at a time as they are. Bits that the
+ * driver reads too, AVAIL and USED of a packed ring's descriptor (7 and 15), are left alone.
  *
  * Threads: reads of a call belong to its thread, those of a chain to whichever; one lock.
  */
@@ -21,6 +22,7 @@ struct piece {
 	uint8_t *at;
 	uint8_t len; /* 0: free */
 	uint8_t was[PIECE];
+	uint16_t bits; /* that are changed, of each 16 */
 	enum fetch_life life;
 	pthread_t thread; /* of a call */
 	const void *vq;   /* of a chain */
@@ -53,7 +55,7 @@ static void put_back(struct piece *p)
 			uint16_t was;
 
 			memcpy(&was, p->was + i, 2);
-			swap16(p->at + i, (uint16_t)~was, was);
+			swap16(p->at + i, was ^ p->bits, was);
 			i += 2;
 		} else {
 			if ((p->at[i] ^ p->was[i]) == 0xff)
@@ -72,7 +74,7 @@ static void change(struct piece *p)
 				__atomic_load_n((uint16_t *)(void *)(p->at + i), __ATOMIC_SEQ_CST);
 
 			memcpy(p->was + i, &was, 2);
-			swap16(p->at + i, was, (uint16_t)~was);
+			swap16(p->at + i, was, was ^ p->bits);
 			i += 2;
 		} else {
 			p->was[i] = p->at[i];
@@ -100,8 +102,8 @@ void fetch_begin(const volatile void *at, size_t len)
 		if (!p->len || p->at >= from + len || from >= p->at + p->len)
 			continue;
 		/* Chains in flight may share a buffer; a chain with itself may not. */
-		if (p->life == FETCH_CALL ? pthread_equal(p->thread, pthread_self())
-					  : p->vq == self.vq && p->slot == self.slot)
+		if (p->life != FETCH_CHAIN ? pthread_equal(p->thread, pthread_self())
+					   : p->vq == self.vq && p->slot == self.slot)
 			self.twice = true;
 		put_back(p);
 	}
@@ -124,6 +126,7 @@ void fetch_end(const volatile void *at, size_t len, enum fetch_life life)
 		p = &flip.piece[flip.n++];
 		*p = (struct piece){ .at = from + done,
 				     .len = (uint8_t)(len - done < PIECE ? len - done : PIECE),
+				     .bits = life == FETCH_CALL_FLAGS ? 0x7f7f : 0xffff,
 				     .life = life,
 				     .thread = pthread_self(),
 				     .vq = self.vq,
@@ -148,7 +151,7 @@ void fetch_call_over(bool good)
 	self.twice = false;
 	pthread_mutex_lock(&flip.lock);
 	for (unsigned i = 0; i < flip.n; i++)
-		if (flip.piece[i].len && flip.piece[i].life == FETCH_CALL &&
+		if (flip.piece[i].len && flip.piece[i].life != FETCH_CHAIN &&
 		    pthread_equal(flip.piece[i].thread, pthread_self()))
 			put_back(&flip.piece[i]);
 	shrink();

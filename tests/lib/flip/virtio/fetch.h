@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum fetch_life { FETCH_CALL, FETCH_CHAIN };
+enum fetch_life { FETCH_CALL, FETCH_CALL_FLAGS, FETCH_CHAIN };
 
 void fetch_begin(const volatile void *p, size_t len);
 void fetch_end(const volatile void *p, size_t len, enum fetch_life life);
