@@ -13,7 +13,8 @@
 
 /*
  * Until when the device may not read it again: the end of vq_pop() and its like, or the chain's
- * own. _FLAGS: of a descriptor of a packed ring, of which the driver itself reads AVAIL and USED.
+ * own. _FLAGS: of a descriptor of a packed ring, of which the driver itself reads WRITE, AVAIL and
+ * USED.
  */
 enum fetch_life { FETCH_CALL, FETCH_CALL_FLAGS, FETCH_CHAIN };
 

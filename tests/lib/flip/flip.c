@@ -4,7 +4,7 @@
  *
  * The driver's thread may write such a field meanwhile (an index, flags): what it wrote stays, for
  * only what still is as we left it is put back, two bytes at a time as they are. Bits that the
- * driver reads too, AVAIL and USED of a packed ring's descriptor (7 and 15), are left alone.
+ * driver reads too, WRITE, AVAIL and USED of a packed ring's descriptor (1, 7, 15), are left alone.
  *
  * Threads: reads of a call belong to its thread, those of a chain to whichever; one lock.
  */
@@ -126,7 +126,7 @@ void fetch_end(const volatile void *at, size_t len, enum fetch_life life)
 		p = &flip.piece[flip.n++];
 		*p = (struct piece){ .at = from + done,
 				     .len = (uint8_t)(len - done < PIECE ? len - done : PIECE),
-				     .bits = life == FETCH_CALL_FLAGS ? 0x7f7f : 0xffff,
+				     .bits = life == FETCH_CALL_FLAGS ? 0x7f7d : 0xffff,
 				     .life = life,
 				     .thread = pthread_self(),
 				     .vq = self.vq,
