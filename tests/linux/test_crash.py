@@ -12,12 +12,12 @@ is recorded too: when that write begins, the step is durable.
 
 A cut is a moment in the record. On the disk is then all that was durable, and of each other write
 that had begun any part, by blocks of 4096 bytes (the disk's physical blocks), or nothing. Cut are
-the end of each flush and random moments, and of what was not durable is there nothing, all, or a
-random half. e2fsck must recover each of these images as after any power cut, and find nothing wrong
-after that; debugfs takes out the files, which must be those of the last step that was durable, but
-for what the step under way may have changed.
+the end of each flush and the beginning of random writes, and of what was not durable is there
+nothing, all, or a random half. e2fsck must recover each of these images as after any power cut, and
+find nothing wrong after that; debugfs takes out the files, which must be those of the last step
+that was durable, but for what the step under way may have changed.
 
---all cuts at every flush and at 500 random moments, which takes minutes; without it, some.
+--all cuts at every flush and at 500 random writes, which takes minutes; without it, some.
 """
 import os
 import random
@@ -283,10 +283,12 @@ def last_mark(data):
 
 
 def cut(events, plan, rng, moments, flushes):
-    """Cut at some random moments and some flushes: how many images, and of how many flushes."""
+    """Cut at some random moments and some flushes. A moment is the beginning of a write: what is
+    under way changes nowhere else but where something becomes durable."""
     n_flushes = sum(e[1] == "data" and e[2] == "F" for e in events)
+    writes = [n for n, e in enumerate(events) if e[1] == "data" and e[2] == "W"]
     at_flush = set(rng.sample(range(n_flushes), min(flushes, n_flushes)))
-    at_event = set(rng.sample(range(len(events)), min(moments, len(events))))
+    at_event = set(rng.sample(writes, min(moments, len(writes))))
     disk, done, flushed, images, under_way = Disk("first.img"), -1, 0, 0, 0
     for n, event in enumerate(events):
         if event[1] == "marks":
