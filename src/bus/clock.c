@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
@@ -27,7 +28,10 @@
 struct clock {
 	struct loop *loop;
 	struct loop_source source; /* the timerfd */
-	uint64_t epoch;            /* CLOCK_MONOTONIC when the machine was built */
+
+	/* Written by the control thread under the lock; read without it. */
+	_Atomic uint64_t epoch;   /* CLOCK_MONOTONIC when it began, later by what it stood still */
+	_Atomic uint64_t stopped; /* what it shows while it stands still, else NEVER */
 
 	pthread_mutex_t lock;      /* guards all below and each timer's deadline and slot */
 	struct clock_timer **heap; /* heap[i] is due no later than heap[2i + 1], heap[2i + 2] */
@@ -50,7 +54,9 @@ static uint64_t host_ns(void)
 
 uint64_t clock_now(const struct clock *clock)
 {
-	return host_ns() - clock->epoch;
+	uint64_t stopped = atomic_load(&clock->stopped);
+
+	return stopped == NEVER ? host_ns() - atomic_load(&clock->epoch) : stopped;
 }
 
 uint64_t clock_wall_seconds(const struct clock *clock)
@@ -114,12 +120,18 @@ static uint64_t earliest(const struct clock *clock)
 	return clock->n ? clock->heap[0]->deadline : NEVER;
 }
 
+static bool stands_still(const struct clock *clock)
+{
+	return atomic_load(&clock->stopped) != NEVER;
+}
+
 /* Set the timerfd to the earliest deadline. The lock is held. */
 static void set_timerfd(struct clock *clock)
 {
-	uint64_t deadline = earliest(clock);
+	uint64_t epoch = atomic_load(&clock->epoch);
+	uint64_t deadline = stands_still(clock) ? NEVER : earliest(clock);
 	/* A deadline too far to add is as good as never, and it stays one. */
-	uint64_t at = deadline > UINT64_MAX - clock->epoch ? UINT64_MAX : clock->epoch + deadline;
+	uint64_t at = deadline > UINT64_MAX - epoch ? UINT64_MAX : epoch + deadline;
 	struct itimerspec when = { 0 }; /* disarmed, timerfd_create(2) */
 
 	if (deadline != NEVER) {
@@ -147,7 +159,8 @@ static void serve(struct loop_source *source, uint32_t events)
 	for (size_t left = clock->n; left && clock->n; left--) {
 		struct clock_timer *timer = clock->heap[0];
 
-		if (timer->deadline > clock_now(clock))
+		/* It may have expired just before the clock was stopped. */
+		if (stands_still(clock) || timer->deadline > clock_now(clock))
 			break;
 		take_out(clock, timer);
 		clock->firing = timer;
@@ -175,7 +188,8 @@ int clock_create(struct clock **clock, struct loop *loop, struct err *err)
 	if (!c)
 		return err_set(err, -ENOMEM, "cannot create the machine's clock: out of memory");
 	c->loop = loop;
-	c->epoch = host_ns();
+	atomic_init(&c->epoch, host_ns());
+	atomic_init(&c->stopped, NEVER);
 	c->set_to = NEVER;
 	c->source = (struct loop_source){ .events = LOOP_IN, .ready = serve };
 	c->source.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -213,6 +227,30 @@ void clock_destroy(struct clock *clock)
 	pthread_mutex_destroy(&clock->lock);
 	free(clock->heap);
 	free(clock);
+}
+
+void clock_stop(struct clock *clock)
+{
+	pthread_mutex_lock(&clock->lock);
+	if (!stands_still(clock)) {
+		atomic_store(&clock->stopped, clock_now(clock));
+		if (!clock->serving)
+			set_timerfd(clock);
+	}
+	pthread_mutex_unlock(&clock->lock);
+}
+
+void clock_go(struct clock *clock)
+{
+	pthread_mutex_lock(&clock->lock);
+	if (stands_still(clock)) {
+		/* In this order: who reads in between finds it standing still. */
+		atomic_store(&clock->epoch, host_ns() - atomic_load(&clock->stopped));
+		atomic_store(&clock->stopped, NEVER);
+		if (!clock->serving)
+			set_timerfd(clock);
+	}
+	pthread_mutex_unlock(&clock->lock);
 }
 
 /* Room for one more timer. The lock is held. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The machine's clock: guest timers and device timeouts read it and arm it, and nothing in a
- * machine reads the host's clock behind its back. Nanoseconds since the machine was built,
- * monotonic.
+ * machine reads the host's clock behind its back. Nanoseconds since the machine was built, without
+ * those in which it was made to stand still; monotonic.
  *
- * Threads: any thread may read, arm and disarm. fire() runs on the control loop's thread.
+ * Threads: any thread may read, arm and disarm. fire() runs on the control loop's thread, which is
+ * also the only one to stop the clock and let it go on.
  */
 #ifndef HAKO_BUS_CLOCK_H
 #define HAKO_BUS_CLOCK_H
@@ -32,10 +33,18 @@ int clock_create(struct clock **clock, struct loop *loop, struct err *err);
 void clock_destroy(struct clock *clock);
 
 uint64_t clock_now(const struct clock *clock);
-/* Seconds since 1970, UTC, for a real-time clock device. */
+/* Seconds since 1970, UTC, for a real-time clock device. This one never stands still. */
 uint64_t clock_wall_seconds(const struct clock *clock);
 /* The same in nanoseconds. */
 uint64_t clock_wall_ns(const struct clock *clock);
+
+/*
+ * Stand still, as for a debugger: the time stays what it is, and no timer fires. clock_go() goes on
+ * from there. Twice is as once. Nobody but the control thread may read the clock meanwhile, so
+ * vCPUs are parked: one that is just reading could see it go back.
+ */
+void clock_stop(struct clock *clock);
+void clock_go(struct clock *clock);
 
 /*
  * Fire once at `deadline` (or at once if it is past). Arming an armed timer moves it. -ENOMEM.

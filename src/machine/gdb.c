@@ -621,6 +621,7 @@ int gdb_create(struct gdb **out, struct hako_vm *vm, const char *where, struct e
 	}
 	/* No vCPU runs yet; none will until a client says so. */
 	vm->hold = vm->paused = true;
+	clock_stop(vm->clock);
 	log_msg(&vm->log, LOG_TRACE, "gdb",
 		"the guest waits at its first instruction; connect with 'target remote %s%s'",
 		is_path(where) ? "" : ":", where);

@@ -152,11 +152,13 @@ void vm_pause(struct hako_vm *vm)
 {
 	vm->paused = true;
 	hold_cpus(vm);
+	clock_stop(vm->clock);
 }
 
 void vm_resume(struct hako_vm *vm)
 {
 	vm->paused = false;
+	clock_go(vm->clock);
 	release_cpus(vm);
 }
 
@@ -298,7 +300,7 @@ static void watch(struct clock_timer *timer)
 	if (vm->seen_stuck == 2)
 		finish(vm, HAKO_STUCK);
 	else
-		clock_arm(vm->clock, timer, clock_now(vm->clock) + watch_interval);
+		clock_arm(vm->host_clock, timer, clock_now(vm->host_clock) + watch_interval);
 }
 
 static void *io_thread(void *arg)
@@ -329,8 +331,9 @@ int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err 
 
 	vm->outcome = HAKO_STOPPED;
 	if (vm->timeout_ms)
-		clock_arm(vm->clock, &vm->timeout, clock_now(vm->clock) + vm->timeout_ms * 1000000);
-	clock_arm(vm->clock, &vm->watch, clock_now(vm->clock) + watch_interval);
+		clock_arm(vm->host_clock, &vm->timeout,
+			  clock_now(vm->host_clock) + vm->timeout_ms * 1000000);
+	clock_arm(vm->host_clock, &vm->watch, clock_now(vm->host_clock) + watch_interval);
 
 	for (unsigned i = 0; i < vm->n_cpus && !res; i++) {
 		char name[16];
@@ -349,8 +352,8 @@ int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err 
 	if (vm->gdb)
 		gdb_ended(vm->gdb, vm->outcome == HAKO_POWEROFF ? 0 : 1);
 	vm_disks_end(vm);
-	clock_disarm(vm->clock, &vm->timeout);
-	clock_disarm(vm->clock, &vm->watch);
+	clock_disarm(vm->host_clock, &vm->timeout);
+	clock_disarm(vm->host_clock, &vm->watch);
 	*outcome = vm->outcome;
 	return res ? res : vm->failed;
 }
@@ -520,6 +523,8 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 		res = err_set(err, -EIO, "the event loop takes no sources");
 	if (!res)
 		res = clock_create(&vm->clock, vm->control, err);
+	if (!res)
+		res = clock_create(&vm->host_clock, vm->control, err);
 	vm->timeout.fire = timed_out;
 	vm->watch.fire = watch;
 	if (!res)
@@ -720,8 +725,8 @@ void hako_vm_destroy(struct hako_vm *vm)
 	if (vm->mem)
 		gmem_destroy(vm->mem);
 	trace_destroy(vm->tracer);
-	if (vm->clock)
-		clock_destroy(vm->clock);
+	clock_destroy(vm->clock);
+	clock_destroy(vm->host_clock);
 	if (vm->io)
 		loop_destroy(vm->io);
 	if (vm->control)

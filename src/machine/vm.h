@@ -79,7 +79,8 @@ struct hako_vm {
 	struct gmem *mem;
 	struct bus *mmio, *pio; /* pio: x86 ports, NULL on boards without */
 	struct loop *control;
-	struct clock *clock;
+	struct clock *clock;      /* the machine's: stands still while `paused` */
+	struct clock *host_clock; /* of `timeout` and `watch`: never does */
 	struct console *console;
 	struct hako_console console_config; /* whom Ctrl-A keys go to */
 	const struct engine_ops *engine_ops;
@@ -171,7 +172,7 @@ void vm_request_failure(struct hako_vm *vm, unsigned code);
 
 /* Control thread, every vCPU parked: reset state everywhere, all loaded anew. */
 int vm_power_cycle(struct hako_vm *vm, struct err *err);
-/* Control thread: park every vCPU, and keep them so until vm_resume(). */
+/* Control thread: park every vCPU, and keep them so until vm_resume(); the clock stands still. */
 void vm_pause(struct hako_vm *vm);
 void vm_resume(struct hako_vm *vm);
 

@@ -100,17 +100,17 @@ def value(text):
 
 
 # By architecture: first instruction's place, FP register and how to see it, a system register that
-# the kernel sets, and what a CPU is called.
+# the kernel sets, what a CPU is called, the counter of time and its ticks in a second.
 ARCH_FACTS = {
-    "arm64": ("0x40200000", "v3.u64[0]", "TTBR0_EL1", "CPU"),
-    "riscv64": ("0x80200000", "fs0.double", "satp", "hart"),
-    "riscv32": ("0x80200000", "fs0.double", "satp", "hart"),
+    "arm64": ("0x40200000", "v3.u64[0]", "TTBR0_EL1", "CPU", "CNTVCT_EL0", 62.5e6),
+    "riscv64": ("0x80200000", "fs0.double", "satp", "hart", "time", 10e6),
+    "riscv32": ("0x80200000", "fs0.double", "satp", "hart", "time", 10e6),
 }
 
 
 def test_kernel(tmp):
     """guest/kernel, by one CPU."""
-    start, fp, system, cpu = ARCH_FACTS[ARCH]
+    start, fp, system, cpu = ARCH_FACTS[ARCH][:4]
     where = tmp + "/gdb.sock"
     disk = tmp + "/disk"
     with open(disk, "wb") as f:
@@ -260,6 +260,46 @@ def test_two(tmp):
         check("the guest has ended", status == 0 and out.endswith("done\n"), status, out, err)
 
 
+def test_time(tmp):
+    """The guest's clock stands still while gdb has the machine."""
+    counter, hz = ARCH_FACTS[ARCH][4:]
+    where = tmp + "/gdb.sock"
+
+    def now():
+        gdb("maintenance flush register-cache")
+        return value(gdb("print/x $" + counter)) / hz
+
+    with Hako(TWO, where, "--cpus", "2") as _, Gdb(TWO_ELF) as gdb:
+        time.sleep(0.5)
+        gdb("target remote " + where)
+        check("no time has passed before the first instruction", now() < 0.5, now())
+        gdb("break work_second")
+        gdb("continue")
+        begin = time.monotonic()
+        stopped = now()
+        time.sleep(0.5)
+        check("none passes at a breakpoint", now() == stopped, stopped, now())
+        # Whatever the host was busy with: what it stood still for is missing.
+        gdb("continue")
+        gdb("stepi")
+        passed = now() - stopped
+        check("it goes on from there", 0 < passed <= time.monotonic() - begin - 0.5, passed)
+        if ARCH == "arm64":
+            # EL0 may not look at it, a debugger may.
+            gdb("set var $cpsr = $cpsr & ~15")
+            now()
+            check("whatever the exception level", value(gdb("print $CNTV_CTL_EL0")) == 0)
+            gdb("set var $cpsr = $cpsr | 5")
+        # A connection that is lost holds it, too.
+        stopped = now()
+        gdb.process.kill()
+        gdb.process.wait()
+        time.sleep(0.2)
+        with Gdb(TWO_ELF) as gdb:
+            gdb("target remote " + where)
+            check("nor for the next gdb", now() == stopped, stopped, now())
+
+
 def test_port(tmp):
     """A TCP port, and gdb's kill."""
     with socket.socket() as probe:
@@ -287,7 +327,7 @@ def main():
         print("1..0 # SKIP there is no gdb-multiarch; install the package")
         return 0
     HAKO, ARCH, TWO, TWO_ELF, KERNEL, ELF = sys.argv[1:]
-    for test in (test_kernel, test_two, test_port):
+    for test in (test_kernel, test_two, test_time, test_port):
         with tempfile.TemporaryDirectory(prefix="hako-gdb-") as tmp:
             test(tmp)
     print("1..%d" % len(checks))

@@ -91,6 +91,52 @@ static void time_passes(void **state)
 	clock_destroy(NULL);
 }
 
+/* What a pause of this length would have made due. */
+static void it_stands_still(void **state)
+{
+	struct world *w = *state;
+	struct alarm due = { .timer.fire = fire, .w = w };
+	struct alarm soon = { .timer.fire = fire, .w = w };
+	struct alarm end = { .timer.fire = fire, .w = w, .stop = true };
+	struct clock *host;
+	struct alarm until = { .timer.fire = fire, .w = w, .stop = true };
+
+	/* Expired already, and the loop has not looked yet. */
+	assert_int_equal(clock_arm(w->clock, &due.timer, clock_now(w->clock)), 0);
+	usleep(1000);
+	clock_stop(w->clock);
+	uint64_t now = clock_now(w->clock);
+	assert_int_equal(clock_arm(w->clock, &soon.timer, now + 2 * MS), 0);
+
+	/* A second clock in the same loop does not care. */
+	assert_int_equal(clock_create(&host, w->loop, NULL), 0);
+	assert_int_equal(clock_arm(host, &until.timer, clock_now(host) + 20 * MS), 0);
+	clock_stop(w->clock); /* twice is as once */
+	assert_int_equal(loop_run(w->loop), 0);
+	assert_int_equal(until.count, 1);
+	assert_int_equal(due.count + soon.count, 0);
+	assert_true(clock_now(w->clock) == now);
+
+	clock_go(w->clock);
+	clock_go(w->clock);
+	assert_true(clock_now(w->clock) >= now);
+	assert_int_equal(clock_arm(w->clock, &end.timer, now + 4 * MS), 0);
+	assert_int_equal(loop_run(w->loop), 0);
+	assert_int_equal(due.count + soon.count + end.count, 3);
+	assert_true(due.order < soon.order && soon.order < end.order);
+	assert_true(soon.at >= now + 2 * MS);
+
+	/* All of the host's time but what it stood still: no more than since it was stopped first.
+	 */
+	uint64_t before = clock_now(host), from = clock_now(w->clock);
+	clock_stop(w->clock);
+	usleep(20000);
+	clock_go(w->clock);
+	uint64_t to = clock_now(w->clock), after = clock_now(host);
+	assert_true(to - from <= after - before - 20 * MS);
+	clock_destroy(host);
+}
+
 static void timers_fire_in_order_and_not_early(void **state)
 {
 	/* Neither sorted nor all different; the heap must do it. */
@@ -377,6 +423,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(time_passes),
+		TEST(it_stands_still),
 		TEST(timers_fire_in_order_and_not_early),
 		TEST(arming_moves),
 		TEST(the_past_is_at_once),

@@ -2,7 +2,8 @@
 /*
  * The registers of a vCPU by name, for debuggers (engine/debug.h). Features, names and types of the
  * first ones are those that gdb's documentation asks for (appendix G.5.1, "AArch64 Features");
- * behind them come the rows of the table of system registers that have a value of their own.
+ * behind them come the rows of the table of system registers that have a value of their own, and
+ * the timers'.
  */
 #include <string.h>
 
@@ -33,14 +34,14 @@ _Static_assert(ARRAY_SIZE(names) == FIRST_SYS, "a name for each");
 /* What can be set in it: sysreg.c */
 #define FPCR_SET (3u << FPCR_RMODE_SHIFT | FPCR_FZ | FPCR_DN | FPCR_AHP)
 
-/* The i-th row with state, or NULL. */
+/* The i-th row that is shown, or NULL. */
 static const struct a64_sysreg *row(size_t i)
 {
 	unsigned n;
 	const struct a64_sysreg *table = a64_sysreg_table(&n);
 
 	for (unsigned k = 0; k < n; k++)
-		if (table[k].offset != A64_NO_STATE && i-- == 0)
+		if ((table[k].offset != A64_NO_STATE || (table[k].access & A64_SHOWN)) && i-- == 0)
 			return &table[k];
 	return NULL;
 }
@@ -70,6 +71,27 @@ bool a64_reg(const struct engine *e, size_t n, struct debug_reg *reg)
 	return reg->name;
 }
 
+/* A row's function, for a debugger: with EL1's rights, else it might raise an exception. */
+static uint64_t read_row(struct a64_cpu *c, const struct a64_sysreg *r)
+{
+	uint8_t el = c->el;
+
+	c->el = 1;
+	uint64_t value = r->read(c, r);
+	c->el = el;
+	return value;
+}
+
+static void write_row(struct a64_cpu *c, const struct a64_sysreg *r, uint64_t value)
+{
+	uint8_t el = c->el;
+
+	c->el = 1;
+	r->write(c, r, value);
+	c->el = el;
+	a64_state_changed(c); /* it may have looked at the level */
+}
+
 /* Where SP_EL0 or SP_EL1 is now: one of them is in use. */
 static uint64_t *stack_pointer(struct a64_cpu *c, unsigned el)
 {
@@ -96,10 +118,15 @@ bool a64_reg_get(struct vcpu *v, size_t n, void *val)
 	case FPCR: value = c->fpcr; break;
 	case SP_EL0:
 	case SP_EL1: value = *stack_pointer(c, n == SP_EL1); break;
-	default:
-		value = n < SP ? c->x[n]
-			       : *(uint64_t *)(void *)((char *)&c->sys +
-						       row(n - FIRST_SYS)->offset);
+	default: {
+		const struct a64_sysreg *r = n < SP ? NULL : row(n - FIRST_SYS);
+		if (!r)
+			value = c->x[n];
+		else if (r->offset == A64_NO_STATE)
+			value = read_row(c, r);
+		else
+			value = *(uint64_t *)(void *)((char *)&c->sys + r->offset);
+	}
 	}
 	memcpy(val, &value, reg.bits / 8);
 	return true;
@@ -136,7 +163,9 @@ bool a64_reg_set(struct vcpu *v, size_t n, const void *val)
 		if (!r)
 			c->x[n] = value;
 		else if (r->write)
-			r->write(c, r, value);
+			write_row(c, r, value);
+		else if (r->offset == A64_NO_STATE)
+			return false;
 		else
 			*(uint64_t *)(void *)((char *)&c->sys + r->offset) = value & r->value;
 	}

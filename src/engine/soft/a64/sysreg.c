@@ -487,13 +487,13 @@ static const struct a64_sysreg table[] = {
 	STATE(S(3, 3, 13, 0, 3), RW | A64_R0, tpidrro_el0, "TPIDRRO_EL0"),
 	FUNC(S(3, 3, 14, 0, 0), RW | A64_R0, "CNTFRQ_EL0", read_cntfrq, write_cntfrq),
 	FUNC(S(3, 3, 14, 0, 1), R | A64_R0, "CNTPCT_EL0", read_cntpct, NULL),
-	FUNC(S(3, 3, 14, 0, 2), R | A64_R0, "CNTVCT_EL0", read_cntvct, NULL),
+	FUNC(S(3, 3, 14, 0, 2), R | A64_R0 | A64_SHOWN, "CNTVCT_EL0", read_cntvct, NULL),
 	FUNC(S(3, 3, 14, 2, 0), RW0, "CNTP_TVAL_EL0", read_cntp_tval, write_cntp_tval),
-	FUNC(S(3, 3, 14, 2, 1), RW0, "CNTP_CTL_EL0", read_cntp_ctl, write_cntp_ctl),
-	FUNC(S(3, 3, 14, 2, 2), RW0, "CNTP_CVAL_EL0", read_cntp_cval, write_cntp_cval),
+	FUNC(S(3, 3, 14, 2, 1), RW0 | A64_SHOWN, "CNTP_CTL_EL0", read_cntp_ctl, write_cntp_ctl),
+	FUNC(S(3, 3, 14, 2, 2), RW0 | A64_SHOWN, "CNTP_CVAL_EL0", read_cntp_cval, write_cntp_cval),
 	FUNC(S(3, 3, 14, 3, 0), RW0, "CNTV_TVAL_EL0", read_cntv_tval, write_cntv_tval),
-	FUNC(S(3, 3, 14, 3, 1), RW0, "CNTV_CTL_EL0", read_cntv_ctl, write_cntv_ctl),
-	FUNC(S(3, 3, 14, 3, 2), RW0, "CNTV_CVAL_EL0", read_cntv_cval, write_cntv_cval),
+	FUNC(S(3, 3, 14, 3, 1), RW0 | A64_SHOWN, "CNTV_CTL_EL0", read_cntv_ctl, write_cntv_ctl),
+	FUNC(S(3, 3, 14, 3, 2), RW0 | A64_SHOWN, "CNTV_CVAL_EL0", read_cntv_cval, write_cntv_cval),
 };
 
 /* Identification space that says nothing reads as zero (D17.1.3: op0 3, op1 0, CRn 0, CRm 1..7). */

@@ -11,7 +11,7 @@
 
 struct a64_sysreg {
 	uint16_t encoding; /* A64_SYSREG() */
-	uint8_t access;    /* A64_R0 ... */
+	uint8_t access;    /* A64_R0 ..., A64_SHOWN */
 	uint16_t offset;   /* in struct a64_sys, or A64_NO_STATE */
 	const char *name;
 	uint64_t value; /* without state: what it reads; with state: the bits that can be written */
@@ -21,8 +21,8 @@ struct a64_sysreg {
 };
 
 /* Readable and writable at EL0 and EL1; C: at EL0, if the register's own control allows (EL0
- * traps). */
-enum { A64_R0 = 1, A64_W0 = 2, A64_R1 = 4, A64_W1 = 8, A64_C0 = 16 };
+ * traps). SHOWN: to debuggers too, as is what has state; its functions judge nothing. */
+enum { A64_R0 = 1, A64_W0 = 2, A64_R1 = 4, A64_W1 = 8, A64_C0 = 16, A64_SHOWN = 32 };
 
 enum { A64_NO_STATE = 0xffff };
 
