@@ -408,12 +408,6 @@ static const struct opt run_opts[] = {
 
 /* ---- The run ---- */
 
-static void log_line(void *arg, enum hako_log_level level, const char *who, const char *text)
-{
-	(void)arg;
-	say("%s%s: %s", level == HAKO_LOG_ERROR ? "error: " : "", who, text);
-}
-
 static void on_key(void *arg, char key)
 {
 	(void)arg;
@@ -513,11 +507,8 @@ static int run_vm(struct run *run)
 		config->console.out_fd = STDOUT_FILENO;
 	if (terminal)
 		config->console.key = on_key;
-	config->log = log_line;
-	config->log_level = run->quiet          ? HAKO_LOG_ERROR
-			    : run->verbose == 0 ? HAKO_LOG_WARN
-			    : run->verbose == 1 ? HAKO_LOG_INFO
-						: HAKO_LOG_DEBUG;
+	config->log = say_log;
+	config->log_level = say_level(run->quiet, run->verbose);
 
 	if (run->report.path && config->lint == HAKO_LINT_OFF) {
 		say_usage("--lint-report has nothing to tell with --lint=off");

@@ -49,3 +49,16 @@ int say_usage(const char *fmt, ...)
 	va_end(args);
 	return -1;
 }
+
+void say_log(void *arg, enum hako_log_level level, const char *who, const char *text)
+{
+	(void)arg;
+	say("%s%s: %s", level == HAKO_LOG_ERROR ? "error: " : "", who, text);
+}
+
+enum hako_log_level say_level(bool quiet, unsigned verbose)
+{
+	if (quiet)
+		return HAKO_LOG_ERROR;
+	return verbose == 0 ? HAKO_LOG_WARN : verbose == 1 ? HAKO_LOG_INFO : HAKO_LOG_DEBUG;
+}

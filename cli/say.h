@@ -6,6 +6,10 @@
 #ifndef HAKO_CLI_SAY_H
 #define HAKO_CLI_SAY_H
 
+#include <stdbool.h>
+
+#include "hako/vm.h"
+
 /* Exit statuses of every command; `hako run` has more (run.c). */
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -19,5 +23,10 @@ int say_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * most 1024 bytes.
  */
 void say_where(const char *place);
+
+/* A hako_log_fn: what hako itself has to tell. */
+void say_log(void *arg, enum hako_log_level level, const char *who, const char *text);
+/* How much of it --quiet and some --verbose ask for. */
+enum hako_log_level say_level(bool quiet, unsigned verbose);
 
 #endif

@@ -115,12 +115,6 @@ static const struct opt serve_opts[] = {
 
 /* ---- The server ---- */
 
-static void log_line(void *arg, enum hako_log_level level, const char *who, const char *text)
-{
-	(void)arg;
-	say("%s%s: %s", level == HAKO_LOG_ERROR ? "error: " : "", who, text);
-}
-
 static int serve(struct serve *s)
 {
 	struct hako_vhost_blk_config *config = &s->config;
@@ -128,11 +122,8 @@ static int serve(struct serve *s)
 	struct hako_vhost_blk *server;
 	int r;
 
-	config->log = log_line;
-	config->log_level = s->quiet          ? HAKO_LOG_ERROR
-			    : s->verbose == 0 ? HAKO_LOG_WARN
-			    : s->verbose == 1 ? HAKO_LOG_INFO
-					      : HAKO_LOG_DEBUG;
+	config->log = say_log;
+	config->log_level = say_level(s->quiet, s->verbose);
 	if (hako_vhost_blk_create(&server, config, &err) < 0) {
 		say("%s", err.msg);
 		return err.code == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
