@@ -66,22 +66,6 @@ static const struct sub subs[] = {
 };
 enum { N_SUBS = sizeof(subs) / sizeof(subs[0]) };
 
-/* "a, b and c" from n words, `stride` bytes apart; `last` goes before the last. */
-static const char *list(char *text, size_t size, const void *words, size_t n, size_t stride,
-			const char *last)
-{
-	size_t len = 0;
-
-	*text = 0;
-	for (size_t i = 0; i < n && len < size; i++)
-		len += (size_t)snprintf(text + len, size - len, "%s%s",
-					i == 0      ? ""
-					: i + 1 < n ? ", "
-						    : last,
-					*(const char *const *)((const char *)words + i * stride));
-	return text;
-}
-
 static int unknown(const char *name)
 {
 	static const char comma[] = "a comma in a file name is written ',,'";
@@ -92,9 +76,10 @@ static int unknown(const char *name)
 		near = "ro";
 	if (near)
 		return say_usage("--disk has no '%s'; did you mean '%s'? (%s)", name, near, comma);
-	return say_usage("--disk has no '%s': after the file come %s (%s)", name,
-			 list(all, sizeof(all), &subs[0].shown, N_SUBS, sizeof(subs[0]), " and "),
-			 comma);
+	return say_usage(
+		"--disk has no '%s': after the file come %s (%s)", name,
+		word_list(all, sizeof(all), &subs[0].shown, N_SUBS, sizeof(subs[0]), " and "),
+		comma);
 }
 
 /* The number of `value` among the words, or -1 after telling why not. */
@@ -114,7 +99,7 @@ static int choose(const struct sub *sub, const char *value)
 				 near);
 	return say_usage(
 		"--disk: %s can be %s, not '%s'", sub->name,
-		list(all, sizeof(all), sub->words, (size_t)n, sizeof(sub->words[0]), " or "),
+		word_list(all, sizeof(all), sub->words, (size_t)n, sizeof(sub->words[0]), " or "),
 		value);
 }
 

@@ -76,6 +76,21 @@ const char *nearest(const char *word, const void *names, size_t n, size_t stride
 	return found;
 }
 
+const char *word_list(char *text, size_t size, const void *names, size_t n, size_t stride,
+		      const char *last)
+{
+	size_t len = 0;
+
+	*text = 0;
+	for (size_t i = 0; i < n && len < size; i++)
+		len += (size_t)snprintf(text + len, size - len, "%s%s",
+					i == 0      ? ""
+					: i + 1 < n ? ", "
+						    : last,
+					*(const char *const *)((const char *)names + i * stride));
+	return text;
+}
+
 /* ---- Values ---- */
 
 int parse_size(const char *text, uint64_t *bytes, const char **why)

@@ -62,6 +62,9 @@ void opt_help(const struct opt *opts);
  * apart.
  */
 const char *nearest(const char *word, const void *names, size_t n, size_t stride);
+/* "a, b and c", in text, of such names; `last` goes before the last one, " and ". Returns text. */
+const char *word_list(char *text, size_t size, const void *names, size_t n, size_t stride,
+		      const char *last);
 
 /*
  * "64M": a number, then nothing, K, M, G or T, powers of 1024, with "iB" or not. 0, or -1 when it

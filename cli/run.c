@@ -202,18 +202,16 @@ enum { N_TRACES = sizeof(trace_names) / sizeof(trace_names[0]) };
 
 static int unknown_trace(const char *name, size_t len)
 {
-	char all[80] = "", word[32];
+	char all[80], word[32];
 	const char *near;
-	size_t at = 0;
 
 	snprintf(word, sizeof(word), "%.*s", (int)len, name);
 	near = nearest(word, &trace_names[0].name, N_TRACES, sizeof(trace_names[0]));
 	if (near)
 		return say_usage("--trace has no '%s'; did you mean '%s'?", word, near);
-	for (size_t i = 0; i < N_TRACES; i++)
-		at += (size_t)snprintf(all + at, sizeof(all) - at, "%s%s", i ? ", " : "",
-				       trace_names[i].name);
-	return say_usage("--trace has no '%s'; it takes a list of: %s", word, all);
+	return say_usage("--trace has no '%s'; it takes a list of: %s", word,
+			 word_list(all, sizeof(all), &trace_names[0].name, N_TRACES,
+				   sizeof(trace_names[0]), ", "));
 }
 
 static int set_trace(void *target, const char *text)
