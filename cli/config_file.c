@@ -36,7 +36,7 @@ struct feature {
 
 /* A token bucket: `size` tokens in `refill_time` ms. */
 struct bucket {
-	uint64_t size, refill_ms, once;
+	uint64_t size, refill_ms;
 };
 
 struct loading {
@@ -48,7 +48,7 @@ struct loading {
 	/* The object that is under way. */
 	struct hako_disk *disk;
 	const char *partuuid;
-	struct bucket bandwidth, ops;
+	struct bucket bandwidth, ops, *bucket; /* that one of them */
 	struct feature feature;
 
 	const json_t *ids[HAKO_DISKS_MAX]; /* of drives; NULL: it has none */
@@ -342,27 +342,27 @@ static const struct key machine_config_keys[] = {
 
 /* ---- Rate limiters ---- */
 
-static int set_bandwidth_size(struct loading *l, union value v)
+static int begin_bandwidth(struct loading *l)
 {
-	l->bandwidth.size = v.number;
+	l->bucket = &l->bandwidth;
 	return 0;
 }
 
-static int set_bandwidth_refill(struct loading *l, union value v)
+static int begin_ops(struct loading *l)
 {
-	l->bandwidth.refill_ms = v.number;
+	l->bucket = &l->ops;
 	return 0;
 }
 
-static int set_ops_size(struct loading *l, union value v)
+static int set_bucket_size(struct loading *l, union value v)
 {
-	l->ops.size = v.number;
+	l->bucket->size = v.number;
 	return 0;
 }
 
-static int set_ops_refill(struct loading *l, union value v)
+static int set_bucket_refill(struct loading *l, union value v)
 {
-	l->ops.refill_ms = v.number;
+	l->bucket->refill_ms = v.number;
 	return 0;
 }
 
@@ -373,23 +373,16 @@ static int set_once(struct loading *l, union value v)
 	return 0;
 }
 
-static const struct key bandwidth_keys[] = {
-	{ "size", KEY_NUMBER, .set = set_bandwidth_size },
-	{ "refill_time", KEY_NUMBER, .set = set_bandwidth_refill },
-	{ "one_time_burst", KEY_NUMBER, .set = set_once },
-	{ .name = NULL },
-};
-
-static const struct key ops_keys[] = {
-	{ "size", KEY_NUMBER, .set = set_ops_size },
-	{ "refill_time", KEY_NUMBER, .set = set_ops_refill },
+static const struct key bucket_keys[] = {
+	{ "size", KEY_NUMBER, .set = set_bucket_size },
+	{ "refill_time", KEY_NUMBER, .set = set_bucket_refill },
 	{ "one_time_burst", KEY_NUMBER, .set = set_once },
 	{ .name = NULL },
 };
 
 static const struct key rate_limiter_keys[] = {
-	{ "bandwidth", KEY_OBJECT, .keys = bandwidth_keys },
-	{ "ops", KEY_OBJECT, .keys = ops_keys },
+	{ "bandwidth", KEY_OBJECT, .begin = begin_bandwidth, .keys = bucket_keys },
+	{ "ops", KEY_OBJECT, .begin = begin_ops, .keys = bucket_keys },
 	{ .name = NULL },
 };
 
