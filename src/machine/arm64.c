@@ -264,12 +264,6 @@ static int arm64_prepare(struct hako_vm *vm, struct err *err)
 	res = layout_arm64(l, &config, err);
 	if (res)
 		return res;
-	if (vm->entry && !gmem_find(vm->mem, vm->entry))
-		return err_set(
-			err, -EINVAL,
-			"no instruction can be at %#llx: that is outside the guest's memory, "
-			"which begins at %#llx",
-			(unsigned long long)vm->entry, (unsigned long long)RAM_BASE);
 	const struct dtb_chosen chosen = {
 		.bootargs = vm->cmdline,
 		.initrd_start = l->initrd,
@@ -305,6 +299,7 @@ static int arm64_load(struct hako_vm *vm, struct err *err)
 const struct board_ops board_arm64 = {
 	.name = "arm64",
 	.code_align = 4,
+	.has_dtb = true,
 	.create = arm64_create,
 	.destroy = arm64_destroy,
 	.wiring = arm64_wiring,

@@ -4,7 +4,6 @@
  * defaults.
  */
 #include "machine/config.h"
-#include "machine/debug.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include "boot/cmdline.h"
 #include "boot/kernel.h"
 #include "hako/doctor.h"
+#include "machine/debug.h"
 #include "machine/disk_dev.h"
 #include "machine/engines.h"
 #include "machine/public.h"

@@ -302,11 +302,6 @@ static int riscv_prepare(struct hako_vm *vm, struct err *err)
 
 	if (res)
 		return res;
-	if (vm->entry && !gmem_find(vm->mem, vm->entry))
-		return err_set(err, -EINVAL,
-			       "no instruction can be at %#llx: that is outside the guest's "
-			       "memory, which begins at %#llx",
-			       (unsigned long long)vm->entry, RAM_BASE);
 	const struct dtb_chosen chosen = {
 		.bootargs = vm->cmdline,
 		.initrd_start = l->initrd,
@@ -385,6 +380,8 @@ static int riscv_load(struct hako_vm *vm, struct err *err)
 const struct board_ops board_riscv = {
 	.name = "riscv",
 	.code_align = 2,
+	.has_dtb = true,
+	.takes_firmware = true,
 	.create = riscv_create,
 	.destroy = riscv_destroy,
 	.wiring = riscv_wiring,

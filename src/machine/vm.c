@@ -388,12 +388,12 @@ static int check_board(const struct hako_vm *vm, const struct hako_vm_config *co
 {
 	const char *name = config_machine_name(vm->kernel.arch);
 
-	if (config->firmware && vm->board_ops != &board_riscv)
+	if (config->firmware && !vm->board_ops->takes_firmware)
 		return err_set(err, -EINVAL,
 			       "the machine %s starts no firmware such as '%s'; leave out "
 			       "--firmware",
 			       name, config->firmware);
-	if (vm->board_ops == &board_x86 && (config->dtb || config->dump_dtb || config->dtb_addr))
+	if (!vm->board_ops->has_dtb && (config->dtb || config->dump_dtb || config->dtb_addr))
 		return err_set(err, -EINVAL,
 			       "the machine %s has no device tree but ACPI tables; leave out --dtb "
 			       "and --dump-dtb",
@@ -404,6 +404,17 @@ static int check_board(const struct hako_vm *vm, const struct hako_vm_config *co
 			       "multiple of %u",
 			       (unsigned long long)config->entry, name, vm->board_ops->code_align);
 	return 0;
+}
+
+static int check_entry(const struct hako_vm *vm, struct err *err)
+{
+	if (!vm->entry || gmem_find(vm->mem, vm->entry))
+		return 0;
+	return err_set(err, -EINVAL,
+		       "no instruction can be at %#llx: that is outside the guest's memory, which "
+		       "begins at %#llx",
+		       (unsigned long long)vm->entry,
+		       (unsigned long long)gmem_region(vm->mem, 0)->base);
 }
 
 /* The machine that the kernel is for. */
@@ -572,6 +583,8 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 		res = trace_create(vm, err);
 	if (!res)
 		res = vm->board_ops->create(vm, err);
+	if (!res)
+		res = check_entry(vm, err);
 	if (!res)
 		res = create_cpus(vm, err);
 	if (!res && vm->report)

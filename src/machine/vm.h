@@ -142,6 +142,8 @@ struct hako_vm {
 struct board_ops {
 	const char *name;
 	bool has_ports;      /* x86: there is vm->pio */
+	bool has_dtb;        /* else it has ACPI tables */
+	bool takes_firmware; /* there is a privilege level below the kernel, for it */
 	unsigned code_align; /* instructions are at multiples of it */
 	/* RAM and devices; the engine exists, its vCPUs do not. Leaves nothing behind on failure.
 	 */

@@ -303,10 +303,6 @@ static int x86_prepare(struct hako_vm *vm, struct err *err)
 	};
 	int res = layout_x86(&vm->board->layout, &config, err);
 
-	if (!res && vm->entry && !gmem_find(vm->mem, vm->entry))
-		res = err_set(err, -EINVAL,
-			      "no instruction can be at %#llx: that is outside the guest's memory",
-			      (unsigned long long)vm->entry);
 	if (!res)
 		res = make_cmdline(vm, err);
 	return res ? res : make_acpi(vm, err);
