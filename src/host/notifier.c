@@ -27,6 +27,20 @@ int notifier_init(struct notifier *n, struct err *err)
 	return 0;
 }
 
+int notifier_watch(struct notifier *n, struct loop *loop, struct loop_source *source,
+		   void (*ready)(struct loop_source *source, uint32_t events), struct err *err)
+{
+	int code = notifier_init(n, err);
+
+	if (code)
+		return code;
+	*source = (struct loop_source){ n->rfd, LOOP_IN, ready };
+	code = loop_add(loop, source);
+	if (code)
+		err_set(err, code, "the event loop takes no eventfd: %s", strerror(-code));
+	return code;
+}
+
 void notifier_fini(struct notifier *n)
 {
 	if (n->rfd >= 0)

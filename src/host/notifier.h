@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include "host/loop.h"
+
 struct err;
 
 struct notifier {
@@ -16,7 +18,11 @@ struct notifier {
 };
 
 int notifier_init(struct notifier *n, struct err *err);
+/* On one that is not there, its descriptors -1, it does nothing. */
 void notifier_fini(struct notifier *n);
+/* Make one whose receiver is a loop: it calls ready(source), who clears it. */
+int notifier_watch(struct notifier *n, struct loop *loop, struct loop_source *source,
+		   void (*ready)(struct loop_source *source, uint32_t events), struct err *err);
 /* Any thread, also from a signal handler. */
 void notifier_set(struct notifier *n);
 /* The receiver: take the wake-up back; how often was it set? */

@@ -80,18 +80,6 @@ static void disk_failed(void *arg, const struct virtio_blk_failure *failure)
 	hako_vhost_blk_stop(v);
 }
 
-static int watch(struct hako_vhost_blk *v, struct notifier *n, struct loop_source *source,
-		 void (*ready)(struct loop_source *source, uint32_t events), struct err *err)
-{
-	int code = notifier_init(n, err);
-
-	if (code)
-		return code;
-	*source = (struct loop_source){ n->rfd, LOOP_IN, ready };
-	code = loop_add(v->loop, source);
-	return code ? err_set(err, code, "cannot watch an eventfd: %s", strerror(-code)) : 0;
-}
-
 /* A driver reads seg_max before anybody knows how long its queues will be, and a request must fit
  * into one (virtio 1.2, 2.7.5.3.1): front ends' usual 128 entries, less header and status. */
 enum { SEG_MAX = 128 - 2 };
@@ -123,9 +111,9 @@ static int build(struct hako_vhost_blk *v, const struct hako_vhost_blk_config *c
 	if (!code)
 		code = loop_create(&v->loop, err);
 	if (!code)
-		code = watch(v, &v->stop, &v->stop_source, stop_ready, err);
+		code = notifier_watch(&v->stop, v->loop, &v->stop_source, stop_ready, err);
 	if (!code)
-		code = watch(v, &v->resize, &v->resize_source, resize_ready, err);
+		code = notifier_watch(&v->resize, v->loop, &v->resize_source, resize_ready, err);
 	if (code)
 		return code;
 	disk.loop = v->loop;
@@ -189,15 +177,9 @@ void hako_vhost_blk_destroy(struct hako_vhost_blk *v)
 		return;
 	vhost_server_destroy(v->server);
 	disk_dev_close(&v->disk);
-	if (v->loop) {
-		if (v->stop.rfd >= 0)
-			loop_del(v->loop, &v->stop_source);
-		if (v->resize.rfd >= 0)
-			loop_del(v->loop, &v->resize_source);
-	}
+	loop_destroy(v->loop);
 	notifier_fini(&v->stop);
 	notifier_fini(&v->resize);
-	loop_destroy(v->loop);
 	log_fini(&v->log);
 	free(v);
 }

@@ -515,23 +515,16 @@ static void compare_memory(struct hako_vm *vm)
 
 static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
 {
-	int res = notifier_init(&vm->stop, err);
+	int res = loop_create(&vm->control, err);
 
-	vm->stop_source = (struct loop_source){ vm->stop.rfd, LOOP_IN, stop_asked };
-	if (!res)
-		res = notifier_init(&vm->act, err);
-	if (!res)
-		res = notifier_init(&vm->dump, err);
-	vm->dump_source = (struct loop_source){ vm->dump.rfd, LOOP_IN, dump_asked };
-	vm->act_source = (struct loop_source){ vm->act.rfd, LOOP_IN, act };
-	if (!res)
-		res = loop_create(&vm->control, err);
 	if (!res)
 		res = loop_create(&vm->io, err);
-	if (!res &&
-	    (loop_add(vm->control, &vm->stop_source) || loop_add(vm->control, &vm->act_source) ||
-	     loop_add(vm->control, &vm->dump_source)))
-		res = err_set(err, -EIO, "the event loop takes no sources");
+	if (!res)
+		res = notifier_watch(&vm->stop, vm->control, &vm->stop_source, stop_asked, err);
+	if (!res)
+		res = notifier_watch(&vm->act, vm->control, &vm->act_source, act, err);
+	if (!res)
+		res = notifier_watch(&vm->dump, vm->control, &vm->dump_source, dump_asked, err);
 	if (!res)
 		res = clock_create(&vm->clock, vm->control, err);
 	if (!res)
@@ -638,9 +631,7 @@ int hako_vm_create(struct hako_vm **out, const struct hako_vm_config *config,
 	vm->console_config = config->console;
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
-	vm->stop.rfd = vm->stop.wfd = vm->act.rfd = vm->act.wfd = -1;
-	vm->refresh.rfd = vm->refresh.wfd = -1;
-	vm->dump.rfd = vm->dump.wfd = -1;
+	vm->stop = vm->act = vm->dump = vm->refresh = (struct notifier){ -1, -1 };
 
 	compare_memory(vm);
 	res = build(vm, config, err);
@@ -740,16 +731,11 @@ void hako_vm_destroy(struct hako_vm *vm)
 	trace_destroy(vm->tracer);
 	clock_destroy(vm->clock);
 	clock_destroy(vm->host_clock);
-	if (vm->io)
-		loop_destroy(vm->io);
-	if (vm->control)
-		loop_destroy(vm->control);
-	if (vm->act.rfd >= 0)
-		notifier_fini(&vm->act);
-	if (vm->dump.rfd >= 0)
-		notifier_fini(&vm->dump);
-	if (vm->stop.rfd >= 0)
-		notifier_fini(&vm->stop);
+	loop_destroy(vm->io);
+	loop_destroy(vm->control);
+	notifier_fini(&vm->act);
+	notifier_fini(&vm->dump);
+	notifier_fini(&vm->stop);
 	pthread_cond_destroy(&vm->changed);
 	pthread_mutex_destroy(&vm->lock);
 	log_fini(&vm->log);

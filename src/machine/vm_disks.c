@@ -138,14 +138,8 @@ static void warn_of_format(struct hako_vm *vm, unsigned i, const char *path)
 
 int vm_disks_open(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
 {
-	int res = notifier_init(&vm->refresh, err);
+	int res = notifier_watch(&vm->refresh, vm->io, &vm->refresh_source, look_again, err);
 
-	if (res)
-		return res;
-	vm->refresh_source = (struct loop_source){ vm->refresh.rfd, LOOP_IN, look_again };
-	res = loop_add(vm->io, &vm->refresh_source);
-	if (res)
-		return err_set(err, res, "the event loop takes no sources");
 	for (unsigned i = 0; i < config->n_disks && !res; i++) {
 		res = open_one(vm, i, &config->disks[i], err);
 		if (!res)
@@ -160,8 +154,7 @@ void vm_disks_close(struct hako_vm *vm)
 		disk_dev_close(&vm->disks[i].d);
 		free(vm->disks[i].path);
 	}
-	if (vm->refresh.rfd >= 0)
-		notifier_fini(&vm->refresh);
+	notifier_fini(&vm->refresh);
 }
 
 int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_line irq,
