@@ -46,8 +46,7 @@ bool hako_vm_lint_finding(const struct hako_vm *vm, size_t n, struct hako_lint_f
 							       .queue = f.queue,
 							       .count = f.count };
 			rule_of(f.rule, &finding->rule);
-			snprintf(finding->device, sizeof(finding->device), "blk%zu",
-				 i % HAKO_DISKS_MAX);
+			snprintf(finding->device, sizeof(finding->device), "%s", vm->disks[i].name);
 			snprintf(finding->saw, sizeof(finding->saw), "%s", f.saw);
 			return true;
 		}

@@ -57,6 +57,7 @@ enum vm_action { VM_NONE, VM_POWEROFF, VM_RESET, VM_FAILURE, VM_DISK_FAILURE };
 struct vm_disk {
 	struct disk_dev d;
 	struct hako_vm *vm;
+	char name[16]; /* "blk0" */
 	char *path;
 	bool legacy;              /* virtio-mmio version 1 */
 	uint64_t without;         /* features of queues that are not offered */

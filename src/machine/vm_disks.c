@@ -31,9 +31,9 @@ static void disk_failed(void *arg, const struct virtio_blk_failure *f)
 	pthread_mutex_lock(&vm->lock);
 	if (!vm->disk_error[0] && !vm->quit) /* it may be read from then on */
 		snprintf(vm->disk_error, sizeof(vm->disk_error),
-			 "disk '%s' (blk%td): %s of %" PRIu64 " bytes at sector %" PRIu64
+			 "disk '%s' (%s): %s of %" PRIu64 " bytes at sector %" PRIu64
 			 " failed: %s; the guest was stopped before it was told",
-			 d->path, d - vm->disks, f->what, f->bytes, f->sector, strerror(-f->code));
+			 d->path, d->name, f->what, f->bytes, f->sector, strerror(-f->code));
 	pthread_mutex_unlock(&vm->lock);
 	vm_request(vm, VM_DISK_FAILURE);
 }
@@ -58,14 +58,12 @@ static void look_again(struct loop_source *source, uint32_t events)
 		struct vm_disk *d = &vm->disks[i];
 		uint64_t before = blk_capacity(d->d.blk);
 		int res = virtio_blk_resize(d->d.dev);
-		char name[32];
 
-		snprintf(name, sizeof(name), "blk%zu", i);
 		if (res < 0)
-			log_msg(&vm->log, LOG_ERROR, name, "cannot look at the size of '%s': %s",
+			log_msg(&vm->log, LOG_ERROR, d->name, "cannot look at the size of '%s': %s",
 				d->path, strerror(-res));
 		else if (res > 0)
-			log_msg(&vm->log, LOG_INFO, name,
+			log_msg(&vm->log, LOG_INFO, d->name,
 				"'%s' has %" PRIu64 " bytes now, %" PRIu64 " before", d->path,
 				blk_capacity(d->d.blk), before);
 	}
@@ -98,10 +96,9 @@ void vm_disks_end(struct hako_vm *vm)
 static int open_one(struct hako_vm *vm, unsigned i, const struct hako_disk *disk, struct err *err)
 {
 	struct vm_disk *d = &vm->disks[i];
-	char name[16];
 	const struct disk_dev_config config = {
 		.disk = disk,
-		.name = name,
+		.name = d->name,
 		/* A queue for each vCPU: they then never wait for each other's ring. */
 		.queues = vm->n_cpus,
 		.loop = vm->io,
@@ -112,7 +109,7 @@ static int open_one(struct hako_vm *vm, unsigned i, const struct hako_disk *disk
 		.written = &vm->marks[HAKO_EVENT_WRITE],
 	};
 
-	snprintf(name, sizeof(name), "blk%u", i);
+	snprintf(d->name, sizeof(d->name), "blk%u", i);
 	d->vm = vm;
 	d->legacy = disk->transport == HAKO_VIRTIO_MMIO_LEGACY ||
 		    (disk->transport == HAKO_VIRTIO_MMIO_AUTO && vm->virtio_legacy);
@@ -125,15 +122,15 @@ static int open_one(struct hako_vm *vm, unsigned i, const struct hako_disk *disk
 
 /* An image in a format of its own is served as it is: say so before the guest finds no disk in it.
  */
-static void warn_of_format(struct hako_vm *vm, unsigned i, const char *path)
+static void warn_of_format(const struct vm_disk *disk)
 {
 	struct hako_disk_details d;
-	char name[16];
 
-	if (hako_disk_inspect(path, &d, NULL) < 0 || !d.warning[0] || d.bytes % HAKO_SECTOR_SIZE)
+	if (hako_disk_inspect(disk->path, &d, NULL) < 0 || !d.warning[0] ||
+	    d.bytes % HAKO_SECTOR_SIZE)
 		return; /* a length that is rounded up needs no warning: zeros are served */
-	snprintf(name, sizeof(name), "blk%u", i);
-	log_msg(&vm->log, LOG_WARN, name, "'%s': %s: %s", path, d.contents, d.warning);
+	log_msg(&disk->vm->log, LOG_WARN, disk->name, "'%s': %s: %s", disk->path, d.contents,
+		d.warning);
 }
 
 int vm_disks_open(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
@@ -143,7 +140,7 @@ int vm_disks_open(struct hako_vm *vm, const struct hako_vm_config *config, struc
 	for (unsigned i = 0; i < config->n_disks && !res; i++) {
 		res = open_one(vm, i, &config->disks[i], err);
 		if (!res)
-			warn_of_format(vm, i, config->disks[i].path);
+			warn_of_format(&vm->disks[i]);
 	}
 	return res;
 }
@@ -164,7 +161,10 @@ int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_lin
 	char name[16];
 	int res;
 
-	snprintf(name, sizeof(name), disk ? "blk%u" : "slot%u", i);
+	if (disk)
+		snprintf(name, sizeof(name), "%s", disk->name);
+	else
+		snprintf(name, sizeof(name), "slot%u", i);
 	const struct virtio_mmio_config config = {
 		.name = name,
 		.base = base,
