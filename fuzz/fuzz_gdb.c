@@ -62,9 +62,10 @@ static bool mem_write(void *arg, unsigned thread, uint64_t va, const void *buf, 
 	return there(va, len);
 }
 
-static int point(void *arg, bool add, const struct debug_point *p)
+static int point(void *arg, bool add, unsigned type, const struct debug_point *p)
 {
 	(void)arg;
+	fuzz_check(type <= 4);
 	fuzz_check(!f.running && p->access && (p->access == DEBUG_EXEC || p->len));
 	f.points += add;
 	return 0;

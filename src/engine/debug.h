@@ -22,7 +22,11 @@ struct vcpu;
 /* A set of accesses. */
 enum debug_access { DEBUG_READ = 1, DEBUG_WRITE = 2, DEBUG_EXEC = 4 };
 
-/* Where a vCPU shall stop: before it executes at `va`, or after it has accessed bytes there. */
+/*
+ * Where a vCPU shall stop: before it executes at `va`, or before an instruction that accesses bytes
+ * there. Who wants it to get further takes the point away, steps, and puts it back: so gdb does it
+ * for both architectures, since their own CPUs stop there, too.
+ */
 struct debug_point {
 	uint64_t va, len; /* len: of a watchpoint, bytes, not 0 */
 	uint8_t access;   /* DEBUG_EXEC: a breakpoint; or DEBUG_READ and DEBUG_WRITE */

@@ -37,6 +37,7 @@ struct gdb {
 	struct debug_reg *regs;
 	char *xml;
 	struct debug_point points[DEBUG_POINTS_MAX];
+	unsigned types[DEBUG_POINTS_MAX]; /* of points[] */
 	size_t n_points;
 	bool points_changed;
 
@@ -202,22 +203,25 @@ static bool mem_write(void *arg, unsigned thread, uint64_t va, const void *buf, 
 	return mem_move(arg, thread, va, (void *)(uintptr_t)buf, len, true);
 }
 
-static int point(void *arg, bool add, const struct debug_point *p)
+static int point(void *arg, bool add, unsigned type, const struct debug_point *p)
 {
 	struct gdb *g = arg;
 	size_t i = 0;
 
-	while (i < g->n_points && (g->points[i].va != p->va || g->points[i].access != p->access ||
+	while (i < g->n_points && (g->points[i].va != p->va || g->types[i] != type ||
 				   (p->access != DEBUG_EXEC && g->points[i].len != p->len)))
 		i++;
 	if (add == (i < g->n_points))
 		return 0;
 	if (add && g->n_points == DEBUG_POINTS_MAX)
 		return -ENOSPC;
-	if (add)
+	if (add) {
+		g->types[g->n_points] = type;
 		g->points[g->n_points++] = *p;
-	else
-		g->points[i] = g->points[--g->n_points];
+	} else {
+		g->types[i] = g->types[--g->n_points];
+		g->points[i] = g->points[g->n_points];
+	}
 	/* The engine is told when the machine runs: gdb takes all away at each stop. */
 	g->points_changed = true;
 	return 0;

@@ -5,6 +5,7 @@
  */
 #include "machine/gdb_stub.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -216,8 +217,11 @@ static void reg_write(struct gdb_stub *s, const char *args)
 	reply_ok(s);
 }
 
-/* As much as a packet takes: gdb asks for the rest. */
+/* As much as an answer takes: gdb asks for the rest. */
 enum { MEM_MAX = GDB_PACKET_MAX / 2 - 64 };
+
+/* No packet has more bytes than this to write. */
+enum { MEM_WRITE_MAX = GDB_PACKET_MAX };
 
 static bool range(const char **args, uint64_t *va, uint64_t *len)
 {
@@ -230,7 +234,8 @@ static void mem_read(struct gdb_stub *s, const char *args)
 	uint8_t buf[MEM_MAX];
 	uint64_t va, len;
 
-	if (!range(&args, &va, &len) || *args)
+	/* No bytes would be an empty answer, which says that the packet is not known. */
+	if (!range(&args, &va, &len) || *args || !len)
 		return reply_error(s, EINVAL);
 	len = len < sizeof(buf) ? len : sizeof(buf);
 	/* Fewer bytes than asked for are allowed, so stop at the end of what is mapped. */
@@ -247,11 +252,11 @@ static void mem_read(struct gdb_stub *s, const char *args)
 
 static void mem_write(struct gdb_stub *s, const char *args)
 {
-	uint8_t buf[MEM_MAX];
+	uint8_t buf[MEM_WRITE_MAX];
 	uint64_t va, len;
 
 	if (!range(&args, &va, &len) || !skip(&args, ':') || len > sizeof(buf) ||
-	    !bytes(&args, buf, (size_t)len))
+	    !bytes(&args, buf, (size_t)len) || *args)
 		return reply_error(s, EINVAL);
 	if (!s->target->mem_write(s->arg, s->thread_g, va, buf, (size_t)len))
 		return reply_error(s, EFAULT);
@@ -261,19 +266,20 @@ static void mem_write(struct gdb_stub *s, const char *args)
 /* The same with the bytes as they are, but for those that mean something (E.1, "Binary Data"). */
 static void mem_write_binary(struct gdb_stub *s, const char *args)
 {
-	uint8_t buf[MEM_MAX];
+	uint8_t buf[MEM_WRITE_MAX];
 	uint64_t va, len;
 	size_t n = 0;
 
 	if (!range(&args, &va, &len) || !skip(&args, ':') || len > sizeof(buf))
 		return reply_error(s, EINVAL);
-	for (const char *end = s->in + s->len; args < end && n < len; args++) {
-		if (*args == '}' && ++args < end)
-			buf[n++] = (uint8_t)*args ^ 0x20;
-		else if (args < end)
-			buf[n++] = (uint8_t)*args;
+	const char *end = s->in + s->len;
+	while (args < end && n < len) {
+		uint8_t escape = *args == '}' ? 0x20 : 0;
+		if (escape && ++args == end)
+			break;
+		buf[n++] = (uint8_t)*args++ ^ escape;
 	}
-	if (n != len)
+	if (n != len || args != end)
 		return reply_error(s, EINVAL);
 	if (n && !s->target->mem_write(s->arg, s->thread_g, va, buf, n))
 		return reply_error(s, EFAULT);
@@ -292,12 +298,13 @@ static void point(struct gdb_stub *s, const char *args, bool insert)
 
 	if (!number(&args, &type) || type >= ARRAY_SIZE(access))
 		return reply(s, ""); /* a type that there is not */
-	if (!skip(&args, ',') || !range(&args, &p.va, &p.len))
+	/* Conditions and commands could follow, but not where qSupported offers none. */
+	if (!skip(&args, ',') || !range(&args, &p.va, &p.len) || *args)
 		return reply_error(s, EINVAL);
 	p.access = access[type];
 	if (p.access != DEBUG_EXEC && (!p.len || p.len - 1 > UINT64_MAX - p.va))
 		return reply_error(s, EINVAL);
-	int res = s->target->point(s->arg, insert, &p);
+	int res = s->target->point(s->arg, insert, (unsigned)type, &p);
 	if (res == -ENOTSUP)
 		return reply(s, "");
 	if (res)
@@ -356,7 +363,7 @@ static void v_cont(struct gdb_stub *s, const char *args)
 	resume(s, actions);
 }
 
-/* The old packets: [ADDR] is where, Hc said which. */
+/* The old packets: [ADDR] is where; Hc said which, the others stay, or all. */
 static void go(struct gdb_stub *s, const char *args, enum gdb_action action)
 {
 	enum gdb_action actions[GDB_THREADS_MAX];
@@ -364,9 +371,10 @@ static void go(struct gdb_stub *s, const char *args, enum gdb_action action)
 	if (*args)
 		return reply_error(s, EINVAL); /* nobody uses it: set pc first */
 	for (unsigned i = 0; i < s->target->n_threads; i++) {
-		bool mine = s->thread_c == ALL_THREADS ? i == s->stop_thread || action == GDB_GO
-						       : i == s->thread_c;
-		actions[i] = mine ? action : GDB_GO;
+		if (s->thread_c == ALL_THREADS)
+			actions[i] = i == s->stop_thread ? action : GDB_GO;
+		else
+			actions[i] = i == s->thread_c ? action : GDB_STAY;
 	}
 	resume(s, actions);
 }
@@ -413,12 +421,13 @@ static void v_kill(struct gdb_stub *s, const char *args)
 static void set_thread(struct gdb_stub *s, const char *args)
 {
 	char what = *args ? *args++ : 0;
+	bool any = strcmp(args, "0") == 0;
 	unsigned thread;
 
 	if ((what != 'g' && what != 'c') || !thread_id(s, &args, &thread) || *args)
 		return reply_error(s, EINVAL);
 	if (what == 'c')
-		s->thread_c = thread;
+		s->thread_c = any ? ALL_THREADS : thread;
 	else
 		s->thread_g = thread == ALL_THREADS ? s->stop_thread : thread;
 	reply_ok(s);
@@ -437,8 +446,7 @@ static void current_thread(struct gdb_stub *s, const char *args)
 {
 	char text[16];
 
-	if (*args)
-		return reply(s, ""); /* another packet that begins with qC */
+	(void)args;
 	snprintf(text, sizeof(text), "QC%x", s->thread_g + 1);
 	reply(s, text);
 }
@@ -505,12 +513,29 @@ static void features(struct gdb_stub *s, const char *args)
 	args += 11;
 	if (!range(&args, &off, &len) || *args)
 		return reply(s, "E00");
-	if (off >= size)
-		return reply(s, "l");
+	if (off > size)
+		return reply_error(s, EINVAL);
 	len = len < sizeof(t.at) / 2 ? len : sizeof(t.at) / 2;
 	len = len < size - off ? len : size - off;
 	add(&t, "%c%.*s", off + len < size ? 'm' : 'l', (int)len, s->target->xml + off);
 	reply(s, t.at);
+}
+
+/* lldb's, in its own documentation of the protocol: watchpoints stop where gdb takes it for
+ * granted. */
+static void host_info(struct gdb_stub *s, const char *args)
+{
+	(void)args;
+	reply(s, "endian:little;watchpoint_exceptions_received:before;");
+}
+
+static void watchpoints(struct gdb_stub *s, const char *args)
+{
+	char text[16];
+
+	(void)args;
+	snprintf(text, sizeof(text), "num:%u;", (unsigned)DEBUG_POINTS_MAX);
+	reply(s, text);
 }
 
 static void attached(struct gdb_stub *s, const char *args)
@@ -547,6 +572,8 @@ static const struct {
 	{ "qSupported", supported, true },
 	{ "qXfer:features:read:", features, true },
 	{ "qAttached", attached, true },
+	{ "qHostInfo", host_info, true },
+	{ "qWatchpointSupportInfo", watchpoints, true },
 	{ "qThreadExtraInfo,", thread_extra, true },
 	{ "qfThreadInfo", first_threads, true },
 	{ "qsThreadInfo", next_threads, true },
@@ -573,12 +600,18 @@ static const struct {
 	{ "Z", insert_point, false },
 };
 
+/* Is this only the beginning of a longer name? Packets of one letter have no separator (E.4). */
+static bool goes_on(const char *packet, size_t n)
+{
+	return n > 1 && isalnum((unsigned char)packet[n - 1]) && isalnum((unsigned char)packet[n]);
+}
+
 static void packet(struct gdb_stub *s)
 {
 	s->in[s->len] = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(packets); i++) {
 		size_t n = strlen(packets[i].name);
-		if (strncmp(s->in, packets[i].name, n) != 0)
+		if (strncmp(s->in, packets[i].name, n) != 0 || goes_on(s->in, n))
 			continue;
 		if (!s->halted && !packets[i].while_running)
 			return reply_error(s, EBUSY);
@@ -636,6 +669,11 @@ void gdb_stub_input(struct gdb_stub *s, const void *data, size_t len)
 		case GDB_INSIDE:
 			if (in[i] == '#') {
 				s->state = GDB_CHECK_1;
+				break;
+			}
+			/* Never within a packet: the end of the last one was lost. */
+			if (in[i] == '$') {
+				outside(s, in[i]);
 				break;
 			}
 			s->sum = (uint8_t)(s->sum + in[i]);

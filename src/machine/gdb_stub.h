@@ -38,8 +38,9 @@ struct gdb_target {
 	/* At the thread's virtual addresses: all of it, or false. */
 	bool (*mem_read)(void *arg, unsigned thread, uint64_t va, void *buf, size_t len);
 	bool (*mem_write)(void *arg, unsigned thread, uint64_t va, const void *buf, size_t len);
-	/* 0; -ENOSPC; -ENOTSUP. Removing what is not there is no mistake. */
-	int (*point)(void *arg, bool add, const struct debug_point *point);
+	/* 0; -ENOSPC; -ENOTSUP. Removing what is not there is no mistake; points of another `type`
+	 * (the digit behind Z) are others, wherever they are. */
+	int (*point)(void *arg, bool add, unsigned type, const struct debug_point *point);
 	/* n_threads actions. gdb_stub_stopped() is called later. */
 	void (*resume)(void *arg, const enum gdb_action *actions);
 	/* "monitor" commands: text for the user, NUL-terminated. */

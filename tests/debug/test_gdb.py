@@ -198,6 +198,40 @@ def test_two(tmp):
         check("the first one's", "guest_main" in text, text)
         gdb("delete")
 
+        # Each stops right behind the access, in the function that did it.
+        gdb("watch counts[1]")
+        text = gdb("continue")
+        check("a watchpoint", "Thread 2" in text and "New value = 2" in text and
+              "work_second (" in text, text)
+        gdb("delete")
+        gdb("rwatch counts[1]")
+        text = gdb("continue")
+        check("of reads", "Value = 2" in text and "work_second (" in text, text)
+        gdb("delete")
+        gdb("awatch counts[1]")
+        text = gdb("continue")
+        check("of both: a write", "Old value = 2" in text and "New value = 4" in text, text)
+        text = gdb("continue")
+        check("and a read", "Value = 4" in text and "work_second (" in text, text)
+        gdb("delete")
+
+        # Two kinds at one place; one of them goes.
+        gdb("hbreak work_second")
+        gdb("tbreak work_second")
+        text = gdb("continue") + gdb("continue")
+        check("the one of two breakpoints that is left", text.count("work_second (") == 2, text)
+        gdb("delete")
+
+        # More than fits into one packet, with bytes that must be escaped there.
+        bytes_ = bytes(i * 7 % 256 for i in range(40000))
+        with open(tmp + "/bytes", "wb") as f:
+            f.write(bytes_)
+        place = "(char*)stacks+0x100000"
+        text = gdb("restore %s/bytes binary %s" % (tmp, place))
+        text += gdb("dump binary memory %s/back %s %s+40000" % (tmp, place, place))
+        with open(tmp + "/back", "rb") as f:
+            check("much memory, there and back", f.read() == bytes_, text)
+
         gdb("set scheduler-locking on")
         gdb("thread 1")
         first, second = value(gdb("print counts[0]")), value(gdb("print counts[1]"))

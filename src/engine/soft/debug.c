@@ -15,7 +15,7 @@ static void changed(struct vcpu *v)
 {
 	struct soft_debug *d = &v->debug;
 
-	d->due = d->step || d->stop_due || d->in_watch;
+	d->due = d->step || d->stop_due;
 	d->active = d->due || d->lifted || d->trace || v->engine->points.n_break;
 }
 
@@ -45,13 +45,9 @@ enum soft_next soft_debug_next(struct vcpu *v, uint64_t pc)
 	d->lifted = NULL;
 	changed(v);
 	if (d->stop_due) {
-		d->stop_due = d->step = d->in_watch = false;
+		d->stop_due = d->step = false;
 		changed(v);
 		return SOFT_STOP;
-	}
-	if (d->in_watch) {
-		stop(v, d->stop);
-		return SOFT_ONE;
 	}
 	if (d->step) {
 		stop(v, (struct debug_stop){ .why = DEBUG_STEPPED });
@@ -143,19 +139,15 @@ bool soft_watch(struct vcpu *v, uint64_t va, uint64_t len, enum debug_access acc
 {
 	const struct soft_points *p = &v->engine->points;
 
-	if (v->debug.in_watch)
-		return false;
 	for (unsigned i = 0; i < p->n; i++) {
 		const struct debug_point *w = &p->points[i];
 		if (!(w->access & access) || va + (len - 1) < w->va || w->va + (w->len - 1) < va)
 			continue;
-		v->debug.stop = (struct debug_stop){
-			.why = DEBUG_WATCHPOINT,
-			.addr = va > w->va ? va : w->va,
-			.access = (enum debug_access)w->access,
-		};
-		v->debug.in_watch = true;
-		changed(v);
+		stop(v, (struct debug_stop){
+				.why = DEBUG_WATCHPOINT,
+				.addr = va > w->va ? va : w->va,
+				.access = (enum debug_access)w->access,
+			});
 		return true;
 	}
 	return false;
@@ -219,7 +211,7 @@ static void step(struct vcpu *v, bool on)
 {
 	v->debug.step = on;
 	if (!on)
-		v->debug.stop_due = v->debug.in_watch = false;
+		v->debug.stop_due = false;
 	changed(v);
 }
 

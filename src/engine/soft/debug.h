@@ -9,8 +9,8 @@
  *    breakpoint's, since ops know no virtual addresses; its handler leaves to the run loop, which
  *    knows, and either stops there or runs that one instruction by itself.
  *  - Pages with watchpoints get no TLB tags, so that accesses to them take the slow path, which
- *    asks soft_watch(). A hit is undone: the instruction begins again, alone, and the vCPU stops
- *    behind it.
+ *    asks soft_watch(). What the instruction has done so far is undone, and the vCPU stops before
+ *    it.
  *
  * Threads: the vCPU's own; and whoever has parked it. Points change while all are parked.
  */
@@ -38,7 +38,6 @@ struct soft_debug {
 	bool due;      /* and nothing may come before it: no interrupt, no sleep */
 	bool step;     /* after the next instruction, stop */
 	bool stop_due; /* vcpu_run shall return VCPU_DEBUG */
-	bool in_watch; /* the next instruction is known to meet a watchpoint */
 	struct debug_stop stop;
 	struct op *lifted;        /* a breakpoint's place, decoded as if there were none */
 	struct debug_insn *trace; /* a ring of the last instructions, or NULL */
@@ -65,7 +64,7 @@ void soft_debug_fini(struct vcpu *v);
 
 /* Is something in this page watched? */
 bool soft_watched_page(const struct vcpu *v, uint64_t page);
-/* An access, about to be done. True: the instruction must begin again. */
+/* An access, about to be done. True: the instruction must not be done, the vCPU stops. */
 bool soft_watch(struct vcpu *v, uint64_t va, uint64_t len, enum debug_access access);
 
 /* A trap was taken; a trap returns. Only while `traps`. */

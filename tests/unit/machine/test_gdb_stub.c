@@ -25,7 +25,7 @@ struct rig {
 	uint8_t mem[MEM_SIZE];
 	enum gdb_action actions[2];
 	struct debug_point point;
-	unsigned resumed, interrupts, detached, killed, added, removed;
+	unsigned type, resumed, interrupts, detached, killed, added, removed;
 	char sent[4 * GDB_PACKET_MAX];
 	size_t n_sent;
 	char command[64];
@@ -77,10 +77,11 @@ static bool mem_write(void *arg, unsigned thread, uint64_t va, const void *buf, 
 	return p;
 }
 
-static int point(void *arg, bool add, const struct debug_point *p)
+static int point(void *arg, bool add, unsigned type, const struct debug_point *p)
 {
 	struct rig *r = arg;
 	r->point = *p;
+	r->type = type;
 	*(add ? &r->added : &r->removed) += 1;
 	return r->added > 2 ? -ENOSPC : 0;
 }
@@ -218,6 +219,8 @@ static void framing(void **state)
 	assert_string_equal(r->sent, "");
 	raw(r, "$qC#bx", 6);
 	assert_string_equal(r->sent, "");
+	raw(r, "$qSu$qC#b4", 10); /* the end of the first is lost */
+	assert_string_equal(r->sent, "+$QC1#c5");
 	raw(r, "$q", 2);
 	raw(r, "C#", 2);
 	raw(r, "b4", 2); /* in pieces */
@@ -289,16 +292,19 @@ static void memory(void **state)
 	expect(r, "m1000", "E16");
 	expect(r, "m1000,", "E16");
 	expect(r, "m,1", "E16");
-	expect(r, "m1000,0", "");
+	expect(r, "m1000,0", "E16"); /* empty would be: what is m? */
 	expect(r, "M1000,2:abcd", "OK");
 	assert_int_equal(r->mem[0], 0xab);
 	expect(r, "M1000,3:abcd", "E16");
+	expect(r, "M1000,1:abcd", "E16"); /* more than it says */
+	expect(r, "M1000,0:", "OK");
 	expect(r, "M1fff,2:abcd", "E0e");
 	expect(r, "M1000,ffffffffffffffff:00", "E16");
 	expect_n(r, "X1000,4:}\3a}]\0", 14, "OK");
 	assert_memory_equal(r->mem, "#a}\0", 4);
 	expect(r, "X1000,2:a", "E16");
 	expect(r, "X1000,1:}", "E16");
+	expect(r, "X1000,1:ab", "E16");
 	expect(r, "X1000,0:", "OK"); /* gdb asks so whether it may */
 }
 
@@ -309,6 +315,15 @@ static void long_memory(void **state)
 	packet_of(r, "m1000,ffffffff", 14);
 	assert_memory_equal(r->sent, "+$000102", 8);
 	assert_int_equal(r->n_sent, 1 + 4 + 2 * MEM_SIZE);
+
+	/* gdb fills packets to the size that it was told; this much it may write at once. */
+	static char body[GDB_PACKET_MAX];
+	memset(body, 'x', sizeof(body));
+	memcpy(body, "X1000,3ff3:", 11);
+	expect_n(r, body, 11 + 0x3ff3, "E0e"); /* there is not so much memory, else all is well */
+	memset(body, '0', sizeof(body));
+	memcpy(body, "M1000,1ffa:", 11);
+	expect_n(r, body, 11 + 2 * 0x1ffa, "E0e");
 }
 
 static void points(void **state)
@@ -320,7 +335,9 @@ static void points(void **state)
 	assert_int_equal(r->point.access, DEBUG_EXEC);
 	expect(r, "Z4,10,8", "OK");
 	assert_int_equal(r->point.access, DEBUG_READ | DEBUG_WRITE);
-	expect(r, "Z1,10,4", "E1c"); /* the target's ENOSPC */
+	assert_int_equal(r->type, 4);
+	expect(r, "Z0,1234,4;X1,0", "E16"); /* a condition */
+	expect(r, "Z1,10,4", "E1c");        /* the target's ENOSPC */
 	expect(r, "z2,10,8", "E1c");
 	expect(r, "Z5,10,8", "");
 	expect(r, "Z0", "E16");
@@ -366,15 +383,25 @@ static void running(void **state)
 	gdb_stub_stopped(&r->stub, 0, GDB_SIGNAL_INT, NULL);
 	expect(r, "Hc2", "OK");
 	packet_of(r, "s", 1);
+	assert_int_equal(r->actions[0], GDB_STAY);
 	assert_int_equal(r->actions[1], GDB_STEP);
 	gdb_stub_stopped(&r->stub, 0, GDB_SIGNAL_INT, NULL);
-	assert_int_equal(r->resumed, 5);
+	packet_of(r, "c", 1);
+	assert_int_equal(r->actions[0], GDB_STAY);
+	assert_int_equal(r->actions[1], GDB_GO);
+	gdb_stub_stopped(&r->stub, 0, GDB_SIGNAL_INT, NULL);
+	expect(r, "Hc0", "OK"); /* any: gdb means all */
+	packet_of(r, "s", 1);
+	assert_int_equal(r->actions[0], GDB_STEP);
+	assert_int_equal(r->actions[1], GDB_GO);
+	gdb_stub_stopped(&r->stub, 0, GDB_SIGNAL_INT, NULL);
+	assert_int_equal(r->resumed, 7);
 	for (const char *const *bad =
 		     (const char *const[]){ "vCont;", "vCont;x", "vCont;c:9", "vCont;c:", "vCont;C",
 					    "vCont;cc", "c1234", "vCont;r1,2", NULL };
 	     *bad; bad++)
 		expect(r, *bad, "E16");
-	assert_int_equal(r->resumed, 5);
+	assert_int_equal(r->resumed, 7);
 	packet_of(r, "c", 1);
 	r->n_sent = 0;
 	gdb_stub_exited(&r->stub, 0);
@@ -394,7 +421,16 @@ static void queries(void **state)
 	expect(r, "T3", "E03");
 	expect(r, "T", "E03");
 	expect(r, "qAttached", "1");
+	expect(r, "qHostInfo", "endian:little;watchpoint_exceptions_received:before;");
+	expect(r, "qWatchpointSupportInfo:", "num:64;");
 	expect(r, "qCRC:0,4", "");
+	/* Longer names that begin as known ones do */
+	expect(r, "qSupportedMore", "");
+	expect(r, "vKillAll", "");
+	expect(r, "QStartNoAckMode2", "");
+	expect(r, "QNonStop:1", "");
+	expect(r, "vCont?", "vCont;c;C;s;S");
+	expect(r, "vMustReplyEmpty", "");
 	expect(r, "Hq1", "E16");
 	expect(r, "H", "E16");
 	/* What means something in a packet is escaped in an answer. */
@@ -402,7 +438,9 @@ static void queries(void **state)
 	packet_of(r, "qXfer:features:read:target.xml:8,4", 34);
 	assert_memory_equal(r->sent, "+$m}\3}\4}]}\n#", 12);
 	expect(r, "qXfer:features:read:target.xml:c,100", "l</target>");
-	expect(r, "qXfer:features:read:target.xml:ffff,10", "l");
+	expect(r, "qXfer:features:read:target.xml:15,100", "l"); /* its end */
+	expect(r, "qXfer:features:read:target.xml:16,100", "E16");
+	expect(r, "qXfer:features:read:target.xml:ffffffffffffffff,10", "E16");
 	expect(r, "qXfer:features:read:other.xml:0,10", "E00");
 	expect(r, "qXfer:features:read:target.xml:0", "E00");
 	expect(r, "qRcmd,68656c70", "68690a");

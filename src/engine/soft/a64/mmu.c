@@ -297,7 +297,7 @@ static void watch(struct a64_cpu *c, const struct tlb *t, uint64_t va, unsigned 
 {
 	if (unlikely(c->watching))
 		a64_watch(c, untag(c, va), len, ctx_of(c, t) < A64_CTX_EL0, write);
-	/* A debugger's. A hit begins the instruction anew, alone: engine/soft/debug.h. */
+	/* A debugger's. A hit stops before the instruction: engine/soft/debug.h. */
 	if (unlikely(c->vcpu.engine->points.n_watch) &&
 	    soft_watch(&c->vcpu, untag(c, va), len, write ? DEBUG_WRITE : DEBUG_READ)) {
 		c->pc = a64_op_va(c, c->cur);

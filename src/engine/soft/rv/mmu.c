@@ -285,7 +285,7 @@ static void stored(struct rv_cpu *c, const struct place *p, unsigned len)
 		soft_stored(&c->vcpu, p->pa, len);
 }
 
-/* A debugger's watchpoint. A hit begins the instruction anew, alone: engine/soft/debug.h. */
+/* A debugger's watchpoint. A hit stops before the instruction: engine/soft/debug.h. */
 static void watch(struct rv_cpu *c, uint64_t va, unsigned len, enum debug_access access)
 {
 	if (likely(!c->vcpu.engine->points.n_watch) || !soft_watch(&c->vcpu, va, len, access))
