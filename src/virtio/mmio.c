@@ -290,7 +290,7 @@ struct mmio_queue *mmio_selected(struct virtio_mmio *m)
 static uint32_t magic_read(struct virtio_mmio *m)
 {
 	lint_identity_read(m->lint, LINT_READ_MAGIC);
-	return MMIO_MAGIC_VALUE;
+	return MMIO_MAGIC;
 }
 
 static uint32_t version_read(struct virtio_mmio *m)
@@ -396,7 +396,7 @@ static void status_write(struct virtio_mmio *m, uint32_t val)
 
 /* What both versions have. */
 static const struct mmio_reg common[CONFIG / 4] = {
-	[MAGIC / 4] = { "MagicValue", magic_read, NULL, true },
+	[MAGIC_VALUE / 4] = { "MagicValue", magic_read, NULL, true },
 	[VERSION / 4] = { "Version", version_read, NULL, true },
 	[DEVICE_ID / 4] = { "DeviceID", device_id_read, NULL, true },
 	[VENDOR_ID / 4] = { "VendorID", vendor_id_read, NULL, true },

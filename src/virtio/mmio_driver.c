@@ -16,34 +16,8 @@
 #include "base/endian.h"
 #include "base/err.h"
 #include "bus/bus.h"
+#include "virtio/mmio_regs.h"
 #include "virtio/virtio.h"
-
-/* Registers (4.2.2; legacy: 4.2.4) */
-enum {
-	MAGIC_VALUE = 0x000,
-	VERSION = 0x004,
-	DEVICE_ID = 0x008,
-	DEVICE_FEATURES = 0x010,
-	DEVICE_FEATURES_SEL = 0x014,
-	DRIVER_FEATURES = 0x020,
-	DRIVER_FEATURES_SEL = 0x024,
-	GUEST_PAGE_SIZE = 0x028, /* legacy */
-	QUEUE_SEL = 0x030,
-	QUEUE_NUM_MAX = 0x034,
-	QUEUE_NUM = 0x038,
-	QUEUE_ALIGN = 0x03c, /* legacy */
-	QUEUE_PFN = 0x040,   /* legacy */
-	QUEUE_READY = 0x044,
-	QUEUE_NOTIFY = 0x050,
-	INTERRUPT_STATUS = 0x060,
-	INTERRUPT_ACK = 0x064,
-	STATUS = 0x070,
-	QUEUE_DESC = 0x080, /* low word; the high word is 4 above */
-	QUEUE_DRIVER = 0x090,
-	QUEUE_DEVICE = 0x0a0,
-	CONFIG_GENERATION = 0x0fc,
-	CONFIG = 0x100,
-};
 
 /* 2.7.5 */
 struct desc {
@@ -82,6 +56,7 @@ static void set(struct mmio_driver *d, uint32_t reg, uint32_t val)
 	bus_write(d->bus, d->base + reg, 4, val);
 }
 
+/* Registers come in pairs: the high word is 4 above the low one. */
 static void set64(struct mmio_driver *d, uint32_t reg, uint64_t val)
 {
 	set(d, reg, (uint32_t)val);
@@ -202,9 +177,9 @@ static void queue_begin(struct mmio_driver *d, uint16_t size)
 		set(d, QUEUE_PFN, (uint32_t)(ring / PAGE));
 		return;
 	}
-	set64(d, QUEUE_DESC, d->desc);
-	set64(d, QUEUE_DRIVER, d->avail);
-	set64(d, QUEUE_DEVICE, d->used);
+	set64(d, QUEUE_DESC_LOW, d->desc);
+	set64(d, QUEUE_DRIVER_LOW, d->avail);
+	set64(d, QUEUE_DEVICE_LOW, d->used);
 	set(d, QUEUE_READY, 1);
 }
 
@@ -217,7 +192,7 @@ int mmio_driver_begin(struct mmio_driver *d, uint16_t device_id, uint64_t want, 
 {
 	uint32_t status = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER, max;
 
-	if (get(d, MAGIC_VALUE) != 0x74726976 || get(d, DEVICE_ID) != device_id)
+	if (get(d, MAGIC_VALUE) != MMIO_MAGIC || get(d, DEVICE_ID) != device_id)
 		return refused(err, "it is not there");
 	d->legacy = get(d, VERSION) == 1;
 	mmio_driver_reset(d);

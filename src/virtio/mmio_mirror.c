@@ -48,7 +48,7 @@ static void fill(struct virtio_mmio *m)
 	memset(m->mirror, 0, VIRTIO_MMIO_SIZE);
 	/* Behind the registers is nothing, which reads as ones. */
 	memset(m->mirror + VIRTIO_MMIO_SIZE, 0xff, BUS_MIRROR_SIZE - VIRTIO_MMIO_SIZE);
-	put(m, MAGIC, MMIO_MAGIC_VALUE);
+	put(m, MAGIC_VALUE, MMIO_MAGIC);
 	put(m, VERSION, m->front->version);
 	put(m, DEVICE_ID, m->dev->ops->id);
 	put(m, VENDOR_ID, MMIO_VENDOR_VALUE);
