@@ -36,6 +36,7 @@
 #include "machine/disk_keep.h"
 #include "machine/public.h"
 #include "mem/gmem.h"
+#include "virtio/blk_wire.h"
 #include "virtio/mmio.h"
 #include "virtio/mmio_driver.h"
 #include "virtio/virtio.h"
@@ -44,21 +45,8 @@
 #define RAM  0x40000000ULL
 #define SLOT 0x0a000000ULL
 
-enum { SECTOR = HAKO_SECTOR_SIZE };
 enum { DEPTH = 32, SLOT_DATA = 128 * 1024 }; /* requests at once, and the data of each */
 enum { RAM_SIZE = 8 << 20 };
-
-/* virtio 1.2, 5.2.3, 5.2.4, 5.2.6 */
-enum { F_BLK_SIZE = 6, F_FLUSH = 9, F_MQ = 12 };
-enum { CONFIG_CAPACITY = 0, CONFIG_BLK_SIZE = 20, CONFIG_NUM_QUEUES = 34 };
-enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, ID_BYTES = 20 };
-enum { S_OK = 0, S_IOERR = 1 };
-
-struct header {
-	le32_t type, reserved;
-	le64_t sector;
-};
-_Static_assert(sizeof(struct header) == 16, "5.2.6");
 
 struct tester {
 	const struct hako_disk_test_options *o;
@@ -145,7 +133,7 @@ static uint8_t *slot_data(const struct tester *t, unsigned i)
 /* Add a request in slot i, whose data is there. */
 static void add(struct tester *t, unsigned i, const struct request *r)
 {
-	const struct header h = { .type = le32(r->type), .sector = le64(r->sector) };
+	const struct req_header h = { .type = le32(r->type), .sector = le64(r->sector) };
 	gpa_t data = t->data + (uint64_t)i * SLOT_DATA;
 	struct mmio_buf buf[18] = { { t->header + i * sizeof(h), sizeof(h) } };
 	unsigned n = 1, n_out;
@@ -159,7 +147,7 @@ static void add(struct tester *t, unsigned i, const struct request *r)
 		buf[n++] = (struct mmio_buf){ data + at, part };
 		at += part;
 	}
-	n_out = r->type == T_OUT ? n : 1;
+	n_out = r->type == VIRTIO_BLK_T_OUT ? n : 1;
 	buf[n++] = (struct mmio_buf){ t->status + i, 1 };
 	head = mmio_driver_add(&t->driver, buf, n_out, n - n_out);
 	t->slot_of[head] = (int)i; /* there is room: see setup() */
@@ -182,16 +170,18 @@ static int wait_one(struct tester *t, uint8_t *status, uint32_t *len)
 
 static const char *type_name(uint32_t type)
 {
-	return type == T_IN      ? "read"
-	       : type == T_OUT   ? "write"
-	       : type == T_FLUSH ? "flush"
-				 : "request for the identity";
+	return type == VIRTIO_BLK_T_IN      ? "read"
+	       : type == VIRTIO_BLK_T_OUT   ? "write"
+	       : type == VIRTIO_BLK_T_FLUSH ? "flush"
+					    : "request for the identity";
 }
 
 /* One request in slot 0; its answer must be `want`. */
 static int ask_for(struct tester *t, const struct request *r, uint8_t want)
 {
-	uint32_t len, all = (r->type == T_IN || r->type == T_GET_ID ? r->len : 0) + 1;
+	uint32_t len,
+		all = (r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_GET_ID ? r->len : 0) +
+		      1;
 	uint8_t status;
 	int res;
 
@@ -206,7 +196,7 @@ static int ask_for(struct tester *t, const struct request *r, uint8_t want)
 				  "a %s of %" PRIu32 " bytes at sector %" PRIu64
 				  " was answered with status %u, not %u",
 				  type_name(r->type), r->len, r->sector, status, want);
-	if (want == S_OK && len != all)
+	if (want == VIRTIO_BLK_S_OK && len != all)
 		return not_passed(t,
 				  "a %s of %" PRIu32 " bytes says that %" PRIu32
 				  " bytes were written to memory, not %" PRIu32,
@@ -218,12 +208,13 @@ static int ask(struct tester *t, uint32_t type, uint64_t off, uint32_t len, unsi
 {
 	const struct request r = { type, off / SECTOR, len, pieces };
 
-	return ask_for(t, &r, S_OK);
+	return ask_for(t, &r, VIRTIO_BLK_S_OK);
 }
 
 static int flush(struct tester *t)
 {
-	return t->driver.features & BIT(F_FLUSH) ? ask(t, T_FLUSH, 0, 0, 0) : 0;
+	return t->driver.features & BIT(VIRTIO_BLK_F_FLUSH) ? ask(t, VIRTIO_BLK_T_FLUSH, 0, 0, 0)
+							    : 0;
 }
 
 /* ---- What the file says ---- */
@@ -264,7 +255,7 @@ static int compare(struct tester *t, uint64_t off, uint32_t len)
 static int check_identity(struct tester *t)
 {
 	char id[ID_BYTES + 1] = "";
-	int res = ask(t, T_GET_ID, 0, ID_BYTES, 1);
+	int res = ask(t, VIRTIO_BLK_T_GET_ID, 0, ID_BYTES, 1);
 
 	if (res)
 		return res;
@@ -274,7 +265,7 @@ static int check_identity(struct tester *t)
 
 static int check_first(struct tester *t)
 {
-	int res = ask(t, T_IN, 0, t->block, 1);
+	int res = ask(t, VIRTIO_BLK_T_IN, 0, t->block, 1);
 
 	if (!res)
 		res = compare(t, 0, t->block);
@@ -293,7 +284,7 @@ static int check_many(struct tester *t)
 	unsigned pieces = len >= 16 * t->block ? 16 : 1;
 
 	for (size_t i = 0; i < ARRAY_SIZE(offs); i++) {
-		int res = ask(t, T_IN, offs[i], len, pieces);
+		int res = ask(t, VIRTIO_BLK_T_IN, offs[i], len, pieces);
 
 		if (!res)
 			res = compare(t, offs[i], len);
@@ -309,8 +300,8 @@ static int check_many(struct tester *t)
 /* 5.2.6.2 leaves it open, but there is nothing else that a disk could do. */
 static int check_end(struct tester *t)
 {
-	const struct request beyond = { T_IN, t->bytes / SECTOR, t->block, 1 };
-	int res = ask_for(t, &beyond, S_IOERR);
+	const struct request beyond = { VIRTIO_BLK_T_IN, t->bytes / SECTOR, t->block, 1 };
+	int res = ask_for(t, &beyond, VIRTIO_BLK_S_IOERR);
 
 	return res ? res
 		   : passed(t, "behind the end", "sector %" PRIu64 " is refused", beyond.sector);
@@ -322,7 +313,8 @@ static int check_flush(struct tester *t)
 
 	if (res)
 		return res;
-	return passed(t, "flush", t->driver.features & BIT(F_FLUSH) ? "done" : "is not offered");
+	return passed(t, "flush",
+		      t->driver.features & BIT(VIRTIO_BLK_F_FLUSH) ? "done" : "is not offered");
 }
 
 /* ---- Speed ---- */
@@ -344,16 +336,16 @@ static int measure(struct tester *t, const char *what, uint32_t type, uint32_t l
 {
 	uint64_t places = t->bytes / len, next = 0, done = 0, start, ns, end;
 	unsigned depth = places < DEPTH ? (unsigned)places : DEPTH, busy = 0;
-	struct request r = { T_IN, 0, len, 1 };
+	struct request r = { VIRTIO_BLK_T_IN, 0, len, 1 };
 	uint8_t status;
 	uint32_t used;
 	int slot;
 
-	if (type == T_OUT)
+	if (type == VIRTIO_BLK_T_OUT)
 		places = t->file_size / len < depth ? t->file_size / len : depth;
 	if (!places)
 		return passed(t, what, "the disk is too small to tell");
-	if (type == T_OUT) {
+	if (type == VIRTIO_BLK_T_OUT) {
 		depth = (unsigned)places;
 		for (unsigned i = 0; i < depth; i++) {
 			r.sector = i * (uint64_t)len / SECTOR;
@@ -364,7 +356,7 @@ static int measure(struct tester *t, const char *what, uint32_t type, uint32_t l
 			slot = wait_one(t, &status, &used);
 			if (slot < 0)
 				return slot;
-			if (status != S_OK)
+			if (status != VIRTIO_BLK_S_OK)
 				return not_passed(t, "a read failed (status %u)", status);
 		}
 	}
@@ -382,19 +374,19 @@ static int measure(struct tester *t, const char *what, uint32_t type, uint32_t l
 		if (slot < 0)
 			return slot;
 		busy--;
-		if (status != S_OK)
+		if (status != VIRTIO_BLK_S_OK)
 			return not_passed(t, "a %s failed after %" PRIu64 " others (status %u)",
 					  type_name(type), done, status);
 		done++;
 		if (now_ns() >= end)
 			continue;
-		r.sector = type == T_OUT ? (uint64_t)slot * len / SECTOR
-					 : next++ % places * len / SECTOR;
+		r.sector = type == VIRTIO_BLK_T_OUT ? (uint64_t)slot * len / SECTOR
+						    : next++ % places * len / SECTOR;
 		add(t, (unsigned)slot, &r);
 		busy++;
 		mmio_driver_kick(&t->driver);
 	}
-	if (type == T_OUT) {
+	if (type == VIRTIO_BLK_T_OUT) {
 		slot = flush(t);
 		if (slot < 0)
 			return slot;
@@ -407,7 +399,7 @@ static int measure(struct tester *t, const char *what, uint32_t type, uint32_t l
 
 static int measure_all(struct tester *t, uint32_t type)
 {
-	const char *what = type == T_IN ? "reading" : "writing";
+	const char *what = type == VIRTIO_BLK_T_IN ? "reading" : "writing";
 	int res = measure(t, what, type, SLOT_DATA);
 
 	return res ? res : measure(t, what, type, t->block > 4096 ? t->block : 4096);
@@ -424,12 +416,12 @@ static int write_and_see(struct tester *t, uint64_t off, uint32_t len, unsigned 
 	if (!written)
 		return err_set(t->err, -ENOMEM, "cannot test '%s': out of memory", t->path);
 	memcpy(written, slot_data(t, 0), len);
-	res = ask(t, T_OUT, off, len, pieces);
+	res = ask(t, VIRTIO_BLK_T_OUT, off, len, pieces);
 	if (!res)
 		res = flush(t);
 	memset(slot_data(t, 0), 0, len);
 	if (!res)
-		res = ask(t, T_IN, off, len, pieces);
+		res = ask(t, VIRTIO_BLK_T_IN, off, len, pieces);
 	if (!res && memcmp(written, slot_data(t, 0), len) != 0)
 		res = not_passed(t, "what was written at sector %" PRIu64 " is not what is read",
 				 off / SECTOR);
@@ -450,7 +442,7 @@ static int put_back(struct tester *t, unsigned *n)
 {
 	struct disk_keep *k = &t->keep;
 	uint8_t *data = slot_data(t, 0), pattern[SECTOR];
-	int res = ask(t, T_IN, k->off, k->len, 1);
+	int res = ask(t, VIRTIO_BLK_T_IN, k->off, k->len, 1);
 
 	*n = 0;
 	for (uint32_t i = 0; !res && i < k->len; i += SECTOR) {
@@ -505,7 +497,7 @@ static int check_writes(struct tester *t)
 	k->off = align_down((whole - k->len) / 2, t->block);
 	if (!k->len)
 		return passed(t, "writing", "the file is too short for a whole block");
-	res = ask(t, T_IN, k->off, k->len, 1);
+	res = ask(t, VIRTIO_BLK_T_IN, k->off, k->len, 1);
 	if (res)
 		return res;
 	memcpy(k->data, slot_data(t, 0), k->len);
@@ -545,13 +537,25 @@ static const struct {
 	unsigned bit;
 	const char *name;
 } features[] = {
-	{ 1, "SIZE_MAX" },       { 2, "SEG_MAX" },       { 5, "RO" },
-	{ 6, "BLK_SIZE" },       { 9, "FLUSH" },         { 10, "TOPOLOGY" },
-	{ 11, "CONFIG_WCE" },    { 12, "MQ" },           { 13, "DISCARD" },
-	{ 14, "WRITE_ZEROES" },  { 16, "SECURE_ERASE" }, { 27, "ANY_LAYOUT" },
-	{ 28, "INDIRECT_DESC" }, { 29, "EVENT_IDX" },    { 32, "VERSION_1" },
-	{ 34, "RING_PACKED" },   { 35, "IN_ORDER" },     { 38, "NOTIFICATION_DATA" },
-	{ 40, "RING_RESET" },
+	{ VIRTIO_BLK_F_SIZE_MAX, "SIZE_MAX" },
+	{ VIRTIO_BLK_F_SEG_MAX, "SEG_MAX" },
+	{ VIRTIO_BLK_F_RO, "RO" },
+	{ VIRTIO_BLK_F_BLK_SIZE, "BLK_SIZE" },
+	{ VIRTIO_BLK_F_FLUSH, "FLUSH" },
+	{ VIRTIO_BLK_F_TOPOLOGY, "TOPOLOGY" },
+	{ VIRTIO_BLK_F_CONFIG_WCE, "CONFIG_WCE" },
+	{ VIRTIO_BLK_F_MQ, "MQ" },
+	{ VIRTIO_BLK_F_DISCARD, "DISCARD" },
+	{ VIRTIO_BLK_F_WRITE_ZEROES, "WRITE_ZEROES" },
+	{ VIRTIO_BLK_F_SECURE_ERASE, "SECURE_ERASE" },
+	{ VIRTIO_F_ANY_LAYOUT, "ANY_LAYOUT" },
+	{ VIRTIO_F_INDIRECT_DESC, "INDIRECT_DESC" },
+	{ VIRTIO_F_EVENT_IDX, "EVENT_IDX" },
+	{ VIRTIO_F_VERSION_1, "VERSION_1" },
+	{ VIRTIO_F_RING_PACKED, "RING_PACKED" },
+	{ VIRTIO_F_IN_ORDER, "IN_ORDER" },
+	{ VIRTIO_F_NOTIFICATION_DATA, "NOTIFICATION_DATA" },
+	{ VIRTIO_F_RING_RESET, "RING_RESET" },
 };
 
 static int check_device(struct tester *t)
@@ -596,9 +600,9 @@ static int run(struct tester *t)
 	if (!res)
 		res = check_flush(t);
 	if (!res && t->o->ms)
-		res = measure_all(t, T_IN);
+		res = measure_all(t, VIRTIO_BLK_T_IN);
 	if (!res && t->o->ms && t->o->write)
-		res = measure_all(t, T_OUT);
+		res = measure_all(t, VIRTIO_BLK_T_OUT);
 	return res;
 }
 
@@ -657,15 +661,18 @@ static int setup(struct tester *t, const struct hako_disk *disk)
 	if (!res)
 		res = mmio_driver_begin(&t->driver, VIRTIO_ID_BLOCK,
 					BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ANY_LAYOUT) |
-						BIT(F_BLK_SIZE) | BIT(F_FLUSH) | BIT(F_MQ),
+						BIT(VIRTIO_BLK_F_BLK_SIZE) |
+						BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_MQ),
 					err);
 	if (res)
 		return res;
-	t->header = mmio_driver_alloc(&t->driver, DEPTH * sizeof(struct header));
+	t->header = mmio_driver_alloc(&t->driver, DEPTH * sizeof(struct req_header));
 	t->status = mmio_driver_alloc(&t->driver, DEPTH);
 	t->data = mmio_driver_alloc(&t->driver, (uint64_t)DEPTH * SLOT_DATA);
-	t->bytes = mmio_driver_config(&t->driver, CONFIG_CAPACITY, 8) * SECTOR;
-	t->block = (uint32_t)mmio_driver_config(&t->driver, CONFIG_BLK_SIZE, 4);
+	t->bytes =
+		mmio_driver_config(&t->driver, offsetof(struct config_space, capacity), 8) * SECTOR;
+	t->block = (uint32_t)mmio_driver_config(&t->driver, offsetof(struct config_space, blk_size),
+						4);
 	if (t->bytes != align_down(align_up(t->file_size, SECTOR), t->block))
 		return not_passed(
 			t, "it says that it has %" PRIu64 " bytes, and its file has %" PRIu64,
