@@ -22,7 +22,7 @@ RUN_TESTS = HAKO_GUEST=$(abspath $(GUEST))/arm64 scripts/run-tests
 
 .PHONY: all hako help deps test-deps bench-deps install
 .PHONY: guest guest-amd64 guest-arm64 guest-riscv64 test-guests demo demo-riscv demo-x86 demo-guest
-.PHONY: static static-amd64 static-arm64 tests asan tsan
+.PHONY: static static-amd64 static-arm64 static-riscv64 test-static tests asan tsan
 .PHONY: test test-nested test-matrix test-crash test-asan test-tsan fuzz bench clean distclean
 .NOTPARALLEL:
 
@@ -53,9 +53,9 @@ $(BUILD)/build.ninja:
 hako: $(BUILD)/build.ninja
 	ninja -C $(BUILD) hako
 
-static: static-amd64 static-arm64 ## build static programs for amd64 and arm64, with a cross compiler
+static: static-amd64 static-arm64 static-riscv64 ## build static programs for amd64, arm64 and riscv64, with cross compilers
 
-static-amd64 static-arm64:
+static-amd64 static-arm64 static-riscv64:
 	scripts/static $(@:static-%=%) $(BUILD)/static/$(@:static-%=%) $(GUEST)/$(@:static-%=%)-libs
 
 install: $(BUILD)/build.ninja ## install hako below PREFIX (default /usr/local); DESTDIR works
@@ -82,6 +82,10 @@ test-guests: guest-amd64 guest-arm64
 	@scripts/guest/make-fio.sh arm64 $(GUEST) 2>$(GUEST)/arm64/fio.new || \
 		{ cat $(GUEST)/arm64/fio.new >&2; mv $(GUEST)/arm64/fio.new $(GUEST)/arm64/fio.why; }
 	@rm -f $(GUEST)/arm64/fio.new
+
+# Where there is no riscv64 guest, there are no libraries for riscv64 either.
+test-static: test-guests static-amd64 static-arm64
+	@[ -e $(GUEST)/riscv64.why ] || $(MAKE) --no-print-directory static-riscv64
 
 demo: deps hako guest-arm64 ## boot Debian's arm64 kernel to a shell; installs what is missing
 	@scripts/demo $(BUILD)/hako $(GUEST)/arm64
@@ -120,10 +124,10 @@ asan: $(BUILD)/asan/build.ninja
 tsan: $(BUILD)/tsan/build.ninja
 	ninja -C $(BUILD)/tsan
 
-test: test-deps tests asan test-guests static ## run every test, some with sanitizers too; installs what is missing
+test: test-deps tests asan test-guests test-static ## run every test, some with sanitizers too; installs what is missing
 	@$(RUN_TESTS) $(BUILD) $(BUILD)/asan:$(SHORT)
 
-test-nested: test-deps tests test-guests static ## run the tests of KVM, inside QEMU's emulation of it
+test-nested: test-deps tests test-guests test-static ## run the tests of KVM, inside QEMU's emulation of it
 	@$(RUN_TESTS) $(BUILD):nested
 
 test-matrix: test-deps tests test-guests ## run fio in a guest with every way to serve a disk

@@ -63,6 +63,9 @@ static inline void cpu_relax(void)
 	__builtin_ia32_pause();
 #elif defined(__aarch64__)
 	__asm__ volatile("isb");
+#elif defined(__riscv)
+	__asm__ volatile(
+		".4byte 0x0100000f"); /* PAUSE (Zihintpause), elsewhere a fence of nothing */
 #endif
 }
 

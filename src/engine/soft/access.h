@@ -29,18 +29,36 @@ typedef struct {
 	uint64_t v;
 } __attribute__((packed, may_alias)) soft_mem64;
 
+/*
+ * RISC-V's compilers put these together from bytes. What is aligned must be one move all the same.
+ */
+#if defined(__riscv)
+enum { SOFT_SPLIT = 1 };
+#else
+enum { SOFT_SPLIT = 0 };
+#endif
+
 static SOFT_RACY uint64_t soft_load(const void *p, unsigned size)
 {
+	bool whole = SOFT_SPLIT && (uintptr_t)p % size == 0;
+
 	switch (size) {
 	case 1: return *(const volatile uint8_t *)p;
-	case 2: return ((const volatile soft_mem16 *)p)->v;
-	case 4: return ((const volatile soft_mem32 *)p)->v;
-	default: return ((const volatile soft_mem64 *)p)->v;
+	case 2: return whole ? *(const volatile uint16_t *)p : ((const volatile soft_mem16 *)p)->v;
+	case 4: return whole ? *(const volatile uint32_t *)p : ((const volatile soft_mem32 *)p)->v;
+	default: return whole ? *(const volatile uint64_t *)p : ((const volatile soft_mem64 *)p)->v;
 	}
 }
 
 static SOFT_RACY void soft_store(void *p, unsigned size, uint64_t v)
 {
+	if (SOFT_SPLIT && (uintptr_t)p % size == 0) {
+		switch (size) {
+		case 2: *(volatile uint16_t *)p = (uint16_t)v; return;
+		case 4: *(volatile uint32_t *)p = (uint32_t)v; return;
+		case 8: *(volatile uint64_t *)p = v; return;
+		}
+	}
 	switch (size) {
 	case 1: *(volatile uint8_t *)p = (uint8_t)v; break;
 	case 2: ((volatile soft_mem16 *)p)->v = (uint16_t)v; break;

@@ -322,6 +322,7 @@ static int soft_create(struct engine **engine, const struct engine_config *cfg, 
 		return err_set(err, -ENOMEM, "no memory for the software engine");
 	e->cfg = *cfg;
 	e->arch = archs[cfg->arch];
+	pthread_mutex_init(&e->pair_lock, NULL);
 	e->observer.written = dma_written;
 	gmem_observe(cfg->mem, &e->observer);
 	*engine = e;
@@ -330,6 +331,7 @@ static int soft_create(struct engine **engine, const struct engine_config *cfg, 
 
 static void soft_destroy(struct engine *e)
 {
+	pthread_mutex_destroy(&e->pair_lock);
 	free(e);
 }
 

@@ -59,6 +59,7 @@ struct engine {
 	struct soft_points points;
 	_Atomic uint64_t time_ahead; /* RISC-V: ticks of `time` beyond the clock's */
 	_Atomic bool releasing;      /* somebody is in release(), soft.c */
+	pthread_mutex_t pair_lock;   /* cas16_lock.c's, where the host needs it */
 };
 
 /* What is counted: the slow paths, each on the vCPU's own thread. */

@@ -9,6 +9,7 @@
 #include "engine/soft/a64/alu.h"
 #include "engine/soft/a64/exec.h"
 #include "engine/soft/a64/mmu.h"
+#include "engine/soft/cas16.h"
 
 #define EXEC(name)     void a64_exec_##name(struct a64_cpu *c, uint32_t w)
 #define F(name, field) a64_##name##_##field(w)
@@ -230,18 +231,6 @@ LOAD_ACQUIRE(LDAPR)
 
 /* ---- atomic memory operations ---- */
 
-typedef unsigned __int128 u128;
-
-/* 16 bytes: only compare and swap */
-static bool compare_swap16(void *p, uint64_t old[2], const uint64_t new[2])
-{
-	u128 o = (u128)old[1] << 64 | old[0], n = (u128) new[1] << 64 | new[0];
-	u128 was = __sync_val_compare_and_swap((u128 *)p, o, n);
-	old[0] = (uint64_t)was;
-	old[1] = (uint64_t)(was >> 64);
-	return was == o;
-}
-
 enum rmw { RMW_ADD, RMW_CLR, RMW_EOR, RMW_SET, RMW_SMAX, RMW_SMIN, RMW_UMAX, RMW_UMIN, RMW_SWP };
 
 static uint64_t combine(enum rmw op, unsigned size, uint64_t m, uint64_t s)
@@ -309,7 +298,7 @@ EXEC(CASP)
 		void *p = a64_atomic_host(c, base(c, F(CASP, Rn)), 16, A64_READ_MODIFY_WRITE, &gpa);
 		uint64_t old[2] = { a64_xr(c, rs), a64_xr(c, rs + 1) };
 		uint64_t new[2] = { a64_xr(c, rt), a64_xr(c, rt + 1) };
-		if (compare_swap16(p, old, new))
+		if (soft_compare_swap16(c->vcpu.engine, p, old, new))
 			a64_atomic_done(c, gpa, 16);
 		a64_xw(c, rs, old[0]);
 		a64_xw(c, rs + 1, old[1]);
@@ -406,7 +395,7 @@ EXEC(STXP)
 	bool ok;
 	if (size == 16) {
 		uint64_t old[2] = { c->excl_lo, c->excl_hi }, new[2] = { a, b };
-		ok = monitored(c, va, size) && compare_swap16(p, old, new);
+		ok = monitored(c, va, size) && soft_compare_swap16(c->vcpu.engine, p, old, new);
 	} else {
 		uint64_t old = c->excl_lo;
 		ok = monitored(c, va, size) && soft_compare_swap(p, 8, &old, b << 32 | (uint32_t)a);
