@@ -327,23 +327,42 @@ void bus_doorbell_del(struct bus *bus, struct bus_region *region, uint64_t off, 
 	pthread_mutex_unlock(&bus->lock);
 }
 
-int bus_mirror_add(struct bus *bus, struct bus_region *region, const void *memory)
+/* Is what is in the page at `addr` all of one kind, and nothing on its edges? */
+static bool one_kind(const struct bus *bus, uint64_t addr)
 {
-	struct place *place = place_of(bus, region);
-	bool next_inside = place && place + 1 < bus->places + bus->n &&
-			   place[1].region->base - region->base < BUS_MIRROR_SIZE;
+	const struct bus_ops *ops = NULL;
 
-	if (!place || region->base % BUS_MIRROR_SIZE || region->size > BUS_MIRROR_SIZE ||
-	    next_inside)
+	for (size_t i = 0; i < bus->n; i++) {
+		const struct bus_region *r = bus->places[i].region;
+
+		if (r->base >= addr + BUS_MIRROR_SIZE || r->base + r->size <= addr)
+			continue;
+		if (r->base < addr || r->base + r->size > addr + BUS_MIRROR_SIZE ||
+		    (ops && r->ops != ops))
+			return false;
+		ops = r->ops;
+	}
+	return ops != NULL;
+}
+
+int bus_mirror_add(struct bus *bus, uint64_t addr, const void *memory)
+{
+	if (addr % BUS_MIRROR_SIZE || !one_kind(bus, addr))
 		return -EINVAL;
 	if (!bus->engine || bus->tracer || !bus->engine->mirror_add)
 		return -ENOTSUP;
-	return bus->engine->mirror_add(bus->engine_arg, region->base, memory);
+	return bus->engine->mirror_add(bus->engine_arg, addr, memory);
 }
 
-void bus_mirror_del(struct bus *bus, struct bus_region *region)
+void bus_mirror_del(struct bus *bus, uint64_t addr)
 {
-	bus->engine->mirror_del(bus->engine_arg, region->base);
+	bus->engine->mirror_del(bus->engine_arg, addr);
+}
+
+void bus_mirror_written(struct bus *bus, const void *at, size_t len)
+{
+	if (bus->engine && bus->engine->mirror_written)
+		bus->engine->mirror_written(bus->engine_arg, at, len);
 }
 
 void bus_set_engine(struct bus *bus, const struct bus_engine_ops *ops, void *arg)

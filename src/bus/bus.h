@@ -14,6 +14,7 @@
 #define HAKO_BUS_BUS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct bus;
@@ -84,14 +85,18 @@ int bus_doorbell_add(struct bus *bus, struct bus_region *region, uint64_t off, u
 void bus_doorbell_del(struct bus *bus, struct bus_region *region, uint64_t off, uint32_t match);
 
 /*
- * Reads from memory: from now on an engine that can answers reads of the region's page with what is
- * in `memory`, BUS_MIRROR_SIZE bytes, aligned to that, which nobody is told of; writes come to the
- * region as ever. The region begins a page and has it to itself (-EINVAL). -ENOTSUP where no engine
- * can. The memory is the caller's, who may change it, until bus_mirror_del(). One per region.
+ * Reads from memory: from now on an engine that can answers reads of the page at `addr` with what
+ * is in `memory`, BUS_MIRROR_SIZE bytes, aligned to that, which nobody is told of; writes come to
+ * the regions as ever. The regions in that page lie in it whole, and are all of one kind, with the
+ * same ops (-EINVAL). -ENOTSUP where no engine can. The memory is the caller's, who may change it,
+ * and says so with bus_mirror_written(), until bus_mirror_del(). One per page.
  */
 enum { BUS_MIRROR_SIZE = 4096 };
-int bus_mirror_add(struct bus *bus, struct bus_region *region, const void *memory);
-void bus_mirror_del(struct bus *bus, struct bus_region *region);
+int bus_mirror_add(struct bus *bus, uint64_t addr, const void *memory);
+void bus_mirror_del(struct bus *bus, uint64_t addr);
+/* These bytes of such memory were stored to: the guest sees them from now on. Also when it is not
+ * in use. */
+void bus_mirror_written(struct bus *bus, const void *at, size_t len);
 
 /*
  * What an engine does in the host's kernel for the bus. Any thread.
@@ -102,13 +107,14 @@ void bus_mirror_del(struct bus *bus, struct bus_region *region);
  * took, when the notifier is about to go.
  *
  * Mirrors: mirror_add() is 0 when from now on reads of the page at `addr` are answered with
- * `memory`; mirror_del() ends that. Both may be NULL.
+ * `memory`; mirror_del() ends that. mirror_written() is bus_mirror_written(). All may be NULL.
  */
 struct bus_engine_ops {
 	int (*doorbell_add)(void *arg, uint64_t addr, uint32_t match, struct notifier *notifier);
 	void (*doorbell_del)(void *arg, uint64_t addr, uint32_t match, struct notifier *notifier);
 	int (*mirror_add)(void *arg, uint64_t addr, const void *memory);
 	void (*mirror_del)(void *arg, uint64_t addr);
+	void (*mirror_written)(void *arg, const void *at, size_t len);
 };
 
 /* While there is neither doorbell nor mirror. NULL takes them off. */

@@ -33,6 +33,7 @@ struct err;
 struct gmem;
 struct irq_line;
 struct log;
+struct loop;
 struct vcpu;
 
 enum vcpu_exit {
@@ -125,6 +126,8 @@ struct engine_config {
 	struct bus *mmio;
 	struct bus *pio; /* x86: the ports, addresses 0 to 0xffff; NULL elsewhere */
 	struct clock *clock;
+	struct loop *loop; /* of the thread that creates it; NULL: level lines only, where that
+			      matters */
 	struct log *log;
 	unsigned n_vcpus;
 };
@@ -175,8 +178,9 @@ struct engine_ops {
 	/*
 	 * A line into it: on arm64 `pin` is an SPI (INTID - 32), on x86 a GSI. `edge`: each
 	 * irq_set(true) is one interrupt and irq_set(false) none, by the cheapest way that the
-	 * engine has (irqfd); a guest must be told that the interrupt is edge-triggered. The line
-	 * is the engine's, and valid until destroy.
+	 * engine has (irqfd); a guest must be told that the interrupt is edge-triggered, and on
+	 * arm64, where it need not listen, has a level if it does not. The line is the engine's,
+	 * and valid until destroy.
 	 */
 	int (*irq)(struct engine *engine, unsigned pin, bool edge, struct irq_line *line,
 		   struct err *err);

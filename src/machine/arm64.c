@@ -121,11 +121,12 @@ static int create_gic(struct hako_vm *vm, struct err *err)
 	return res;
 }
 
-/* A line into it. */
-static int spi_line(struct hako_vm *vm, unsigned spi, struct irq_line *line, struct err *err)
+/* A line into it; `edge`: the device tree says so. */
+static int spi_line(struct hako_vm *vm, unsigned spi, bool edge, struct irq_line *line,
+		    struct err *err)
 {
 	if (!vm->board->gic)
-		return vm->engine_ops->irq(vm->engine, spi, false, line, err);
+		return vm->engine_ops->irq(vm->engine, spi, edge, line, err);
 	*line = gicv3_spi(vm->board->gic, spi);
 	return 0;
 }
@@ -134,18 +135,18 @@ static int create_devices(struct hako_vm *vm, struct err *err)
 {
 	struct board *b = vm->board;
 	struct irq_line line;
-	int res = spi_line(vm, UART_SPI, &line, err);
+	int res = spi_line(vm, UART_SPI, false, &line, err);
 
 	if (!res)
 		res = pl011_create(&b->uart, vm->mmio, UART_BASE, trace_irq(vm, line, "uart"),
 				   vm->console, vm->clock, &vm->log, err);
 	if (!res)
-		res = spi_line(vm, RTC_SPI, &line, err);
+		res = spi_line(vm, RTC_SPI, false, &line, err);
 	if (!res)
 		res = pl031_create(&b->rtc, vm->mmio, RTC_BASE, trace_irq(vm, line, "rtc"),
 				   vm->clock, err);
 	for (unsigned i = 0; i < VIRTIO_SLOTS && !res; i++) {
-		res = spi_line(vm, VIRTIO_SPI + i, &line, err);
+		res = spi_line(vm, VIRTIO_SPI + i, i < vm->n_disks, &line, err);
 		if (!res)
 			res = vm_create_slot(vm, i, VIRTIO_BASE + i * (uint64_t)VIRTIO_MMIO_SIZE,
 					     line, &b->virtio[i], err);

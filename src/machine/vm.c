@@ -563,6 +563,7 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 			.mmio = vm->mmio,
 			.pio = vm->pio,
 			.clock = vm->clock,
+			.loop = vm->control,
 			.log = &vm->log,
 			.n_vcpus = vm->n_cpus,
 		};

@@ -477,7 +477,7 @@ static uint64_t mmio_read(void *dev, uint64_t off, unsigned size)
 	mark_hit(m->touched);
 	enter(m);
 	if (off != INTERRUPT_STATUS)
-		m->calm = 0;
+		mmio_mirror_read(m);
 	if (off < CONFIG) {
 		const struct mmio_reg *r = reg_find(m, off, size, false);
 
@@ -578,8 +578,7 @@ static void queue_fini(struct mmio_queue *q)
 
 static void mmio_free(struct virtio_mmio *m)
 {
-	mmio_mirror_off(m);
-	free(m->mirror);
+	mmio_mirror_fini(m);
 	while (m->n_queues)
 		queue_fini(&m->queue[--m->n_queues]);
 	if (m->region.ops)
@@ -651,6 +650,9 @@ int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_confi
 		m->region.ops = NULL;
 		goto fail;
 	}
+	code = mmio_mirror_init(m, err);
+	if (code)
+		goto fail;
 	for (; m->n_queues < n; m->n_queues++) {
 		code = queue_init(m, &m->queue[m->n_queues], m->n_queues, err);
 		if (code)

@@ -73,6 +73,8 @@ struct mmio_queue {
 	unsigned still;  /* and how many looks have found no others since */
 };
 
+struct mmio_page;
+
 struct virtio_mmio {
 	struct virtio_host host; /* what the device sees */
 	const struct mmio_front *front;
@@ -107,10 +109,9 @@ struct virtio_mmio {
 	_Atomic uint32_t interrupt_status; /* written under irq_lock, read without */
 
 	/* mmio_mirror.c */
-	uint8_t *mirror;            /* the page, once it was needed; under irq_lock to others */
-	bool mirrored;              /* reads come from it */
-	bool no_mirror;             /* this engine, or slot, cannot have that */
-	unsigned calm, calm_needed; /* acknowledgements in a row; and how many it takes */
+	struct mmio_page *page; /* that the slot is in, or NULL: not to be mirrored */
+	uint8_t *mirror;        /* the slot's part of it, once it was needed; under irq_lock */
+	bool shown;             /* what is there is right */
 
 	unsigned n_queues;
 	struct mmio_queue queue[];
@@ -135,9 +136,14 @@ struct mmio_queue *mmio_selected(struct virtio_mmio *m);
 /* DeviceFeatures, as DeviceFeaturesSel selects. */
 uint32_t mmio_features_word(const struct virtio_mmio *m);
 
-/* The driver wrote InterruptACK, and does nothing else for the time being. */
+/* The slot is on the bus, or about to go. */
+int mmio_mirror_init(struct virtio_mmio *m, struct err *err);
+void mmio_mirror_fini(struct virtio_mmio *m);
+/* The driver wrote InterruptACK. */
 void mmio_mirror_acknowledged(struct virtio_mmio *m);
-/* It does, or the device is about to change what can be read. */
+/* The driver read another register than InterruptStatus. */
+void mmio_mirror_read(struct virtio_mmio *m);
+/* It writes one, or the device is about to change what can be read. */
 void mmio_mirror_off(struct virtio_mmio *m);
 /* InterruptStatus has changed; under irq_lock. */
 void mmio_mirror_interrupt(struct virtio_mmio *m);

@@ -518,7 +518,7 @@ static void a_mirror_answers_reads(void **state)
 	*r->mirror = 3;
 	assert_int_equal(notifier_init(&bell, NULL), 0);
 	assert_int_equal(bus_doorbell_add(r->mmio, &r->device, 0x50, 7, &bell), 0);
-	assert_int_equal(bus_mirror_add(r->mmio, &r->device, page), 0);
+	assert_int_equal(bus_mirror_add(r->mmio, DEVICE, page), 0);
 	start(r, guest_mirror);
 	assert_int_equal(go(r), VCPU_KICKED);
 	heard(r, 3);
@@ -531,7 +531,7 @@ static void a_mirror_answers_reads(void **state)
 	assert_int_equal(stat_of(r, "mmio"), 1);
 
 	/* And without it, all is as before. */
-	bus_mirror_del(r->mmio, &r->device);
+	bus_mirror_del(r->mmio, DEVICE);
 	bus_doorbell_del(r->mmio, &r->device, 0x50, 7);
 	r->mirror = NULL;
 	free(page);

@@ -5,9 +5,6 @@
  * The interface: Linux, Documentation/virt/kvm/api.rst, devices/arm-vgic-v3.rst and arm-vgic.rst.
  * Registers of the GIC have the names and offsets of IHI0069 (version 3) and IHI0048 (version 2).
  *
- * Interrupt lines are levels (KVM_IRQ_LINE), those of virtio too: an SPI is level-sensitive until
- * the guest says otherwise, and a driver that never does so would lose what an irqfd pulses.
- *
  * Reset in place: KVM_ARM_VCPU_INIT again is a CPU's reset, and makes KVM clean the caches of what
  * is loaded next, for a guest whose MMU is off. A GIC has no such call: its registers are written,
  * one by one, to what the software CPU's GIC has after a reset. That is zero, but in the CPU
@@ -41,6 +38,8 @@ struct kvm_arch_vm {
 const enum guest_arch kvm_arch_guest = GUEST_A64;
 const char *const kvm_arch_name = "arm64";
 const unsigned kvm_arch_pc = VCPU_REG_PC;
+/* GICD_ICFGR: all SPIs are levels until the guest says otherwise. */
+const bool kvm_arch_trigger_is_guests = true;
 
 const struct kvm_need kvm_arch_needs[] = {
 	{ KVM_CAP_ONE_REG, "KVM_CAP_ONE_REG", "3.6" },
@@ -411,6 +410,22 @@ int kvm_arch_exit(struct vcpu *v, enum vcpu_exit *exit)
 		v->index, (unsigned long long)run->arm_nisv.fault_ipa);
 	external_abort(v);
 	return 0;
+}
+
+/*
+ * To the guest it is Device memory, and its reads pass the caches by, but on CPUs with FEAT_S2FWB.
+ * So what is in them goes to memory (DDI0487, B2.8: mismatched attributes, and DC CVAC), which
+ * Linux lets programs do.
+ */
+void kvm_arch_written(const void *at, size_t len)
+{
+	uint64_t ctr, line;
+
+	__asm__("mrs %0, ctr_el0" : "=r"(ctr));
+	line = 4UL << bits(ctr, 19, 16); /* DminLine, in words */
+	for (uintptr_t a = align_down((uintptr_t)at, line); a < (uintptr_t)at + len; a += line)
+		__asm__ volatile("dc cvac, %0" : : "r"(a) : "memory");
+	__asm__ volatile("dsb sy" : : : "memory");
 }
 
 /* Off, by PSCI. Of WFI the kernel tells nothing. */

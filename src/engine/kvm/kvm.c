@@ -27,6 +27,7 @@
 #include "base/err.h"
 #include "bus/bus.h"
 #include "bus/irq.h"
+#include "host/loop.h"
 #include "host/notifier.h"
 #include "mem/gmem.h"
 
@@ -242,12 +243,28 @@ static void mirror_del(void *arg, uint64_t addr)
 	pthread_mutex_unlock(&e->mirrors_lock);
 }
 
-static const struct bus_engine_ops bus_ops = { doorbell_add, doorbell_del, mirror_add, mirror_del };
-static const struct bus_engine_ops bus_ops_no_mirror = { doorbell_add, doorbell_del, NULL, NULL };
+static void mirror_written(void *arg, const void *at, size_t len)
+{
+	(void)arg;
+	kvm_arch_written(at, len);
+}
+
+static const struct bus_engine_ops bus_ops = {
+	.doorbell_add = doorbell_add,
+	.doorbell_del = doorbell_del,
+	.mirror_add = mirror_add,
+	.mirror_del = mirror_del,
+	.mirror_written = mirror_written,
+};
+static const struct bus_engine_ops bus_ops_no_mirror = {
+	.doorbell_add = doorbell_add,
+	.doorbell_del = doorbell_del,
+};
 
 /* ---- the VM ---- */
 
 static void kvm_destroy(struct engine *e);
+static int attach_lines(struct engine *e, struct err *err);
 
 static int kvm_create(struct engine **out, const struct engine_config *cfg, struct err *err)
 {
@@ -312,15 +329,35 @@ static int kvm_map(struct engine *e, struct err *err)
 				       (unsigned long long)(r->size >> 20),
 				       (unsigned long long)r->base, strerror(-res));
 	}
-	return 0;
+	return attach_lines(e, err);
 }
 
 /* ---- interrupt lines ---- */
 
+/*
+ * An edge line is an irqfd. Where it is the guest that says whether an interrupt is an edge or a
+ * level (kvm_arch_trigger_is_guests), a guest that takes it as a level has a level: the irqfd has
+ * KVM_IRQFD_FLAG_RESAMPLE, so a raised line stays up until the guest ends the interrupt, whereupon
+ * KVM sets `ended`, and a line that is to be up is raised again. One that goes down before the end
+ * is lowered by KVM_IRQ_LINE, which for an edge is for nothing; KVM does not tell which it is, but
+ * it never tells of an edge's end. So a line that has gone down EDGE_SURE times without a word from
+ * KVM is taken for an edge, and not lowered any more. Were that wrong, because the guest has never
+ * taken the interrupt so far, then the first that it takes has no reason any more, once.
+ */
+enum { EDGE_SURE = 64 };
+
 struct kvm_line {
 	struct kvm_line *next;
 	struct engine *engine;
+	unsigned pin;
 	struct notifier event; /* edge: what KVM watches */
+
+	/* Where the guest may take it as a level. */
+	struct notifier ended; /* set by KVM, watched by the engine's loop */
+	struct loop_source source;
+	pthread_mutex_t lock;
+	bool high;
+	unsigned lowered; /* so often since an end was told */
 };
 
 static void set_edge(void *chip, unsigned pin, bool level)
@@ -340,45 +377,142 @@ static void set_level(void *chip, unsigned pin, bool level)
 	kvm_ioctl(line->engine->vm, KVM_IRQ_LINE, &arg);
 }
 
+static void set_either(void *chip, unsigned pin, bool level)
+{
+	struct kvm_line *line = chip;
+
+	pthread_mutex_lock(&line->lock);
+	line->high = level;
+	if (level)
+		notifier_set(&line->event);
+	else if (line->lowered < EDGE_SURE) {
+		line->lowered++;
+		set_level(line, pin, false);
+	}
+	pthread_mutex_unlock(&line->lock);
+}
+
+/* The guest has ended an interrupt that is a level to it, and KVM has lowered the line. */
+static void irq_ended(struct loop_source *source, uint32_t events)
+{
+	struct kvm_line *line = container_of(source, struct kvm_line, source);
+
+	(void)events;
+	notifier_clear(&line->ended);
+	pthread_mutex_lock(&line->lock);
+	line->lowered = 0;
+	if (line->high)
+		notifier_set(&line->event);
+	pthread_mutex_unlock(&line->lock);
+}
+
+static void line_free(struct kvm_line *line)
+{
+	if (line->source.ready)
+		loop_del(line->engine->cfg.loop, &line->source);
+	/* KVM lets go of an irqfd when its last descriptor is closed. */
+	notifier_fini(&line->event);
+	notifier_fini(&line->ended);
+	pthread_mutex_destroy(&line->lock);
+	free(line);
+}
+
+/* Wait for the ends of its interrupts. */
+static int watch_ends(struct kvm_line *line, struct err *err)
+{
+	int res = notifier_init(&line->ended, err);
+
+	if (res)
+		return res;
+	line->source = (struct loop_source){ .fd = line->ended.rfd,
+					     .events = LOOP_IN,
+					     .ready = irq_ended };
+	res = loop_add(line->engine->cfg.loop, &line->source);
+	if (!res)
+		return 0;
+	line->source.ready = NULL;
+	return err_set(err, res, "the event loop takes no interrupt line: %s", strerror(-res));
+}
+
+static int attach(struct kvm_line *line, struct err *err)
+{
+	bool either = line->ended.wfd >= 0;
+	struct kvm_irqfd arg = {
+		.fd = (uint32_t)line->event.rfd,
+		.gsi = line->pin,
+		.flags = either ? KVM_IRQFD_FLAG_RESAMPLE : 0,
+		.resamplefd = either ? (uint32_t)line->ended.wfd : 0,
+	};
+
+	if (line->event.rfd < 0)
+		return 0;
+	return kvm_do(line->engine->vm, KVM_IRQFD, &arg, "take interrupts by eventfd", err);
+}
+
+/* Not before: a GIC takes no irqfds until it is complete, and that it is with its last vCPU. */
+static int attach_lines(struct engine *e, struct err *err)
+{
+	int res = 0;
+
+	for (struct kvm_line *line = e->lines; line && res >= 0 && !e->attached; line = line->next)
+		res = attach(line, err);
+	e->attached = true;
+	return res < 0 ? res : 0;
+}
+
 static int kvm_irq(struct engine *e, unsigned pin, bool edge, struct irq_line *out, struct err *err)
 {
 	static const struct irq_ops edge_ops = { .set = set_edge };
 	static const struct irq_ops level_ops = { .set = set_level };
-	struct kvm_line *line = calloc(1, sizeof(*line));
+	static const struct irq_ops either_ops = { .set = set_either };
+	bool either = edge && kvm_arch_trigger_is_guests;
+	struct kvm_line *line;
 	int res = 0;
 
+	if (either && (!e->cfg.loop || !kvm_cap(e, KVM_CAP_IRQFD_RESAMPLE)))
+		edge = either = false;
+	line = calloc(1, sizeof(*line));
 	if (!line)
 		return err_set(err, -ENOMEM, "no memory for an interrupt line");
 	line->engine = e;
-	line->event = (struct notifier){ -1, -1 };
+	line->pin = pin;
+	line->event = line->ended = (struct notifier){ -1, -1 };
+	pthread_mutex_init(&line->lock, NULL);
 	if (edge)
 		res = notifier_init(&line->event, err);
-	if (edge && !res) {
-		struct kvm_irqfd arg = { .fd = (uint32_t)line->event.rfd, .gsi = pin };
-
-		res = kvm_do(e->vm, KVM_IRQFD, &arg, "take interrupts by eventfd", err);
-	}
+	if (either && !res)
+		res = watch_ends(line, err);
+	if (e->attached && res >= 0)
+		res = attach(line, err);
 	if (res < 0) {
-		notifier_fini(&line->event);
-		free(line);
+		line_free(line);
 		return res;
 	}
 	line->next = e->lines;
 	e->lines = line;
-	*out = (struct irq_line){ edge ? &edge_ops : &level_ops, line, pin };
+	*out = (struct irq_line){ either ? &either_ops : edge ? &edge_ops : &level_ops, line, pin };
 	return 0;
+}
+
+static int kvm_reset(struct engine *e, struct err *err)
+{
+	/* The next guest may take them in another way. */
+	for (struct kvm_line *line = e->lines; line; line = line->next) {
+		pthread_mutex_lock(&line->lock);
+		line->lowered = 0;
+		pthread_mutex_unlock(&line->lock);
+	}
+	return kvm_arch_reset(e, err);
 }
 
 static void kvm_destroy(struct engine *e)
 {
 	bus_set_engine(e->cfg.mmio, NULL, NULL);
-	/* KVM lets go of an irqfd when its last descriptor is closed. */
 	while (e->lines) {
 		struct kvm_line *line = e->lines;
 
 		e->lines = line->next;
-		notifier_fini(&line->event);
-		free(line);
+		line_free(line);
 	}
 	kvm_arch_destroy(e);
 	if (e->vm >= 0)
@@ -677,7 +811,7 @@ const struct engine_ops engine_kvm = {
 	.map = kvm_map,
 	.irqchip_create = kvm_arch_irqchip_create,
 	.irq = kvm_irq,
-	.reset = kvm_arch_reset,
+	.reset = kvm_reset,
 	.vcpu_create = kvm_vcpu_create,
 	.vcpu_init = kvm_vcpu_init,
 	.vcpu_destroy = kvm_vcpu_destroy,

@@ -55,6 +55,7 @@ struct engine {
 	size_t run_size;
 	unsigned n_slots;
 	struct kvm_line *lines;
+	bool attached; /* their irqfds are KVM's */
 	pthread_mutex_t mirrors_lock;
 	uint64_t mirrors[KVM_MIRRORS_MAX]; /* where they are, 0: none */
 	struct kvm_arch_vm *arch;          /* the architecture's own, or NULL */
@@ -118,6 +119,9 @@ extern const enum guest_arch kvm_arch_guest;
 extern const char *const kvm_arch_name;        /* of such guests, for messages */
 extern const unsigned kvm_arch_pc;             /* the register that tells where a vCPU is */
 extern const struct kvm_need kvm_arch_needs[]; /* ends with a name of NULL */
+/* It is the guest who tells the interrupt controller what is an edge and what a level, and it need
+ * not listen to what firmware says. */
+extern const bool kvm_arch_trigger_is_guests;
 
 /* The argument of KVM_CREATE_VM. */
 unsigned long kvm_arch_vm_type(int kvm);
@@ -152,6 +156,8 @@ int kvm_arch_exit(struct vcpu *vcpu, enum vcpu_exit *exit);
  * it off? Only another vCPU could then.
  */
 bool kvm_arch_asleep(struct vcpu *vcpu);
+/* What was just stored at `at`, the guest shall see as a device's register, past its caches. */
+void kvm_arch_written(const void *at, size_t len);
 /* The access in run->mmio reached no device; of a read, all ones are the result so far. */
 void kvm_arch_bad_access(struct vcpu *vcpu);
 

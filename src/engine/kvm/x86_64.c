@@ -23,6 +23,8 @@
 const enum guest_arch kvm_arch_guest = GUEST_X86_64;
 const char *const kvm_arch_name = "x86-64";
 const unsigned kvm_arch_pc = VCPU_REG_X86_RIP;
+/* It tells the IOAPIC, which for a short level makes an interrupt as for an edge. */
+const bool kvm_arch_trigger_is_guests = false;
 
 const struct kvm_need kvm_arch_needs[] = {
 	{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID", "2.6.26" },
@@ -750,4 +752,11 @@ bool kvm_arch_asleep(struct vcpu *v)
 void kvm_arch_bad_access(struct vcpu *v)
 {
 	(void)v;
+}
+
+/* Caches are coherent, whatever the type of memory. */
+void kvm_arch_written(const void *at, size_t len)
+{
+	(void)at;
+	(void)len;
 }

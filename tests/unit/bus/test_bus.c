@@ -324,26 +324,47 @@ static void mirror_del(void *arg, uint64_t addr)
 	*at = 0;
 }
 
-static void a_page_of_its_own_can_be_mirrored(void **state)
+static void mirror_written(void *arg, const void *from, size_t len)
 {
+	uint64_t *at = arg;
+
+	assert_ptr_equal(from, at);
+	*at += len;
+}
+
+static void a_page_of_one_kind_can_be_mirrored(void **state)
+{
+	const struct bus_ops other_ops = dev_ops;
 	static const struct bus_engine_ops ops = { .mirror_add = mirror_add,
-						   .mirror_del = mirror_del };
+						   .mirror_del = mirror_del,
+						   .mirror_written = mirror_written };
 	struct bus *bus = *state;
-	struct dev d, shares, inside;
+	struct dev d, like, unlike, across;
 	uint64_t at = 0;
 
+	assert_int_equal(bus_mirror_add(bus, 0xa000000, bus), -EINVAL);
 	assert_int_equal(bus_add(bus, region(&d, "a", 0xa000000, 0x200, 4, 4), NULL), 0);
-	assert_int_equal(bus_mirror_add(bus, &d.region, bus), -ENOTSUP);
-	bus_set_engine(bus, &ops, &at);
-	assert_int_equal(bus_mirror_add(bus, &d.region, bus), 0);
-	assert_int_equal(at, 0xa000000);
-	bus_mirror_del(bus, &d.region);
+	assert_int_equal(bus_mirror_add(bus, 0xa000000, bus), -ENOTSUP);
+	bus_mirror_written(bus, &at, 4);
 	assert_int_equal(at, 0);
-	/* Not where others are too, nor in the middle of a page. */
-	assert_int_equal(bus_add(bus, region(&shares, "b", 0xa000ff0, 0x10, 4, 4), NULL), 0);
-	assert_int_equal(bus_mirror_add(bus, &d.region, bus), -EINVAL);
-	assert_int_equal(bus_add(bus, region(&inside, "c", 0xb000800, 0x10, 4, 4), NULL), 0);
-	assert_int_equal(bus_mirror_add(bus, &inside.region, bus), -EINVAL);
+	bus_set_engine(bus, &ops, &at);
+	assert_int_equal(bus_mirror_add(bus, 0xa000000, bus), 0);
+	assert_int_equal(at, 0xa000000);
+	bus_mirror_del(bus, 0xa000000);
+	assert_int_equal(at, 0);
+	bus_mirror_written(bus, &at, 4);
+	assert_int_equal(at, 4);
+	/* With another of its kind too; not with others, nor in the middle of a page. */
+	assert_int_equal(bus_add(bus, region(&like, "b", 0xa000200, 0x200, 4, 4), NULL), 0);
+	assert_int_equal(bus_mirror_add(bus, 0xa000000, bus), 0);
+	assert_int_equal(bus_mirror_add(bus, 0xa000200, bus), -EINVAL);
+	region(&unlike, "c", 0xa000ff0, 0x10, 4, 4)->ops = &other_ops;
+	assert_int_equal(bus_add(bus, &unlike.region, NULL), 0);
+	assert_int_equal(bus_mirror_add(bus, 0xa000000, bus), -EINVAL);
+	/* One that is in two pages is in none. */
+	assert_int_equal(bus_add(bus, region(&across, "d", 0xb000800, 0x1000, 4, 4), NULL), 0);
+	assert_int_equal(bus_mirror_add(bus, 0xb000000, bus), -EINVAL);
+	assert_int_equal(bus_mirror_add(bus, 0xb001000, bus), -EINVAL);
 	bus_set_engine(bus, NULL, NULL);
 }
 
@@ -446,7 +467,7 @@ int main(void)
 		TEST(malformed_regions_are_refused),
 		TEST(doorbells),
 		TEST(an_engine_is_told_of_doorbells),
-		TEST(a_page_of_its_own_can_be_mirrored),
+		TEST(a_page_of_one_kind_can_be_mirrored),
 		TEST(doorbells_change_while_vcpus_run),
 		cmocka_unit_test(interrupt_lines),
 	};
