@@ -37,7 +37,7 @@ ARCHES = {
     "arm64": {
         "qemu": "qemu-system-aarch64",
         "package": "qemu-system-arm",
-        # QARMA5, the emulation's other algorithm for pointer authentication, takes a third of it all.
+        # QARMA5, the emulation's other algorithm for pointer authentication, takes a third of all.
         "machine": ["-M", "virt,virtualization=on,gic-version=3", "-cpu", "max,pauth-impdef=on"],
         "console": "ttyAMA0",
         # Linux names disks by address; QEMU alone would give the first the highest.

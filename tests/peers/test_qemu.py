@@ -76,7 +76,7 @@ def guest(device=""):
     """QEMU. Its virtio-mmio tells guests that queues may have 1024 entries, whatever the device
     says, so that is what the device is told too."""
     return Console([
-        QEMU, "-M", "virt,memory-backend=mem", "-cpu", "max", "-smp", "2", "-m", "256",
+        QEMU, "-M", "virt,memory-backend=mem", "-cpu", "max,pauth-impdef=on", "-smp", "2", "-m", "256",
         "-object", "memory-backend-memfd,id=mem,size=256M,share=on",
         "-kernel", os.path.join(GUEST, "Image"), "-initrd", os.path.join(GUEST, "initrd.gz"),
         "-append", "console=ttyAMA0 root=/dev/vda quiet",
