@@ -4,6 +4,7 @@
  */
 #include "boot/dtb.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <libfdt.h>
 #include <stdio.h>
@@ -291,6 +292,7 @@ static int write_arm64(void *blob, size_t cap, const void *config, const struct 
 
 /* Interrupts of a hart (the numbers of mip's bits), as the controllers below it name them. */
 enum { HART_SSI = 1, HART_MSI = 3, HART_MTI = 7, HART_SEI = 9, HART_MEI = 11 };
+#define HART_NONE UINT32_MAX /* of a context that nothing is behind (sifive,plic-1.0.0.yaml) */
 
 /* What the harts call their interrupt controllers, and others the rest. */
 enum { PHANDLE_PLIC = 1, PHANDLE_TEST = 2, PHANDLE_HART = 0x10 };
@@ -302,32 +304,43 @@ enum { TEST_PASS = 0x5555, TEST_RESET = 0x7777 };
 /* The UART's clock, from which 115200 baud divides down (1.8432 MHz, doubled). */
 enum { UART_CLOCK_HZ = 3686400 };
 
-/* riscv/extensions.yaml; what src/engine/soft/rv has. */
-#define EXTENSIONS(sep, single)                                                               \
-	single "zicbom" sep "zicboz" sep "zicntr" sep "zicond" sep "zicsr" sep "zifencei" sep \
-	       "zba" sep "zbb" sep "zbs" sep "sstc" sep "svadu"
+/*
+ * riscv,isa is one string: base, extensions of one letter, and the others with an underscore before
+ * each. The newer riscv,isa-extensions lists them all.
+ */
+static void prop_isa(struct writer *w, const char *isa)
+{
+	const size_t base = strlen("rv64");
+	char list[2 * DTB_ISA_MAX]; /* a letter becomes two bytes */
+	size_t n = 0;
+
+	assert(strlen(isa) < DTB_ISA_MAX);
+	prop_string(w, "riscv,isa", isa);
+	snprintf(list, sizeof(list), "%.*si", (int)base, isa);
+	prop_string(w, "riscv,isa-base", list);
+	for (const char *at = isa + base; *at;) {
+		size_t len = *at == '_' ? strcspn(++at, "_") : 1;
+
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%.*s", (int)len, at) + 1;
+		at += len;
+	}
+	prop(w, "riscv,isa-extensions", list, n);
+}
 
 static void write_hart(struct writer *w, const struct dtb_riscv_config *c, unsigned i)
 {
-	static const char isa64[] = "rv64imafdc_" EXTENSIONS("_", "") "_svinval_svpbmt";
-	static const char isa32[] = "rv32imafdc_" EXTENSIONS("_", "") "_svinval";
-	static const char list64[] = EXTENSIONS("\0", "i\0m\0a\0f\0d\0c\0") "\0svinval\0svpbmt";
-	static const char list32[] = EXTENSIONS("\0", "i\0m\0a\0f\0d\0c\0") "\0svinval";
-
 	begin_at(w, "cpu", i);
 	prop_string(w, "device_type", "cpu");
 	prop_u32s(w, "reg", i);
 	prop_string(w, "status", "okay");
 	prop_string(w, "compatible", "riscv");
-	prop_string(w, "riscv,isa", c->rv64 ? isa64 : isa32);
-	prop_string(w, "riscv,isa-base", c->rv64 ? "rv64i" : "rv32i");
-	if (c->rv64)
-		prop_strings(w, "riscv,isa-extensions", list64);
-	else
-		prop_strings(w, "riscv,isa-extensions", list32);
-	prop_u32s(w, "riscv,cbom-block-size", 64);
-	prop_u32s(w, "riscv,cboz-block-size", 64);
-	prop_string(w, "mmu-type", c->rv64 ? "riscv,sv48" : "riscv,sv32");
+	prop_isa(w, c->isa);
+	if (c->cbom_block)
+		prop_u32s(w, "riscv,cbom-block-size", c->cbom_block);
+	if (c->cboz_block)
+		prop_u32s(w, "riscv,cboz-block-size", c->cboz_block);
+	if (c->mmu)
+		prop_string(w, "mmu-type", c->mmu);
 	begin(w, "interrupt-controller");
 	prop_u32s(w, "#interrupt-cells", 1);
 	prop_empty(w, "interrupt-controller");
@@ -414,15 +427,17 @@ static void write_soc(struct writer *w, const struct dtb_riscv_config *c)
 	prop_empty(w, "interrupt-controller");
 	prop_u32s(w, "#interrupt-cells", 1);
 	prop_u32s(w, "#address-cells", 0);
-	prop_harts(w, c, HART_MEI, HART_SEI);
+	prop_harts(w, c, c->machine_mode ? HART_MEI : HART_NONE, HART_SEI);
 	prop_u32s(w, "riscv,ndev", c->plic_sources);
 	prop_u32s(w, "phandle", PHANDLE_PLIC);
 	end(w);
 
-	begin_device(w, "clint", &c->clint);
-	prop_strings(w, "compatible", "sifive,clint0\0riscv,clint0");
-	prop_harts(w, c, HART_MSI, HART_MTI);
-	end(w);
+	if (c->clint.size) {
+		begin_device(w, "clint", &c->clint);
+		prop_strings(w, "compatible", "sifive,clint0\0riscv,clint0");
+		prop_harts(w, c, HART_MSI, HART_MTI);
+		end(w);
+	}
 	end(w);
 }
 

@@ -57,15 +57,21 @@ struct dtb_arm64_config {
 
 int dtb_arm64(const struct dtb_arm64_config *config, void **blob, size_t *size, struct err *err);
 
+enum { DTB_ISA_MAX = 512 };
+
 struct dtb_riscv_config {
 	gpa_t ram_base;
 	uint64_t ram_size;
 	unsigned n_cpus;
 	bool rv64;
-	unsigned timebase; /* Hz */
-	struct dtb_device clint, plic, uart, rtc, test;
-	unsigned plic_sources;    /* the highest number of one */
-	struct dtb_device virtio; /* as above */
+	const char *isa;                 /* "rv64imac_zicbom", shorter than DTB_ISA_MAX */
+	const char *mmu;                 /* mmu-type, or NULL: not told */
+	unsigned cbom_block, cboz_block; /* bytes, 0: not told */
+	unsigned timebase;               /* Hz */
+	bool machine_mode;               /* harts have it: the PLIC interrupts it too */
+	struct dtb_device clint, plic, uart, rtc, test; /* clint.size 0: there is none */
+	unsigned plic_sources;                          /* the highest number of one */
+	struct dtb_device virtio;                       /* as above */
 	unsigned n_virtio;
 	struct dtb_chosen chosen;
 };

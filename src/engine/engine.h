@@ -107,6 +107,15 @@ struct vcpu_fence {
 	uint32_t asid;      /* ~0: every address space */
 };
 
+/* What a RISC-V hart is, in the words of device trees (Linux, riscv/cpus.yaml, extensions.yaml). */
+enum { VCPU_ISA_MAX = 512 };
+struct vcpu_hart {
+	char isa[VCPU_ISA_MAX];          /* "rv64imafdc_zicbom_sstc" */
+	const char *mmu;                 /* mmu-type, or NULL: it cannot be told */
+	uint32_t timebase;               /* ticks of `time` in a second */
+	uint32_t cbom_block, cboz_block; /* bytes, where isa has zicbom, zicboz */
+};
+
 /* The part of the interrupt controller that a CPU reaches by system registers (GICv3 ICC_*_EL1). */
 struct vcpu_sysreg_ops {
 	/* `reg` is op0:op1:CRn:CRm:op2 packed as A64_SYSREG() does. 0, or -ENOENT: undefined. */
@@ -206,6 +215,9 @@ struct engine_ops {
 	/* Of a vCPU that is not running, or the calling thread's own. */
 	uint64_t (*vcpu_get)(struct vcpu *vcpu, unsigned reg);
 	void (*vcpu_set)(struct vcpu *vcpu, unsigned reg, uint64_t val);
+
+	/* RISC-V: for the device tree. Before the vCPU has run. */
+	int (*vcpu_hart)(struct vcpu *vcpu, struct vcpu_hart *hart, struct err *err);
 
 	int (*vcpu_run)(struct vcpu *vcpu, enum vcpu_exit *exit);
 	/* Make vcpu_run return VCPU_KICKED soon; sticky: also when it is not running yet. */

@@ -4,7 +4,8 @@
  * kernels made for that one run here unchanged.
  *
  * Who is the firmware? hako itself (sbi.c), and then harts begin in S-mode; or a file, or the
- * kernel is its own, and then all harts begin in M-mode at once.
+ * kernel is its own, and then all harts begin in M-mode at once; or the engine, in the host's
+ * kernel (KVM), which leaves only SBI's console to sbi.c.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -47,7 +48,7 @@ enum {
 
 struct board {
 	struct plic *plic;
-	struct aclint *aclint;
+	struct aclint *aclint; /* NULL: there is no M-mode */
 	struct ns16550 *uart;
 	struct goldfish_rtc *rtc;
 	struct finisher *finisher;
@@ -55,10 +56,16 @@ struct board {
 	struct layout layout;
 };
 
-/* hako is the firmware. */
+/* Firmware is here: hako, or the engine. */
 static bool has_sbi(const struct hako_vm *vm)
 {
 	return !vm->has_firmware && !vm->no_firmware;
+}
+
+/* The engine is the firmware, in the host's kernel: harts have no M-mode, nor what serves it. */
+static bool kernel_sbi(const struct hako_vm *vm)
+{
+	return vm->engine_ops->starts_cpus;
 }
 
 /* ---- wiring ---- */
@@ -206,7 +213,7 @@ static int create_devices(struct hako_vm *vm, struct err *err)
 	};
 	int res = plic_create(&b->plic, &plic, err);
 
-	if (!res)
+	if (!res && !kernel_sbi(vm))
 		res = aclint_create(&b->aclint, &aclint, err);
 	if (!res) {
 		uart.irq = trace_irq(vm, plic_source(b->plic, UART_IRQ), "uart");
@@ -247,7 +254,8 @@ static void riscv_reset(struct hako_vm *vm)
 		virtio_mmio_reset(b->virtio[i]);
 	ns16550_reset(b->uart);
 	goldfish_rtc_reset(b->rtc);
-	aclint_reset(b->aclint);
+	if (b->aclint)
+		aclint_reset(b->aclint);
 	plic_reset(b->plic);
 	for (unsigned i = 0; i < vm->n_cpus; i++)
 		raise(vm, i, VCPU_SSI, false);
@@ -255,20 +263,29 @@ static void riscv_reset(struct hako_vm *vm)
 
 static bool riscv_alive(struct hako_vm *vm)
 {
-	return plic_any_enabled(vm->board->plic) || aclint_any_armed(vm->board->aclint);
+	const struct board *b = vm->board;
+
+	return plic_any_enabled(b->plic) || (b->aclint && aclint_any_armed(b->aclint));
 }
 
 /* ---- boot ---- */
 
 static int make_dtb(struct hako_vm *vm, const struct dtb_chosen *chosen, struct err *err)
 {
+	struct vcpu_hart hart = { .isa = "" };
+	int res = vm->engine_ops->vcpu_hart(vm->cpus[0].vcpu, &hart, err);
 	const struct dtb_riscv_config config = {
 		.ram_base = RAM_BASE,
 		.ram_size = vm->mem_size,
 		.n_cpus = vm->n_cpus,
 		.rv64 = vm->kernel.arch == KERNEL_RV64,
-		.timebase = ACLINT_TIMEBASE,
-		.clint = { ACLINT_BASE, ACLINT_SIZE, 0 },
+		.isa = hart.isa,
+		.mmu = hart.mmu,
+		.cbom_block = hart.cbom_block,
+		.cboz_block = hart.cboz_block,
+		.timebase = hart.timebase,
+		.machine_mode = !kernel_sbi(vm),
+		.clint = { ACLINT_BASE, vm->board->aclint ? ACLINT_SIZE : 0, 0 },
 		.plic = { PLIC_BASE, PLIC_SIZE, 0 },
 		.plic_sources = PLIC_N_SOURCES - 1,
 		.uart = { RISCV_UART_BASE, UART_SIZE, UART_IRQ },
@@ -279,9 +296,11 @@ static int make_dtb(struct hako_vm *vm, const struct dtb_chosen *chosen, struct 
 		.chosen = *chosen,
 	};
 
+	if (res)
+		return res;
 	if (!vm->dtb_path)
 		return dtb_riscv(&config, &vm->dtb, &vm->dtb_size, err);
-	int res = dtb_file(vm->dtb_path, &vm->dtb, &vm->dtb_size, err);
+	res = dtb_file(vm->dtb_path, &vm->dtb, &vm->dtb_size, err);
 	return res ? res
 		   : dtb_chosen_update(&vm->dtb, &vm->dtb_size, chosen, vm->cmdline_given, err);
 }

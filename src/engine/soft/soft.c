@@ -405,6 +405,11 @@ static void soft_vcpu_set(struct vcpu *v, unsigned reg, uint64_t val)
 	v->engine->arch->set(v, reg, val);
 }
 
+static int soft_vcpu_hart(struct vcpu *v, struct vcpu_hart *hart, struct err *err)
+{
+	return v->engine->arch->hart(v, hart, err);
+}
+
 static int soft_vcpu_run(struct vcpu *v, enum vcpu_exit *exit)
 {
 	atomic_store(&v->state, VCPU_RUNNING);
@@ -476,6 +481,7 @@ const struct engine_ops engine_soft = {
 	.vcpu_reset = soft_vcpu_reset,
 	.vcpu_get = soft_vcpu_get,
 	.vcpu_set = soft_vcpu_set,
+	.vcpu_hart = soft_vcpu_hart,
 	.vcpu_run = soft_vcpu_run,
 	.vcpu_kick = soft_vcpu_kick,
 	.vcpu_irq = soft_vcpu_irq,

@@ -122,7 +122,8 @@ struct soft_arch {
 	uint64_t (*get)(struct vcpu *vcpu, unsigned reg);
 	void (*set)(struct vcpu *vcpu, unsigned reg, uint64_t val);
 	int (*run)(struct vcpu *vcpu, enum vcpu_exit *exit);
-	/* NULL: none */
+	/* NULL: none, and the next too. */
+	int (*hart)(struct vcpu *vcpu, struct vcpu_hart *hart, struct err *err);
 	void (*fence)(struct vcpu *vcpu, uint64_t mask, const struct vcpu_fence *fence);
 	/* Forget every translation; that and every decoded instruction. */
 	void (*flush_tlbs)(struct vcpu *vcpu);

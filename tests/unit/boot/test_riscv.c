@@ -399,14 +399,23 @@ static void check_u32(const void *blob, const char *path, const char *name, unsi
 	assert_int_equal(fdt32_to_cpu(v[i]), want);
 }
 
+static void check_list(const void *blob, const char *path, const char *name, int i,
+		       const char *want)
+{
+	const char *s = fdt_stringlist_get(blob, fdt_path_offset(blob, path), name, i, NULL);
+
+	assert_non_null(s);
+	assert_string_equal(s, want);
+}
+
 static void tree(void **state)
 {
 	struct dtb_riscv_config c = {
 		.ram_base = RAM,
 		.ram_size = 512 * MIB,
 		.n_cpus = 8,
-		.rv64 = true,
 		.timebase = 10000000,
+		.machine_mode = true,
 		.clint = { 0x2000000, 0x10000, 0 },
 		.plic = { 0xc000000, 0x600000, 0 },
 		.plic_sources = 95,
@@ -425,6 +434,9 @@ static void tree(void **state)
 		int len;
 
 		c.rv64 = wide;
+		c.isa = wide ? "rv64imafdc_zicboz_sstc_svpbmt" : "rv32imac_zicboz_sstc";
+		c.mmu = wide ? "riscv,sv48" : "riscv,sv32";
+		c.cboz_block = 64;
 		assert_int_equal(dtb_riscv(&c, &blob, &size, NULL), 0);
 		assert_int_equal(fdt_check_full(blob, size), 0);
 		check_string(blob, "/", "compatible", "riscv-virtio");
@@ -432,8 +444,13 @@ static void tree(void **state)
 		check_string(blob, "/cpus/cpu@7", "mmu-type", wide ? "riscv,sv48" : "riscv,sv32");
 		check_string(blob, "/cpus/cpu@7", "riscv,isa-base", wide ? "rv64i" : "rv32i");
 		assert_int_equal(fdt_path_offset(blob, "/cpus/cpu@8"), -FDT_ERR_NOTFOUND);
-		assert_true(fdt_stringlist_search(blob, fdt_path_offset(blob, "/cpus/cpu@0"),
-						  "riscv,isa-extensions", "sstc") >= 0);
+		check_string(blob, "/cpus/cpu@0", "riscv,isa", c.isa);
+		check_u32(blob, "/cpus/cpu@0", "riscv,cboz-block-size", 0, 64);
+		assert_null(fdt_getprop(blob, fdt_path_offset(blob, "/cpus/cpu@0"),
+					"riscv,cbom-block-size", NULL));
+		check_list(blob, "/cpus/cpu@0", "riscv,isa-extensions", 0, "i");
+		check_list(blob, "/cpus/cpu@0", "riscv,isa-extensions", wide ? 5 : 3, "c");
+		check_list(blob, "/cpus/cpu@0", "riscv,isa-extensions", wide ? 7 : 5, "sstc");
 		assert_int_equal(fdt_stringlist_search(blob, fdt_path_offset(blob, "/cpus/cpu@0"),
 						       "riscv,isa-extensions", "svpbmt") >= 0,
 				 wide);
@@ -457,13 +474,46 @@ static void tree(void **state)
 	}
 }
 
+/* Harts that only a hypervisor's guest has: no M-mode, so nothing that is made for it. */
+static void tree_without_machine_mode(void **state)
+{
+	const struct dtb_riscv_config c = {
+		.ram_base = RAM,
+		.ram_size = 512 * MIB,
+		.n_cpus = 2,
+		.rv64 = true,
+		.isa = "rv64imac",
+		.timebase = 24000000,
+		.plic = { 0xc000000, 0x600000, 0 },
+		.plic_sources = 95,
+		.uart = { 0x10000000, 0x100, 10 },
+		.rtc = { 0x101000, 0x1000, 11 },
+		.test = { 0x100000, 0x1000, 0 },
+	};
+	void *blob;
+	size_t size;
+
+	(void)state;
+	assert_int_equal(dtb_riscv(&c, &blob, &size, NULL), 0);
+	assert_int_equal(fdt_check_full(blob, size), 0);
+	check_u32(blob, "/cpus", "timebase-frequency", 0, 24000000);
+	assert_null(fdt_getprop(blob, fdt_path_offset(blob, "/cpus/cpu@0"), "mmu-type", NULL));
+	check_u32(blob, "/soc/plic@c000000", "interrupts-extended", 1, UINT32_MAX);
+	check_u32(blob, "/soc/plic@c000000", "interrupts-extended", 3, 9);
+	int node;
+	fdt_for_each_subnode(node, blob, fdt_path_offset(blob, "/soc"))
+		assert_null(strstr(fdt_get_name(blob, node, NULL), "clint"));
+	free(blob);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(elf_loads),   cmocka_unit_test(bad_elf),
-		cmocka_unit_test(wrong_width), cmocka_unit_test(images),
-		cmocka_unit_test(layouts),     cmocka_unit_test(elf_layouts),
-		cmocka_unit_test(tree),        cmocka_unit_test(firmware_files),
+		cmocka_unit_test(elf_loads),      cmocka_unit_test(bad_elf),
+		cmocka_unit_test(wrong_width),    cmocka_unit_test(images),
+		cmocka_unit_test(layouts),        cmocka_unit_test(elf_layouts),
+		cmocka_unit_test(tree),           cmocka_unit_test(tree_without_machine_mode),
+		cmocka_unit_test(firmware_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,6 +182,8 @@ void rv_atomic_done(struct rv_cpu *c, gpa_t gpa, unsigned size);
 const struct op *rv_fetch(struct rv_cpu *c, uint64_t va);
 /* The 16 bits at va, for the second half of an instruction that crosses into another page. */
 uint16_t rv_fetch16(struct rv_cpu *c, uint64_t va);
+/* Zicbom, Zicboz */
+enum { RV_BLOCK_SIZE = 64 };
 void rv_zero_block(struct rv_cpu *c, uint64_t va);
 void rv_probe_block(struct rv_cpu *c, uint64_t va);
 

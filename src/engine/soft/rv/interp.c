@@ -538,6 +538,21 @@ static void set(struct vcpu *v, unsigned reg, uint64_t val)
 		c->wait = val;
 }
 
+/* What the instruction table, the CSRs and the MMU have. */
+#define EXTENSIONS "_zicbom_zicboz_zicntr_zicond_zicsr_zifencei_zba_zbb_zbs_sstc_svadu_svinval"
+
+static int hart(struct vcpu *v, struct vcpu_hart *hart, struct err *err)
+{
+	static const struct vcpu_hart rv32 = { "rv32imafdc" EXTENSIONS, "riscv,sv32", RV_TIMEBASE,
+					       RV_BLOCK_SIZE, RV_BLOCK_SIZE };
+	static const struct vcpu_hart rv64 = { "rv64imafdc" EXTENSIONS "_svpbmt", "riscv,sv48",
+					       RV_TIMEBASE, RV_BLOCK_SIZE, RV_BLOCK_SIZE };
+
+	(void)err;
+	*hart = v->engine->cfg.arch == GUEST_RV64 ? rv64 : rv32;
+	return 0;
+}
+
 static void run_fence(struct vcpu *v, const struct soft_request *req)
 {
 	const struct rv_fence f = { .va = req->a, .pages = req->b, .asid = (uint32_t)req->c };
@@ -575,6 +590,7 @@ const struct soft_arch soft_rv = {
 	.get = get,
 	.set = set,
 	.run = rv_run,
+	.hart = hart,
 	.fence = fence,
 	.flush_tlbs = flush_tlbs,
 	.forget = forget,

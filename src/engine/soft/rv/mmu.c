@@ -369,16 +369,16 @@ void rv_atomic_done(struct rv_cpu *c, gpa_t gpa, unsigned size)
 		soft_stored(&c->vcpu, gpa, size);
 }
 
-/* CBO.ZERO: a block of 64 bytes */
+/* CBO.ZERO */
 void rv_zero_block(struct rv_cpu *c, uint64_t va)
 {
-	va = key(c, va) & ~63ULL;
-	struct place p = resolve(c, va, 64, WRITE);
+	va = align_down(key(c, va), RV_BLOCK_SIZE);
+	struct place p = resolve(c, va, RV_BLOCK_SIZE, WRITE);
 	if (!p.host)
 		fault(c, va, WRITE, false);
-	watch(c, va, 64, DEBUG_WRITE);
-	memset(p.host, 0, 64);
-	stored(c, &p, 64);
+	watch(c, va, RV_BLOCK_SIZE, DEBUG_WRITE);
+	memset(p.host, 0, RV_BLOCK_SIZE);
+	stored(c, &p, RV_BLOCK_SIZE);
 }
 
 /* CBO.CLEAN, FLUSH, INVAL: memory is coherent; what remains are the faults of a load or store. */
