@@ -29,7 +29,7 @@ struct target {
 	struct lint *lint;
 	atomic_bool tripped;
 	uint8_t *ram;
-	struct vq_chain chain[1 << SIZE_MAX_LOG2]; /* in flight */
+	struct vq_chain *chain[1 << SIZE_MAX_LOG2]; /* in flight */
 	unsigned n;
 	bool packed;
 };
@@ -81,26 +81,29 @@ static void ask(struct target *t, uint8_t op)
 
 static void step(struct target *t, uint8_t op, struct input *in)
 {
+	unsigned max;
 	int got;
 
 	switch (op & 7) {
 	case 0:
 	case 1:
-		got = vq_pop(t->vq, &t->chain[t->n & 15]);
-		fuzz_check(got == 1 || got == 0 || got == -EPROTO);
-		fuzz_check((got == -EPROTO) == (vq_state(t->vq)->broken != 0));
-		if (got != 1)
-			break;
-		fuzz_check(t->n < vq_state(t->vq)->size);
-		use_chain(t, &t->chain[t->n]);
-		t->n++;
+		max = 1 + (op >> 3);
+		if (max > ARRAY_SIZE(t->chain) - t->n)
+			max = (unsigned)ARRAY_SIZE(t->chain) - t->n;
+		got = vq_pop(t->vq, &t->chain[t->n], max);
+		fuzz_check(got >= 0 ? (unsigned)got <= max : got == -EPROTO);
+		fuzz_check(got >= 0 || vq_state(t->vq)->broken);
+		for (; got > 0; got--)
+			use_chain(t, t->chain[t->n++]);
+		fuzz_check(t->n <= vq_state(t->vq)->size);
 		break;
 	case 2:
 		if (!t->n)
 			break;
 		/* Any of those in flight. */
 		got = (op >> 3) % (int)t->n;
-		vq_push(t->vq, &t->chain[got], (uint32_t)t->chain[got].in_len);
+		t->chain[got]->written = (uint32_t)t->chain[got]->in_len;
+		vq_push(t->vq, &t->chain[got], 1);
 		t->chain[got] = t->chain[--t->n];
 		break;
 	case 3: vq_publish(t->vq); break;
@@ -119,7 +122,7 @@ static void step(struct target *t, uint8_t op, struct input *in)
 			ask(t, op);
 		if (!t->n || op < 0xf0)
 			break;
-		vq_reject(t->vq, &t->chain[--t->n], LINT_BLK_SHORT, "by the fuzzer");
+		vq_reject(t->vq, t->chain[--t->n], LINT_BLK_SHORT, "by the fuzzer");
 		break;
 	}
 	fuzz_check(vq_in_flight(t->vq) == t->n);

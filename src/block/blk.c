@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The course of a request: gathered, begun on the ring, on a pool thread or here at once, answered.
+ * The course of a request: begun on the ring, on a pool thread or here at once, answered.
  *
  *	blk_submit --> queued --> begin() --> ring --> reaped ---------> done --> answer()
  *	                             |                   | the rest        ^
@@ -8,8 +8,9 @@
  *	                             +---------------> pool ---------------+
  *	                             +--> what the page cache has ---------+
  *
- * `queued` waits for blk_unplug() or, without a plug, for the end of the loop's turn; what is more
- * than the disk's rate allows then waits in `held`. Everything here runs on the loop's thread.
+ * `queued` is what was just submitted; from inside of answered(), it waits until that has returned.
+ * What is more than the disk's rate allows waits in `held`. Everything here runs on the loop's
+ * thread.
  */
 #include "block/blk.h"
 
@@ -35,19 +36,22 @@ enum { INLINE_MAX = 128 * 1024 };
 
 struct blk {
 	struct raw raw;
-	struct loop *loop;
 	struct pool *pool;
 	struct uring *ring;    /* NULL: the pool does it all */
 	struct rate *rate;     /* NULL: no limit */
 	struct record *record; /* NULL: nobody wants one */
 	enum blk_cache cache;
 
+	bool plain; /* nothing is in the way of reads to the ring */
+
+	blk_answered_fn *answered;
+	void *arg;
 	unsigned in_flight; /* submitted and not answered */
-	bool plugged, turn_posted;
-	struct loop_task turn;
-	struct reqs queued;
+	struct blk_req *queued;
 	struct reqs held; /* by the limit on the rate, in order */
-	struct reqs done; /* over, to be answered */
+	struct reqs done; /* over, to be answered, */
+	unsigned n_done;  /* and how many they are */
+	bool answering;
 
 	/* Direct I/O: writes by the page cache have the disk for themselves; see may_change(). */
 	struct reqs waiting;
@@ -81,13 +85,18 @@ static bool may_change(struct blk *b, const struct blk_req *req)
 	return true;
 }
 
+static void over(struct blk *b, struct blk_req *req, int res)
+{
+	req->res = res;
+	reqs_add(&b->done, req);
+	b->n_done++;
+}
+
 static void to_pool(struct blk *b, struct blk_req *req)
 {
-	if (pool_submit(b->pool, req))
-		return;
-	/* No thread can be had. Slow, but right: here. */
-	req->res = raw_do(&b->raw, req);
-	reqs_add(&b->done, req);
+	/* No thread can be had? Slow, but right: here. */
+	if (!pool_submit(b->pool, req))
+		over(b, req, raw_do(&b->raw, req));
 }
 
 static void begin_one(struct blk *b, struct blk_req *req)
@@ -119,8 +128,7 @@ static bool begin_here(struct blk *b, struct blk_req *req, bool single)
 	raw_read_cached(&b->raw, req);
 	if (req->moved < req->len)
 		return false;
-	req->res = 0;
-	reqs_add(&b->done, req);
+	over(b, req, 0);
 	return true;
 }
 
@@ -135,47 +143,50 @@ static void begin_req(struct blk *b, struct blk_req *req, bool single)
 		begin_one(b, req);
 }
 
-/* What is neither limited nor to be looked at for its place: reads that go to the ring as they are.
- */
-static struct blk_req *begin_reads(struct blk *b)
+/* One that was just submitted. */
+static void begin_new(struct blk *b, struct blk_req *req, bool single)
 {
-	struct blk_req *req;
-
-	if (!b->ring || b->rate || b->raw.direct)
-		return reqs_take(&b->queued);
-	while ((req = reqs_take(&b->queued)))
-		if (unlikely(req->op != BLK_READ || !uring_add(b->ring, req)))
-			break;
-	return req;
+	req->moved = 0;
+	if (req->op != BLK_READ && b->cache == BLK_CACHE_WRITETHROUGH)
+		req->durable = true;
+	else if (req->op != BLK_READ && b->cache == BLK_CACHE_UNSAFE)
+		req->durable = false;
+	if (unlikely(b->record))
+		record_begins(b->record, req);
+	b->in_flight++;
+	if ((b->raw.readonly && req->op != BLK_READ) ||
+	    (b->cache == BLK_CACHE_UNSAFE && req->op == BLK_FLUSH))
+		over(b, req, req->op == BLK_FLUSH ? 0 : -EROFS);
+	else if (b->rate && req->op != BLK_FLUSH && (b->held.first || !rate_take(b->rate, req)))
+		reqs_add(&b->held, req);
+	else
+		begin_req(b, req, single);
 }
 
-static void begin(struct blk *b)
+static void begin_queued(struct blk *b)
 {
-	bool single = b->queued.first && !b->queued.first->next;
+	bool single = b->queued && !b->queued->next;
 	struct blk_req *req;
 
-	while ((req = single ? reqs_take(&b->queued) : begin_reads(b))) {
-		if ((b->raw.readonly && req->op != BLK_READ) ||
-		    (b->cache == BLK_CACHE_UNSAFE && req->op == BLK_FLUSH)) {
-			req->res = req->op == BLK_FLUSH ? 0 : -EROFS;
-			reqs_add(&b->done, req);
-		} else if (b->rate && req->op != BLK_FLUSH &&
-			   (b->held.first || !rate_take(b->rate, req))) {
-			reqs_add(&b->held, req);
-		} else {
-			begin_req(b, req, single);
-		}
+	for (;;) {
+		if (b->plain && !single)
+			b->in_flight += uring_add_reads(b->ring, &b->queued);
+		req = b->queued;
+		if (!req)
+			return;
+		b->queued = req->next;
+		begin_new(b, req, single);
 	}
 }
 
 /* ---- Answering ---- */
 
 /* Changes that are over make room for those that wait. */
-static void settle(struct blk *b, const struct reqs *batch)
+static void settle(struct blk *b, const struct blk_req *first)
 {
 	if (!b->raw.direct || b->raw.readonly)
 		return;
-	for (const struct blk_req *req = batch->first; req; req = req->next) {
+	for (const struct blk_req *req = first; req; req = req->next) {
 		if (!is_change(req))
 			continue;
 		b->changing--;
@@ -186,48 +197,47 @@ static void settle(struct blk *b, const struct reqs *batch)
 		uring_submit(b->ring);
 }
 
-/* Submit what begin() gave to the ring, and answer all that is over. */
+/* Give all that is over back, which may submit more. */
+static void answer(struct blk *b)
+{
+	struct blk_req *first = b->done.first;
+
+	reqs_init(&b->done);
+	b->in_flight -= b->n_done;
+	b->n_done = 0;
+	settle(b, first);
+	for (const struct blk_req *req = b->record ? first : NULL; req; req = req->next)
+		record_ends(b->record, req, req->res);
+	b->answering = true;
+	b->answered(b->arg, first);
+	b->answering = false;
+}
+
+/* Begin what is queued, submit what the ring was given, answer all that is over; until nothing is
+ * left to do at once. */
 static void serve(struct blk *b)
 {
-	if (b->ring && uring_busy(b->ring)) {
-		struct blk_req *req;
-		struct reqs rest;
+	do {
+		begin_queued(b);
+		if (b->ring && uring_busy(b->ring)) {
+			struct blk_req *req;
+			struct reqs rest;
 
-		reqs_init(&rest);
-		uring_submit(b->ring);
-		uring_reap(b->ring, &b->done, &rest);
-		while ((req = reqs_take(&rest)))
-			to_pool(b, req);
-	}
-	while (b->done.first) {
-		struct reqs batch;
-		struct blk_req *req;
-
-		reqs_init(&batch);
-		reqs_join(&batch, &b->done);
-		settle(b, &batch);
-		while ((req = reqs_take(&batch))) {
-			b->in_flight--;
-			if (unlikely(b->record))
-				record_ends(b->record, req, req->res);
-			req->done(req, req->res, batch.first); /* may submit again, or free req */
+			reqs_init(&rest);
+			uring_submit(b->ring);
+			b->n_done += uring_reap(b->ring, &b->done, &rest);
+			while ((req = reqs_take(&rest)))
+				to_pool(b, req);
 		}
-	}
+		if (b->done.first)
+			answer(b);
+	} while (b->queued || b->done.first);
 	if (!b->in_flight && b->idle) {
 		void (*idle)(void *) = b->idle;
 
 		b->idle = NULL;
 		idle(b->idle_arg);
 	}
-}
-
-static void turn(struct loop_task *task)
-{
-	struct blk *b = container_of(task, struct blk, turn);
-
-	b->turn_posted = false;
-	begin(b);
-	serve(b);
 }
 
 static void ring_ready(void *arg)
@@ -248,6 +258,8 @@ static void pool_finished(void *arg, struct reqs *batch)
 {
 	struct blk *b = arg;
 
+	for (const struct blk_req *req = batch->first; req; req = req->next)
+		b->n_done++;
 	reqs_join(&b->done, batch);
 	serve(b);
 }
@@ -259,36 +271,21 @@ static int pool_work(void *arg, struct blk_req *req)
 
 /* ---- blk.h ---- */
 
-void blk_submit(struct blk *blk, struct blk_req *req)
+void blk_answer_to(struct blk *blk, blk_answered_fn *answered, void *arg)
 {
-	req->moved = 0;
-	if (req->op != BLK_READ && blk->cache == BLK_CACHE_WRITETHROUGH)
-		req->durable = true;
-	else if (req->op != BLK_READ && blk->cache == BLK_CACHE_UNSAFE)
-		req->durable = false;
-	if (unlikely(blk->record))
-		record_begins(blk->record, req);
-	blk->in_flight++;
-	reqs_add(&blk->queued, req);
-	if (blk->plugged || blk->turn_posted)
-		return;
-	blk->turn_posted = true;
-	loop_post(blk->loop, &blk->turn);
+	blk->answered = answered;
+	blk->arg = arg;
 }
 
-void blk_plug(struct blk *blk)
+void blk_submit(struct blk *blk, struct blk_req *first)
 {
-	blk->plugged = true;
-}
+	struct blk_req **end = &blk->queued;
 
-void blk_unplug(struct blk *blk)
-{
-	blk->plugged = false;
-	/* What is posted does it. It must find something: only then is nobody gone by then. */
-	if (blk->turn_posted || !blk->queued.first)
-		return;
-	begin(blk);
-	serve(blk);
+	while (*end) /* more than once from inside of answered() */
+		end = &(*end)->next;
+	*end = first;
+	if (!blk->answering)
+		serve(blk);
 }
 
 void blk_drain(struct blk *blk, void (*idle)(void *arg), void *arg)
@@ -354,10 +351,7 @@ int blk_open_raw(struct blk **blk, const struct blk_config *config, struct err *
 
 	if (!b)
 		return err_set(err, -ENOMEM, "cannot open '%s': out of memory", config->path);
-	b->loop = config->loop;
 	b->cache = config->cache;
-	b->turn.run = turn;
-	reqs_init(&b->queued);
 	reqs_init(&b->held);
 	reqs_init(&b->done);
 	reqs_init(&b->waiting);
@@ -378,6 +372,7 @@ int blk_open_raw(struct blk **blk, const struct blk_config *config, struct err *
 	code = pool_create(&b->pool, &pool, err);
 	if (code)
 		goto fail_record;
+	b->plain = b->ring && !b->rate && !b->record && !b->raw.direct;
 	*blk = b;
 	return 0;
 

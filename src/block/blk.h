@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A block backend: where a disk's bytes live. Requests are asynchronous; each is answered exactly
- * once, on the loop's thread, and never from inside blk_submit().
+ * once, on the loop's thread. They are submitted and answered as lists, linked by `next`: what is
+ * done once for all of a list costs each little.
  *
  * Threads: open and close on the set-up thread; the rest on the loop's thread.
  */
@@ -28,8 +29,9 @@ enum blk_op {
 	BLK_ERASE,   /* nobody can find the bytes on the medium any more */
 };
 
-/* Embedded in its owner, who keeps it, its iovec and its buffers in place until done(). */
+/* Embedded in its owner, who keeps it, its iovec and its buffers in place until it is answered. */
 struct blk_req {
+	struct blk_req *next; /* NULL: the last of its list */
 	enum blk_op op;
 	bool durable;   /* all but READ: answer when the effect is on stable storage */
 	bool may_unmap; /* ZERO: the host may free the room that the bytes take */
@@ -37,16 +39,15 @@ struct blk_req {
 	uint64_t len;   /* bytes, the sum of iov where there is one */
 	const struct iovec *iov;
 	int iovcnt;
-	/* 0 or a negative errno. `more`: another answer of this backend follows at once, so the
-	 * owner may put off what it does once per batch. */
-	void (*done)(struct blk_req *req, int res, bool more);
+	int res; /* the answer: 0 or a negative errno */
 
 	/* The backend's */
-	struct blk_req *next;
 	uint64_t moved; /* bytes read or written so far */
 	uint64_t record_id;
-	int res;
 };
+
+/* The requests of a list are over, with their `res` set, and the owner's again. */
+typedef void blk_answered_fn(void *arg, struct blk_req *first);
 
 struct blk;
 
@@ -112,14 +113,13 @@ struct blk_limits {
 };
 void blk_limits(const struct blk *blk, struct blk_limits *limits);
 
-void blk_submit(struct blk *blk, struct blk_req *req);
+/* Who is told of answers; before the first request. */
+void blk_answer_to(struct blk *blk, blk_answered_fn *answered, void *arg);
 /*
- * Between the two, requests are gathered; blk_unplug() begins them together, which costs less than
- * one after the other. Some may be answered from inside blk_unplug(). They do not nest, and are not
- * for done(). Without them, requests are begun by the end of the loop's turn, or in the next.
+ * Begin the requests of a list, together. Some may be answered before this returns. What is
+ * submitted from inside answered() is begun when that has returned.
  */
-void blk_plug(struct blk *blk);
-void blk_unplug(struct blk *blk);
+void blk_submit(struct blk *blk, struct blk_req *first);
 /* Call idle(arg) once, on the loop's thread, when no request is in flight: at once if so now. */
 void blk_drain(struct blk *blk, void (*idle)(void *arg), void *arg);
 /* No request in flight; the loop's thread has ended or this is it. */

@@ -109,6 +109,8 @@ int uring_create(struct uring **uring, const struct uring_config *config, struct
 		return err_set(err, res, "cannot use an io_uring: %s%s", strerror(-res),
 			       why_not(res));
 	}
+	for (unsigned i = 0; i < ENTRIES; i++)
+		u->ring.sq.sqes[i] = (struct io_uring_sqe){ .fd = config->fd };
 	u->source = (struct loop_source){ u->ring.ring_fd, LOOP_IN, uring_ready };
 	u->retry.run = uring_retry;
 	*uring = u;
@@ -125,65 +127,81 @@ void uring_destroy(struct uring *uring)
 	free(uring);
 }
 
-/* Watch the ring, which is the loop's thread's to do; and see to room for another request. */
-static __attribute__((noinline)) struct io_uring_sqe *sqe_first(struct uring *u)
+/* How many more may be added: what the queue holds, and no more than complete before we reap. */
+static unsigned room(const struct uring *u)
 {
-	if (!u->started && loop_add(u->config.loop, &u->source))
-		return NULL;
-	u->started = true;
-	uring_submit(u); /* as many as the queue holds */
-	return io_uring_get_sqe(&u->ring);
+	unsigned sq = ENTRIES - u->added, cq = IN_FLIGHT - u->in_flight;
+
+	return sq < cq ? sq : cq;
 }
 
-/* One operation. A buffer or a vector of them is told apart by the opcode. */
-static inline void sqe_fill(struct io_uring_sqe *sqe, uint8_t opcode, const struct uring *u,
-			    const void *addr, uint32_t len, const struct blk_req *req)
+/*
+ * The next entry, for which there is room. What is the same in all of them was set with the ring:
+ * the file, and zeros.
+ */
+static inline void sqe_add(struct uring *u, uint8_t opcode, const void *addr, uint32_t len,
+			   int flags, const struct blk_req *req)
 {
-	*sqe = (struct io_uring_sqe){
-		.opcode = opcode,
-		.fd = u->config.fd,
-		.off = req->off,
-		.addr = (uintptr_t)addr,
-		.len = len,
-		.user_data = (uintptr_t)req,
-	};
+	struct io_uring_sq *sq = &u->ring.sq;
+	struct io_uring_sqe *sqe = &sq->sqes[sq->sqe_tail++ % ENTRIES];
+
+	sqe->opcode = opcode;
+	sqe->off = req->off;
+	sqe->addr = (uintptr_t)addr;
+	sqe->len = len;
+	sqe->rw_flags = flags;
+	sqe->user_data = (uintptr_t)req;
+}
+
+/* A READ or WRITE. One buffer or a vector of them is told apart by the opcode. */
+static inline void sqe_add_rw(struct uring *u, const struct blk_req *req, uint8_t one,
+			      uint8_t vector, int flags)
+{
+	const struct iovec *iov = req->iov;
+
+	if (likely(req->iovcnt == 1))
+		sqe_add(u, one, iov->iov_base, (uint32_t)iov->iov_len, flags, req);
+	else
+		sqe_add(u, vector, iov, (uint32_t)req->iovcnt, flags, req);
 }
 
 bool uring_add(struct uring *uring, struct blk_req *req)
 {
-	const struct iovec *iov = req->iov;
-	uint32_t n = (uint32_t)req->iovcnt;
-	struct io_uring_sqe *sqe;
-
-	if (unlikely(req->op > BLK_FLUSH || req->len > LEN_MAX || uring->in_flight == IN_FLIGHT))
+	if (req->op > BLK_FLUSH || req->len > LEN_MAX)
 		return false;
-	sqe = likely(uring->started) ? io_uring_get_sqe(&uring->ring) : NULL;
-	if (unlikely(!sqe)) {
-		sqe = sqe_first(uring);
-		if (!sqe)
-			return false;
-	}
-	if (req->op == BLK_FLUSH) {
-		*sqe = (struct io_uring_sqe){
-			.opcode = IORING_OP_FSYNC,
-			.fd = uring->config.fd,
-			.fsync_flags = IORING_FSYNC_DATASYNC,
-			.user_data = (uintptr_t)req,
-		};
-	} else {
-		bool in = req->op == BLK_READ;
-
-		if (n == 1)
-			sqe_fill(sqe, in ? IORING_OP_READ : IORING_OP_WRITE, uring, iov->iov_base,
-				 (uint32_t)iov->iov_len, req);
-		else
-			sqe_fill(sqe, in ? IORING_OP_READV : IORING_OP_WRITEV, uring, iov, n, req);
-		if (!in && req->durable)
-			sqe->rw_flags = RWF_DSYNC;
-	}
+	/* Watching the ring is the loop's thread's to do. */
+	if (!uring->started && loop_add(uring->config.loop, &uring->source))
+		return false;
+	uring->started = true;
+	if (!room(uring))
+		uring_submit(uring);
+	if (!room(uring))
+		return false;
+	if (req->op == BLK_FLUSH)
+		sqe_add(uring, IORING_OP_FSYNC, NULL, 0, IORING_FSYNC_DATASYNC, req);
+	else if (req->op == BLK_READ)
+		sqe_add_rw(uring, req, IORING_OP_READ, IORING_OP_READV, 0);
+	else
+		sqe_add_rw(uring, req, IORING_OP_WRITE, IORING_OP_WRITEV,
+			   req->durable ? RWF_DSYNC : 0);
 	uring->added++;
 	uring->in_flight++;
 	return true;
+}
+
+unsigned uring_add_reads(struct uring *uring, struct blk_req **list)
+{
+	unsigned n = 0, max = uring->started ? room(uring) : 0;
+	struct blk_req *req = *list;
+
+	for (; req && n < max && req->op == BLK_READ && req->len <= LEN_MAX; req = req->next, n++) {
+		req->moved = 0;
+		sqe_add_rw(uring, req, IORING_OP_READ, IORING_OP_READV, 0);
+	}
+	*list = req;
+	uring->added += n;
+	uring->in_flight += n;
+	return n;
 }
 
 bool uring_busy(const struct uring *uring)
@@ -215,16 +233,15 @@ static bool for_others(const struct blk_req *req)
 	       req->res == -EINVAL;
 }
 
-void uring_reap(struct uring *uring, struct reqs *done, struct reqs *rest)
+unsigned uring_reap(struct uring *uring, struct reqs *done, struct reqs *rest)
 {
-	struct io_uring_cqe *cqe;
-	unsigned head, n = 0;
+	const unsigned n = io_uring_cq_ready(&uring->ring), head = *uring->ring.cq.khead;
+	unsigned others = 0;
 
-	io_uring_for_each_cqe(&uring->ring, head, cqe)
-	{
+	for (unsigned i = 0; i < n; i++) {
+		const struct io_uring_cqe *cqe = &uring->ring.cq.cqes[(head + i) % IN_FLIGHT];
 		struct blk_req *req = io_uring_cqe_get_data(cqe);
 
-		n++;
 		if (likely(cqe->res == (int64_t)req->len)) { /* for a flush, both are 0 */
 			req->res = 0;
 			reqs_add(done, req);
@@ -233,8 +250,14 @@ void uring_reap(struct uring *uring, struct reqs *done, struct reqs *rest)
 		if (cqe->res >= 0) /* short, and not always for good: the end of the file */
 			req->moved = (uint64_t)cqe->res;
 		req->res = cqe->res < 0 ? cqe->res : 0;
-		reqs_add(for_others(req) ? rest : done, req);
+		if (for_others(req)) {
+			reqs_add(rest, req);
+			others++;
+		} else {
+			reqs_add(done, req);
+		}
 	}
 	io_uring_cq_advance(&uring->ring, n);
 	uring->in_flight -= n;
+	return n - others;
 }

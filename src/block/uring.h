@@ -29,14 +29,17 @@ void uring_destroy(struct uring *uring);
 /* Begin a READ, WRITE or FLUSH at the next uring_submit(). False: not with this ring, or not now,
  * since it is full. */
 bool uring_add(struct uring *uring, struct blk_req *req);
+/* The same of the READs that a list begins with, as far as there is room: they are taken off it,
+ * and counted. */
+unsigned uring_add_reads(struct uring *uring, struct blk_req **list);
 /* Is anything added, or not over yet? */
 bool uring_busy(const struct uring *uring);
 /* Begin what was added, if anything was. */
 void uring_submit(struct uring *uring);
 /*
- * What is over goes to `done`, with its `res` set. What the ring could not do or not to its end is
- * the caller's again and goes to `rest`: it is to be continued from `moved` on.
+ * What is over goes to `done`, with its `res` set; how many. What the ring could not do or not to
+ * its end is the caller's again and goes to `rest`: it is to be continued from `moved` on.
  */
-void uring_reap(struct uring *uring, struct reqs *done, struct reqs *rest);
+unsigned uring_reap(struct uring *uring, struct reqs *done, struct reqs *rest);
 
 #endif

@@ -29,6 +29,13 @@ bool uring_add(struct uring *uring, struct blk_req *req)
 	return false;
 }
 
+unsigned uring_add_reads(struct uring *uring, struct blk_req **list)
+{
+	(void)uring;
+	(void)list;
+	return 0;
+}
+
 bool uring_busy(const struct uring *uring)
 {
 	(void)uring;
@@ -40,9 +47,10 @@ void uring_submit(struct uring *uring)
 	(void)uring;
 }
 
-void uring_reap(struct uring *uring, struct reqs *done, struct reqs *rest)
+unsigned uring_reap(struct uring *uring, struct reqs *done, struct reqs *rest)
 {
 	(void)uring;
 	(void)done;
 	(void)rest;
+	return 0;
 }

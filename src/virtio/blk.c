@@ -3,8 +3,8 @@
  * virtio block device (virtio 1.2, 5.2).
  *
  * A kick drains its ring: each chain becomes a request of its own, found by its slot, so there are
- * never more than the queue has descriptors. Requests are begun together and answered in batches,
- * and used entries are published and the interrupt decided once per batch.
+ * never more than the queue has descriptors. Requests are taken, begun and answered in batches, and
+ * used entries are written and published and the interrupt decided once per batch.
  *
  * Everything below runs on the device's loop, except features, reset and config_*: they touch
  * `config`, which the loop changes under the transport's lock only, and `writeback`.
@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/mark.h"
 #include "block/blk.h"
+#include "block/reqs.h"
 #include "host/loop.h"
 #include "virtio/blk_wire.h"
 #include "virtio/fetch.h"
@@ -76,7 +77,7 @@ struct vblk_queue;
 struct request {
 	struct blk_req io;
 	struct vblk_queue *q;
-	struct vq_chain chain;
+	struct vq_chain *chain;
 	uint8_t *status;           /* in guest memory */
 	unsigned n_segments, next; /* the one to go on with */
 	struct segment segment[SEGMENTS_MAX];
@@ -90,16 +91,17 @@ struct vblk_queue {
 	struct vq *vq;
 	unsigned judge_from; /* for the lint: chains of this many buffers or more have a shape to
 				judge */
-	unsigned in_flight;  /* requests that the backend has */
-	bool draining;       /* answers are published when the ring is drained */
-	bool unpublished;    /* there are answers since; in the device's list of such queues */
+	unsigned in_flight;  /* requests that the backend has, or is about to get */
+	bool unpublished;    /* some are over since; in the device's list of such queues */
 	struct vblk_queue *next_unpublished;
 	bool again_posted; /* the ring was not drained: `again` goes on */
 	struct loop_task again;
 	void (*stopped)(void *arg); /* not NULL: stopping */
 	void *stopped_arg;
 
-	struct request req[VQ_SIZE_MAX]; /* by slot */
+	struct vq_chain *answer[VQ_SIZE_MAX]; /* not given back yet, */
+	unsigned n_answers;                   /* so many */
+	struct request req[VQ_SIZE_MAX];      /* by slot */
 };
 
 struct vblk {
@@ -116,6 +118,7 @@ struct vblk {
 	uint8_t id[ID_BYTES];       /* padded with zeros, not terminated (5.2.6) */
 	struct vblk_queue *queue;   /* [ops.n_queues] */
 	struct vblk_queue *unpublished;
+	struct reqs begun; /* for the backend */
 	struct mark *read, *written;
 	uint32_t block_size; /* bytes */
 	uint16_t seg_max;    /* 0: as the queue allows */
@@ -193,17 +196,23 @@ static uint32_t iov_put(const struct iovec *iov, uint16_t n, const uint8_t *src,
  */
 static void request_answer(struct request *r, uint8_t status, uint64_t data)
 {
-	uint64_t room = r->chain.in_len - 1;
+	struct vblk_queue *q = r->q;
+	uint64_t room = r->chain->in_len - 1;
 
 	*r->status = status;
-	vq_push(r->q->vq, &r->chain, (uint32_t)(data == room ? data + 1 : data));
+	r->chain->written = (uint32_t)(data == room ? data + 1 : data);
+	q->answer[q->n_answers++] = r->chain;
 }
 
-/* Tell the driver about the answers so far. */
+/* Give the driver the answers so far. */
 static void publish(struct vblk_queue *q)
 {
 	struct virtio_host *host = q->b->dev.host;
 
+	if (!q->n_answers)
+		return;
+	vq_push(q->vq, q->answer, q->n_answers);
+	q->n_answers = 0;
 	if (vq_publish(q->vq))
 		host->ops->queue_irq(host, q->index);
 }
@@ -220,8 +229,7 @@ static void stop_if_quiet(struct vblk_queue *q)
 	stopped(q->stopped_arg);
 }
 
-/* The end of a batch of answers, which may be to requests of several queues. What is being drained
- * is published by drain(). */
+/* The end of a batch of answers, which may be to requests of several queues. */
 static void publish_all(struct vblk *b)
 {
 	struct vblk_queue *q = b->unpublished, *next;
@@ -231,8 +239,6 @@ static void publish_all(struct vblk *b)
 	for (; q; q = next) {
 		next = q->next_unpublished;
 		q->unpublished = false;
-		if (q->draining)
-			continue;
 		publish(q);
 		stop_if_quiet(q);
 	}
@@ -261,12 +267,12 @@ static bool request_failed(const struct vblk *b, const struct blk_req *io, int r
 	return true;
 }
 
-static void request_done(struct blk_req *io, int res, bool more)
+static inline void request_done(struct vblk *b, struct request *r)
 {
-	struct request *r = container_of(io, struct request, io);
+	const struct blk_req *io = &r->io;
 	struct vblk_queue *q = r->q;
-	struct vblk *b = q->b;
 	bool in = io->op == BLK_READ, untold = false;
+	int res = io->res;
 
 	if (unlikely(res)) {
 		log_guest(b->log, &b->limit, LOG_ERROR, b->name,
@@ -287,8 +293,30 @@ static void request_done(struct blk_req *io, int res, bool more)
 		q->next_unpublished = b->unpublished;
 		b->unpublished = q;
 	}
-	if (!more)
-		publish_all(b);
+}
+
+/* Give the backend what there is for it. */
+static void submit(struct vblk *b)
+{
+	struct blk_req *first = b->begun.first;
+
+	reqs_init(&b->begun);
+	if (first)
+		blk_submit(b->blk, first);
+}
+
+static void answered(void *arg, struct blk_req *first)
+{
+	struct vblk *b = arg;
+
+	while (first) {
+		struct request *r = container_of(first, struct request, io);
+
+		first = first->next; /* before a next segment is begun */
+		request_done(b, r);
+	}
+	submit(b);
+	publish_all(b);
 }
 
 /*
@@ -313,9 +341,8 @@ static inline void request_submit(struct request *r, enum blk_op op, uint64_t of
 	r->io.len = len;
 	r->io.iov = iov;
 	r->io.iovcnt = (int)n;
-	r->io.done = request_done;
 	q->in_flight++;
-	blk_submit(q->b->blk, &r->io);
+	reqs_add(&q->b->begun, &r->io);
 }
 
 /* Are these whole sectors, all of them on the disk? Never computes a byte offset beyond it. */
@@ -338,7 +365,7 @@ static void sectors_wrong(const struct request *r, uint64_t sector, uint64_t len
 
 static inline void request_read(struct request *r, uint64_t sector, struct iovec *in, unsigned n)
 {
-	uint64_t len = r->chain.in_len - 1;
+	uint64_t len = r->chain->in_len - 1;
 
 	if (!sectors_ok(r->q->b, sector, len)) {
 		sectors_wrong(r, sector, len);
@@ -354,7 +381,7 @@ static inline void request_read(struct request *r, uint64_t sector, struct iovec
 
 static void request_write(struct request *r, uint64_t sector, struct iovec *out, uint16_t n)
 {
-	uint64_t len = r->chain.out_len - sizeof(struct req_header);
+	uint64_t len = r->chain->out_len - sizeof(struct req_header);
 
 	if (!sectors_ok(r->q->b, sector, len)) {
 		sectors_wrong(r, sector, len);
@@ -371,7 +398,7 @@ static void request_write(struct request *r, uint64_t sector, struct iovec *out,
 static void request_flush(struct request *r, uint64_t sector)
 {
 	struct lint *lint = r->q->b->dev.lint;
-	uint64_t data = r->chain.out_len - sizeof(struct req_header) + r->chain.in_len - 1;
+	uint64_t data = r->chain->out_len - sizeof(struct req_header) + r->chain->in_len - 1;
 
 	if (unlikely(sector))
 		lint_report(lint, LINT_BLK_FLUSH_SECTOR, r->q->index, "FLUSH with sector %llu",
@@ -386,7 +413,7 @@ static void request_flush(struct request *r, uint64_t sector)
 /* `in` has room for the status too: the identity must not run into it. */
 static void request_get_id(struct request *r, struct iovec *in, uint16_t n)
 {
-	uint64_t room = r->chain.in_len - 1;
+	uint64_t room = r->chain->in_len - 1;
 	uint32_t put = iov_put(in, n, r->q->b->id, room < ID_BYTES ? (uint32_t)room : ID_BYTES);
 
 	if (room != ID_BYTES)
@@ -442,7 +469,7 @@ static uint8_t segment_status(const struct vblk_queue *q, const struct segment *
 
 static void request_segments(struct request *r, enum blk_op op, struct iovec *out, uint16_t n)
 {
-	uint64_t len = r->chain.out_len - sizeof(struct req_header);
+	uint64_t len = r->chain->out_len - sizeof(struct req_header);
 	unsigned feature = op == BLK_DISCARD ? VIRTIO_BLK_F_DISCARD
 			   : op == BLK_ZERO  ? VIRTIO_BLK_F_WRITE_ZEROES
 					     : VIRTIO_BLK_F_SECURE_ERASE;
@@ -529,6 +556,7 @@ static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 	struct req_header h;
 	uint64_t sector;
 
+	fetch_chain(q->vq, chain->slot);
 	if (chain->out_len < sizeof(h)) {
 		vq_reject(q->vq, chain, LINT_BLK_SHORT,
 			  "block request without a whole header (5.2.6)");
@@ -546,7 +574,7 @@ static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 	sector = le64_get(h.sector);
 
 	r->q = q;
-	r->chain = *chain;
+	r->chain = chain;
 	r->n_segments = r->next = 0;
 	r->status = (uint8_t *)in[chain->n_in - 1].iov_base + in[chain->n_in - 1].iov_len - 1;
 	switch (le32_get(h.type)) {
@@ -572,21 +600,23 @@ static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 	return true;
 }
 
-/* Begin what is available, `budget` requests at most. False: the ring is broken. */
+/* Begin what is available, `budget` requests at most, up to QUEUE_SIZE. False: the ring is broken.
+ */
 static bool take(struct vblk_queue *q, unsigned budget)
 {
-	struct vq_chain chain;
-	int got = 0;
+	struct vq_chain *chain[QUEUE_SIZE];
 
 	do {
+		int got;
+
 		vq_kicks(q->vq, false);
-		while (budget && (got = vq_pop(q->vq, &chain)) == 1 && request_start(q, &chain)) {
-			budget--;
-			if (chain.last)
-				break;
-		}
+		got = vq_pop(q->vq, chain, budget);
+		for (int i = 0; i < got; i++)
+			if (unlikely(!request_start(q, chain[i])))
+				return false;
 		if (unlikely(got < 0 || vq_state(q->vq)->broken))
 			return false;
+		budget -= (unsigned)got;
 		if (unlikely(!budget)) {
 			q->again_posted = true;
 			loop_post(q->b->dev.loop, &q->again);
@@ -603,14 +633,10 @@ static bool take(struct vblk_queue *q, unsigned budget)
 static void drain(struct vblk_queue *q)
 {
 	struct vblk *b = q->b;
-	bool good;
+	bool good = take(q, QUEUE_SIZE);
 
-	q->draining = true;
-	blk_plug(b->blk);
-	good = take(q, QUEUE_SIZE);
-	blk_unplug(b->blk);
-	q->draining = false;
-	publish(q);
+	submit(b);
+	publish(q); /* what was answered without the backend */
 	if (!good)
 		b->dev.host->ops->needs_reset(b->dev.host);
 }
@@ -865,6 +891,8 @@ int virtio_blk_create(struct virtio_dev **dev, const struct virtio_blk_config *c
 	b->seg_max = config->seg_max;
 	b->failed = config->failed;
 	b->failed_arg = config->failed_arg;
+	reqs_init(&b->begun);
+	blk_answer_to(b->blk, answered, b);
 	memcpy(b->id, id, strnlen(id, ID_BYTES));
 	for (uint16_t i = 0; i < n; i++) {
 		b->queue[i].b = b;

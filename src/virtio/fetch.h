@@ -12,9 +12,9 @@
 #include <stddef.h>
 
 /*
- * Until when the device may not read it again: the end of vq_pop() and its like, or the chain's
- * own. _FLAGS: of a descriptor of a packed ring, of which the driver itself reads WRITE, AVAIL and
- * USED.
+ * Until when the device may not read it again: the end of taking a chain and the like, or that of
+ * the chain. _FLAGS: of a descriptor of a packed ring, of which the driver itself reads WRITE,
+ * AVAIL and USED.
  */
 enum fetch_life { FETCH_CALL, FETCH_CALL_FLAGS, FETCH_CHAIN };
 
@@ -38,7 +38,7 @@ static inline void fetch_chain(const void *vq, unsigned slot)
 	(void)slot;
 }
 
-/* The call ends; `good`: and gave a chain, or what else was asked for. */
+/* A chain is taken, or what else was asked for is done; `good`: and there was one. */
 static inline void fetch_call_over(bool good)
 {
 	(void)good;

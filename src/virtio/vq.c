@@ -101,6 +101,11 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 	vq->slow = vq->reports || vq->in_order;
 	vq->resume = resume;
 	vq->tracked = tracked;
+	for (uint16_t i = 0; i < s.size; i++) {
+		vq->slot[i].chain.slot = i;
+		vq->slot[i].chain.iov = &vq->iov[(size_t)i * VQ_ROW];
+		vq->slot[i].buf = &vq->buf[(size_t)i * VQ_ROW];
+	}
 	bad = ring->setup(vq);
 	fetch_call_over(false); /* not for guests: the lint may look twice */
 	if (bad) {
@@ -116,10 +121,10 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 /* Let go of a slot's buffers: the device will not touch them any more. */
 static void buffers_release(struct vq *vq, uint16_t slot)
 {
-	const struct vq_slot *s = &vq->slot[slot];
-	const struct vq_buf *buf = &vq->buf[(size_t)slot * VQ_ROW + s->n_out];
+	const struct vq_chain *c = &vq->slot[slot].chain;
+	const struct vq_buf *buf = vq->slot[slot].buf + c->n_out;
 
-	for (unsigned i = 0; vq->reports && i < s->n_in; i++)
+	for (unsigned i = 0; vq->reports && i < c->n_in; i++)
 		gmem_unmap(vq->mem, buf[i].gpa, buf[i].len, GMEM_WRITE);
 }
 
@@ -128,11 +133,11 @@ void vq_reset(struct vq *vq)
 	if (vq->watch && vq->ring)
 		vq_watch_reset(vq);
 	for (uint16_t i = 0; i < vq->s.size; i++) {
-		if (vq->slot[i].in_flight && !vq->slot[i].done) {
+		if (vq->slot[i].state == VQ_SLOT_TAKEN) {
 			fetch_chain_over(vq, i);
 			buffers_release(vq, i);
 		}
-		vq->slot[i].in_flight = vq->slot[i].done = vq->slot[i].unseen = false;
+		vq->slot[i].state = VQ_SLOT_FREE;
 	}
 	while (vq->n_parts) {
 		const struct vq_part *p = &vq->part[--vq->n_parts];
@@ -180,7 +185,7 @@ int vq_broken(struct vq *vq, unsigned at, const struct vq_fault *why)
 
 void vq_keep_buffers(struct vq *vq, const struct vq_chain *c)
 {
-	struct vq_buf *buf = &vq->buf[(size_t)c->slot * VQ_ROW];
+	struct vq_buf *buf = vq_slot_of(c)->buf;
 
 	for (unsigned i = 0; i < (unsigned)c->n_out + c->n_in; i++)
 		buf[i] = (struct vq_buf){
@@ -191,7 +196,7 @@ void vq_keep_buffers(struct vq *vq, const struct vq_chain *c)
 
 int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const struct vq_fault *why)
 {
-	const struct vq_buf *buf = &vq->buf[(size_t)c->slot * VQ_ROW];
+	const struct vq_buf *buf = vq_slot_of(c)->buf;
 
 	fetch_call_over(false); /* loops come by the same place again */
 	fetch_chain_over(vq, c->slot);
@@ -215,16 +220,16 @@ void *vq_map_elsewhere(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access 
 	return host;
 }
 
-int vq_pop(struct vq *vq, struct vq_chain *chain)
+int vq_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 {
 	int got;
 
 	if (unlikely(vq->s.broken || !vq->ring))
 		return vq->s.broken ? -EPROTO : 0;
 	if (unlikely(vq->watch))
-		return vq_watch_pop(vq, chain);
-	got = vq->ring->pop(vq, chain);
-	fetch_call_over(got >= 0);
+		return vq_watch_pop(vq, chain, max);
+	got = vq->ring->pop(vq, chain, max);
+	fetch_call_over(!vq->s.broken);
 	return got;
 }
 
@@ -235,43 +240,41 @@ int vq_pop(struct vq *vq, struct vq_chain *chain)
 static void put_in_order(struct vq *vq)
 {
 	while (vq->n_order) {
-		uint16_t slot = vq->order[vq->first];
+		struct vq_slot *s = &vq->slot[vq->order[vq->first]];
+		struct vq_chain *chain = &s->chain;
 
-		if (!vq->slot[slot].done)
+		if (s->state != VQ_SLOT_DONE)
 			return;
 		vq->first = (uint16_t)((vq->first + 1) % VQ_SIZE_MAX);
 		vq->n_order--;
-		vq->slot[slot].in_flight = vq->slot[slot].done = false;
-		vq->ring->put(vq, slot, vq->slot[slot].written);
+		vq->ring->put(vq, &chain, 1);
 	}
 }
 
-/* Of a queue that is watched, reported, or answers in order. */
-static __attribute__((noinline)) bool push_slow(struct vq *vq, uint16_t slot, uint32_t written)
+/* To a queue that is watched, reported, or answers in order. */
+static __attribute__((noinline)) void push_slow(struct vq *vq, struct vq_chain *c)
 {
-	struct vq_slot *s = &vq->slot[slot];
-
 	if (vq->watch)
-		vq_watch_push(vq, slot, written);
-	buffers_release(vq, slot);
-	if (!vq->in_order)
-		return false;
-	s->done = true;
-	s->written = written;
+		vq_watch_push(vq, c);
+	buffers_release(vq, c->slot);
+	if (!vq->in_order) {
+		vq->ring->put(vq, &c, 1);
+		return;
+	}
+	vq_slot_of(c)->state = VQ_SLOT_DONE;
 	put_in_order(vq);
-	return true;
 }
 
-void vq_push(struct vq *vq, struct vq_chain *chain, uint32_t written)
+void vq_push(struct vq *vq, struct vq_chain *const *chain, unsigned n)
 {
-	uint16_t slot = chain->slot;
-
-	fetch_chain_over(vq, slot);
-	vq->in_flight--;
-	if (unlikely(vq->slow) && push_slow(vq, slot, written))
-		return;
-	vq->slot[slot].in_flight = false;
-	vq->ring->put(vq, slot, written);
+	for (unsigned i = 0; i < n; i++)
+		fetch_chain_over(vq, chain[i]->slot);
+	vq->in_flight -= n;
+	if (likely(!vq->slow))
+		vq->ring->put(vq, chain, n);
+	else
+		for (unsigned i = 0; i < n; i++)
+			push_slow(vq, chain[i]);
 }
 
 void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const char *why)
@@ -279,9 +282,7 @@ void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const c
 	fetch_chain_over(vq, chain->slot);
 	buffers_release(vq, chain->slot);
 	vq->in_flight--;
-	vq->slot[chain->slot].in_flight = false;
-	if (vq->in_order)
-		vq->n_order--; /* it was the last one */
+	vq_slot_of(chain)->state = VQ_SLOT_FREE;
 	vq_broken(vq, chain->slot, &(const struct vq_fault){ rule, why });
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A virtqueue as a device sees it (virtio 1.2, 2.6 to 2.8): chains of buffers come out, used
- * lengths go in. The device never knows how the ring is laid out.
+ * lengths go in, many at a time. The device never knows how the ring is laid out.
  *
  *      driver                                device
  *   split ring
@@ -57,15 +57,17 @@ struct vq_state {
 
 /*
  * One request's buffers. iov[0..n_out) are device-readable, iov[n_out..n_out+n_in) device-writable;
- * none is empty. The device may change the elements of iov while it works through them.
+ * none is empty. The device may change the elements of iov while it works through them. The queue
+ * keeps chain and iov in place until vq_push or vq_reject.
  */
 struct vq_chain {
-	uint16_t slot; /* below the queue's size; no other chain in flight has it */
-	bool last;     /* no other is known to be available: vq_kicks() tells, vq_pop() need not be
-			  asked */
-	uint16_t n_out, n_in;
+	struct iovec *iov;
 	uint64_t out_len, in_len; /* bytes; their sum is at most 2^32 (2.7.5.2) */
-	struct iovec *iov;        /* lives until vq_push or vq_reject */
+	uint16_t slot;            /* below the queue's size; no other chain in flight has it */
+	uint16_t n_out, n_in;
+	/* The device's, for vq_push(): the length of the prefix of the writable bytes that was
+	 * written (2.7.8.2). */
+	uint32_t written;
 };
 
 struct vq;
@@ -100,18 +102,21 @@ unsigned vq_resumed(const struct vq *vq);
 void vq_reset(struct vq *vq);
 const struct vq_state *vq_state(const struct vq *vq);
 
-/* 1: a chain was taken; 0: none available; -EPROTO: malformed, the queue is broken from now on. */
-int vq_pop(struct vq *vq, struct vq_chain *chain);
 /*
- * Give the chain back. `written` is the length of the prefix of the writable bytes that was written
- * (2.7.8.2). Visible to the driver after vq_publish(), with IN_ORDER once those popped before it
- * are pushed too.
+ * Take what is available, in order, up to `max` chains: how many. Fewer than `max`: no other is
+ * known to be available, which vq_kicks() tells. What is malformed ends it and breaks the queue;
+ * -EPROTO if no chain came before that, and from then on.
  */
-void vq_push(struct vq *vq, struct vq_chain *chain, uint32_t written);
+int vq_pop(struct vq *vq, struct vq_chain **chain, unsigned max);
 /*
- * The chain just popped cannot even be answered (no room for a status, say): let go of its buffers
- * without a used entry. The queue is broken from now on; the broken rule and `why` go to the lint,
- * or `why` to the log.
+ * Give `n` chains back, with their `written` set. Visible to the driver after vq_publish(), with
+ * IN_ORDER once those popped before them are pushed too.
+ */
+void vq_push(struct vq *vq, struct vq_chain *const *chain, unsigned n);
+/*
+ * A chain cannot even be answered (no room for a status, say): let go of its buffers without a used
+ * entry. The queue is broken from now on; the broken rule and `why` go to the lint, or `why` to the
+ * log.
  */
 void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const char *why);
 /* Publish all pushed entries at once; true when the driver wants an interrupt for them (2.7.7). */

@@ -175,7 +175,7 @@ void vq_inflight_split_put(struct vq *vq, uint16_t head)
 	a->last_batch_head = head;
 	/* Until it is published the driver cannot know, and has to leave the head alone. So a batch
 	 * is never longer than the queue. */
-	vq->slot[head].unseen = true;
+	vq->slot[head].state = VQ_SLOT_UNSEEN;
 	vq->batch[vq->n_batch++] = head;
 }
 
@@ -187,7 +187,7 @@ void vq_inflight_split_published(struct vq *vq)
 		uint16_t head = vq->batch[--vq->n_batch];
 
 		a->desc[head].inflight = 0;
-		vq->slot[head].unseen = false;
+		vq->slot[head].state = VQ_SLOT_FREE;
 	}
 	a->used_idx = vq->s.next_used;
 }

@@ -194,24 +194,24 @@ list_read(struct vq *vq, struct vq_walk *walk, struct vq_slot *s, uint16_t flags
 static bool packed_publish(struct vq *vq);
 
 /* Give a list a slot: there is a free one, for each in flight has at least one descriptor. */
-static inline __attribute__((always_inline)) int list_take(struct vq *vq, struct vq_chain *chain,
+static inline __attribute__((always_inline)) int list_take(struct vq *vq, struct vq_chain **chain,
 							   uint16_t flags, bool again)
 {
-	uint16_t slot = vq->free[vq->packed.n_free - 1];
-	struct vq_slot *s = &vq->slot[slot];
-	struct vq_walk walk = vq_walk_begin(vq, slot);
+	struct vq_slot *s = &vq->slot[vq->free[vq->packed.n_free - 1]];
+	struct vq_walk walk = vq_walk_begin(vq, s->chain.slot);
 	const struct vq_fault *why = list_read(vq, &walk, s, flags, again);
 
-	why = vq_walk_end(vq, &walk, chain, why);
+	why = vq_walk_end(vq, &walk, &s->chain, why);
 	if (unlikely(why))
-		return vq_chain_broken(vq, chain, why);
-	vq_chain_taken(vq, chain);
+		return vq_chain_broken(vq, &s->chain, why);
+	vq_chain_taken(vq, s);
 	vq->packed.n_free--;
 	vq->packed.descs = (uint16_t)(vq->packed.descs + s->count);
+	*chain = &s->chain;
 	return 1;
 }
 
-static __attribute__((noinline)) int take_again(struct vq *vq, struct vq_chain *chain)
+static __attribute__((noinline)) int take_again(struct vq *vq, struct vq_chain **chain)
 {
 	int r;
 
@@ -222,7 +222,7 @@ static __attribute__((noinline)) int take_again(struct vq *vq, struct vq_chain *
 	return r;
 }
 
-static int packed_pop(struct vq *vq, struct vq_chain *chain)
+static inline __attribute__((always_inline)) int pop_one(struct vq *vq, struct vq_chain **chain)
 {
 	const uint16_t pos = vq->s.next_avail;
 	/*
@@ -230,6 +230,7 @@ static int packed_pop(struct vq *vq, struct vq_chain *chain)
 	 * loaded before them, we could see what was there a lap before.
 	 */
 	uint16_t flags = load_flags(ring_desc(vq, pos));
+	const struct vq_slot *s;
 	int r;
 
 	if (unlikely(vq->next_again < vq->n_again))
@@ -245,15 +246,28 @@ static int packed_pop(struct vq *vq, struct vq_chain *chain)
 	r = list_take(vq, chain, flags, false);
 	if (unlikely(r < 0))
 		return r;
+	s = vq_slot_of(*chain);
 	if (unlikely(vq->tracked))
-		vq_inflight_packed_taken(vq, &vq->slot[chain->slot]);
-	vq->s.next_avail = pos_add(pos, vq->slot[chain->slot].count, vq->s.size);
+		vq_inflight_packed_taken(vq, s);
+	vq->s.next_avail = pos_add(pos, s->count, vq->s.size);
 	return 1;
 }
 
-static void packed_put(struct vq *vq, uint16_t slot, uint32_t written)
+static int packed_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 {
-	const struct vq_slot *s = &vq->slot[slot];
+	unsigned n = 0;
+	int got = 0;
+
+	while (n < max && (got = pop_one(vq, &chain[n])) == 1) {
+		fetch_call_over(true);
+		n++;
+	}
+	return n ? (int)n : got;
+}
+
+static void put_one(struct vq *vq, struct vq_slot *s)
+{
+	const uint32_t written = s->chain.written;
 	const uint16_t pos = vq->s.next_used;
 	struct wire_desc *d = ring_desc(vq, pos);
 	/* 2.8.6: the length counts with WRITE only. */
@@ -273,10 +287,17 @@ static void packed_put(struct vq *vq, uint16_t slot, uint32_t written)
 	vq_written(vq, vq->s.desc + (uint64_t)DESC_SIZE * (pos & VQ_POS_MASK), DESC_SIZE);
 	vq->packed.batch_descs = (uint16_t)(vq->packed.batch_descs + s->count);
 	vq->packed.descs = (uint16_t)(vq->packed.descs - s->count);
-	vq->free[vq->packed.n_free++] = slot;
+	s->state = VQ_SLOT_FREE;
+	vq->free[vq->packed.n_free++] = s->chain.slot;
 	vq->s.next_used = pos_add(pos, s->count, vq->s.size);
 	if (unlikely(vq->tracked))
 		vq_inflight_packed_put(vq, s);
+}
+
+static void packed_put(struct vq *vq, struct vq_chain *const *chain, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		put_one(vq, vq_slot_of(chain[i]));
 }
 
 /* 2.8.14: has the batch of n descriptors up to `pos` reached the event? One with the other wrap

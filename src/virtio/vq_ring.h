@@ -66,12 +66,12 @@ struct vq_ring {
 	/* Map the parts of vq->s with vq_part_map(). 0 or -EINVAL. */
 	int (*setup)(struct vq *vq);
 	/* As vq_pop(), vq_publish() and vq_kicks(), of a queue that is set up and not broken. */
-	int (*pop)(struct vq *vq, struct vq_chain *chain);
+	int (*pop)(struct vq *vq, struct vq_chain **chain, unsigned max);
 	bool (*publish)(struct vq *vq);
 	bool (*kicks)(struct vq *vq, bool on);
 	bool (*available)(const struct vq *vq); /* as vq_available() */
-	/* Write the used entry of a slot, not to be seen before publish(). */
-	void (*put)(struct vq *vq, uint16_t slot, uint32_t written);
+	/* Free the chains' slots, and write used entries, not to be seen before publish(). */
+	void (*put)(struct vq *vq, struct vq_chain *const *chain, unsigned n);
 	/* Reads the ring and changes nothing. */
 	void (*look)(const struct vq *vq, struct vq_look *look);
 	/* Look at a chain that was taken at `pos`; `judge`: and tell the lint of what is wrong
@@ -88,16 +88,26 @@ struct vq_buf {
 	uint32_t len;
 };
 
-/* A chain in flight. Its buffers are the row of its number in vq->iov and vq->buf. */
-struct vq_slot {
-	bool in_flight; /* popped, and its used entry not written */
-	bool done;      /* pushed; IN_ORDER only: waits for those before it */
-	uint16_t n_out, n_in;
-	uint16_t id, count;  /* packed: the driver's name for it, and its descriptors in the ring */
-	uint32_t written;    /* of a slot that is done */
-	uint16_t head, last; /* packed, tracked: its entries in the area */
-	bool unseen;         /* split, tracked: pushed, and its used entry not published */
+enum vq_slot_state {
+	VQ_SLOT_FREE,
+	VQ_SLOT_TAKEN,  /* popped */
+	VQ_SLOT_DONE,   /* pushed; IN_ORDER only: waits for those before it */
+	VQ_SLOT_UNSEEN, /* split, tracked: its used entry is written and not published */
 };
+
+/* A chain in flight. Its rows of vq->iov and vq->buf, and its number, are set with the queue. */
+struct vq_slot {
+	struct vq_chain chain;
+	struct vq_buf *buf;
+	uint16_t id, count;  /* packed: the driver's name for it, its descriptors in the ring */
+	uint16_t head, last; /* packed, tracked: its entries in the area */
+	uint8_t state;       /* enum vq_slot_state */
+};
+
+static inline struct vq_slot *vq_slot_of(const struct vq_chain *c)
+{
+	return container_of(c, struct vq_slot, chain);
+}
 
 /* Positions in the packed ring, of vq_state: bit 15 is set while the wrap counter is 0. */
 enum { VQ_POS_LAP = 1 << 15, VQ_POS_MASK = VQ_POS_LAP - 1 };
@@ -125,17 +135,14 @@ struct vq {
 	/* Of the ring, mapped: the split ring's parts, or the packed ring's descriptors, driver
 	 * area and device area. */
 	void *desc, *avail, *used;
-	union {
-		uint16_t avail_idx; /* split: avail->idx when it was last read */
-		struct {
-			uint16_t n_free;      /* slots in vq->free */
-			uint16_t descs;       /* descriptors in flight */
-			uint16_t batch_at;    /* where the first entry not published is, */
-			uint16_t batch_flags; /* its flags, which the driver does not see yet, */
-			uint16_t batch_descs; /* and the descriptors of all of them */
-			bool owes_irq;        /* of a batch that was published before its time */
-		} packed;
-	};
+	struct {
+		uint16_t n_free;      /* slots in vq->free */
+		uint16_t descs;       /* descriptors in flight */
+		uint16_t batch_at;    /* where the first entry not published is, */
+		uint16_t batch_flags; /* its flags, which the driver does not see yet, */
+		uint16_t batch_descs; /* and the descriptors of all of them */
+		bool owes_irq;        /* of a batch that was published before its time */
+	} packed;
 
 	struct vq_slot slot[VQ_SIZE_MAX];
 	struct iovec *iov;          /* [VQ_SIZE_MAX][VQ_ROW] */
@@ -253,10 +260,11 @@ void *vq_map_elsewhere(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access 
 /* gmem_map() of a buffer; NULL if it is empty or not in RAM. */
 static inline void *vq_map(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access access)
 {
-	/* An address below the base wraps and is too large then, and so is no length at all. */
-	uint64_t off = gpa - vq->ram_base;
+	uint64_t off = gpa - vq->ram_base, last = off + len - 1;
 
-	if (likely(off < vq->ram_size && (uint64_t)len - 1 < vq->ram_size - off))
+	/* Where an address below the base has wrapped, and goes on at 0, or there is no length at
+	 * all, the last byte is before the first; or both are beyond the size. */
+	if (likely(last < vq->ram_size && off <= last))
 		return vq->ram_host + off;
 	return vq_map_elsewhere(vq, gpa, len, access);
 }
@@ -287,18 +295,15 @@ struct vq_walk {
 	struct iovec *v, *first, *end; /* next buffer's place, the first's, where there is none */
 	struct iovec *in;              /* the first writable one; NULL: none yet */
 	uint64_t len, out_len;         /* bytes, and those before `in` */
-	uint16_t slot;
 };
 
 /* Begin a chain in a slot that is free. */
 static inline struct vq_walk vq_walk_begin(struct vq *vq, uint16_t slot)
 {
-	struct iovec *first = &vq->iov[(size_t)slot * VQ_ROW];
+	struct iovec *first = vq->slot[slot].chain.iov;
 
 	fetch_chain(vq, slot);
-	return (struct vq_walk){
-		.v = first, .first = first, .end = first + vq->chain_max, .slot = slot
-	};
+	return (struct vq_walk){ .v = first, .first = first, .end = first + vq->chain_max };
 }
 
 #define FAULT_WRITABLE_FIRST \
@@ -333,13 +338,10 @@ vq_walk_end(struct vq *vq, const struct vq_walk *w, struct vq_chain *c, const st
 	const struct iovec *in = w->in ? w->in : w->v;
 	uint64_t out_len = w->in ? w->out_len : w->len;
 
-	c->slot = w->slot;
-	c->last = false;
 	c->n_out = (uint16_t)(in - w->first);
 	c->n_in = (uint16_t)(w->v - in);
 	c->out_len = out_len;
 	c->in_len = w->len - out_len;
-	c->iov = w->first;
 	if (unlikely(vq->reports))
 		vq_keep_buffers(vq, c);
 	if (unlikely(w->len > VQ_CHAIN_BYTES_MAX) && !why)
@@ -361,16 +363,12 @@ static inline const struct vq_fault *vq_table_map(struct vq *vq, gpa_t gpa, uint
 }
 
 /* The chain is whole: it is in flight from now on. */
-static inline void vq_chain_taken(struct vq *vq, const struct vq_chain *c)
+static inline void vq_chain_taken(struct vq *vq, struct vq_slot *s)
 {
-	struct vq_slot *s = &vq->slot[c->slot];
-
-	s->in_flight = true;
-	s->n_out = c->n_out;
-	s->n_in = c->n_in;
+	s->state = VQ_SLOT_TAKEN;
 	vq->in_flight++;
 	if (unlikely(vq->in_order))
-		vq->order[(vq->first + vq->n_order++) % VQ_SIZE_MAX] = c->slot;
+		vq->order[(vq->first + vq->n_order++) % VQ_SIZE_MAX] = s->chain.slot;
 }
 /* It is no good: let go of its buffers; the queue is broken. Returns -EPROTO. */
 int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const struct vq_fault *why);

@@ -68,7 +68,7 @@ static struct vq_shadow *shadow(const struct vq *vq)
  */
 static uint64_t digest_readable(const struct vq *vq, const struct vq_chain *c)
 {
-	const struct vq_buf *buf = &vq->buf[(size_t)c->slot * VQ_ROW];
+	const struct vq_buf *buf = vq_slot_of(c)->buf;
 	uint64_t total = 0, hash = VQ_HASH_INIT;
 	size_t left;
 
@@ -91,7 +91,7 @@ static uint64_t digest_readable(const struct vq *vq, const struct vq_chain *c)
 /* A buffer that the device would write over the ring itself. */
 static void judge_places(const struct vq *vq, const struct vq_chain *c)
 {
-	const struct vq_buf *buf = &vq->buf[(size_t)c->slot * VQ_ROW];
+	const struct vq_buf *buf = vq_slot_of(c)->buf;
 
 	for (unsigned i = c->n_out; i < (unsigned)c->n_out + c->n_in; i++)
 		for (unsigned k = 0; k < vq->n_parts; k++) {
@@ -109,7 +109,8 @@ static void judge_places(const struct vq *vq, const struct vq_chain *c)
 static void judge_id(const struct vq *vq, uint16_t slot)
 {
 	for (unsigned i = 0; i < vq->s.size; i++)
-		if (i != slot && vq->slot[i].in_flight && vq->slot[i].id == vq->slot[slot].id) {
+		if (i != slot && vq->slot[i].state != VQ_SLOT_FREE &&
+		    vq->slot[i].id == vq->slot[slot].id) {
 			lint_report(vq->lint, LINT_ID_REUSED, vq->index,
 				    "queue %u: id %u while another of that id is in flight",
 				    vq->index, vq->slot[slot].id);
@@ -156,11 +157,10 @@ static void count_used(const struct vq *vq)
 	s->last_used = vq->s.next_used;
 }
 
-void vq_shadow_push(struct vq *vq, uint16_t slot)
+void vq_shadow_push(struct vq *vq, const struct vq_chain *c)
 {
+	const uint16_t slot = c->slot;
 	const struct shadow_chain *sc = &shadow(vq)->chain[slot];
-	const struct vq_slot *s = &vq->slot[slot];
-	const struct vq_chain c = { .slot = slot, .n_out = s->n_out };
 	struct vq_digest now = sc->seen;
 	bool whole;
 
@@ -182,7 +182,7 @@ void vq_shadow_push(struct vq *vq, uint16_t slot)
 			vq->lint, LINT_DESC_CHANGED, vq->index,
 			"queue %u: the indirect table of head %u differs from when it was taken",
 			vq->index, slot);
-	if (digest_readable(vq, &c) != sc->readable)
+	if (digest_readable(vq, c) != sc->readable)
 		lint_report(
 			vq->lint, LINT_HEADER_CHANGED, vq->index,
 			"queue %u: what is read of head %u before its data differs from when it "

@@ -23,7 +23,7 @@ void vq_shadow_destroy(struct vq_shadow *shadow);
 void vq_shadow_setup(struct vq *vq);
 /* `pos`: where the chain was taken; `again`: nobody knows where. */
 void vq_shadow_pop(struct vq *vq, const struct vq_chain *chain, uint16_t pos, bool again);
-void vq_shadow_push(struct vq *vq, uint16_t slot);
+void vq_shadow_push(struct vq *vq, const struct vq_chain *chain);
 /* Notifications are about to be asked for, and so many have come since they were not; they are not
  * any more. */
 void vq_shadow_kicks_on(struct vq *vq, uint64_t kicks);

@@ -89,7 +89,6 @@ static int split_setup(struct vq *vq)
 		return -EINVAL;
 	if (vq->resume)
 		vq_inflight_split_setup(vq, ring_load16(&used(vq)->idx));
-	vq->avail_idx = vq->s.next_avail;
 	/* Of a fresh queue, what the device has not written yet. */
 	if (vq->lint && !vq->s.next_avail && !vq->s.next_used && ring_load16(&used(vq)->flags))
 		lint_report(vq->lint, LINT_RING_NOT_CLEARED, vq->index,
@@ -148,12 +147,13 @@ static const struct vq_fault *table_read(struct vq *vq, struct vq_walk *w, struc
 
 /*
  * Walk the chain whose first descriptor is its slot, and is `d`. Direct descriptors may come first
- * and end in one indirect table (2.7.5.3.2), whose WRITE flag is ignored.
+ * and end in one indirect table (2.7.5.3.2), whose WRITE flag is ignored. NULL, or what is wrong
+ * with it.
  */
-static __attribute__((noinline)) int chain_take(struct vq *vq, struct vq_chain *chain,
-						uint16_t head, struct desc d)
+static __attribute__((noinline)) const struct vq_fault *chain_take(struct vq *vq, struct vq_slot *s,
+								   struct desc d)
 {
-	struct vq_walk w = vq_walk_begin(vq, head);
+	struct vq_walk w = vq_walk_begin(vq, s->chain.slot);
 	const struct vq_fault *why;
 
 	for (;;) {
@@ -170,11 +170,10 @@ static __attribute__((noinline)) int chain_take(struct vq *vq, struct vq_chain *
 		}
 		d = desc_read(vq->desc, d.next, FETCH_CALL);
 	}
-	why = vq_walk_end(vq, &w, chain, why);
-	if (unlikely(why))
-		return vq_chain_broken(vq, chain, why);
-	vq_chain_taken(vq, chain);
-	return 1;
+	why = vq_walk_end(vq, &w, &s->chain, why);
+	if (likely(!why))
+		vq_chain_taken(vq, s);
+	return why;
 }
 
 /*
@@ -182,30 +181,30 @@ static __attribute__((noinline)) int chain_take(struct vq *vq, struct vq_chain *
  * and where most of a request's instructions would be. It knows little at a time, and what is wrong
  * breaks the queue at once.
  */
-static inline __attribute__((always_inline)) int table_take(struct vq *vq, struct vq_chain *chain,
-							    uint16_t head, struct desc d)
+static inline __attribute__((always_inline)) const struct vq_fault *
+table_take(struct vq *vq, struct vq_slot *s, struct desc d)
 {
 	const uint32_t entries = d.len / DESC_SIZE;
-	struct iovec *const first = &vq->iov[(size_t)head * VQ_ROW], *v = first, *in;
+	struct iovec *const first = s->chain.iov, *v = first, *in;
 	const struct iovec *const end = first + vq->chain_max;
 	const struct vq_fault *why;
 	uint64_t len = 0, out_len;
 	void *table;
 
-	fetch_chain(vq, head);
+	fetch_chain(vq, s->chain.slot);
 	why = vq_table_map(vq, d.addr, d.len, &table);
 	if (unlikely(why))
-		return vq_broken(vq, head, why);
+		return why;
 	d = desc_read(table, 0, FETCH_CHAIN);
 	while (!(d.flags & (DESC_F_WRITE | DESC_F_INDIRECT))) {
 		why = vq_buffer_put(vq, &v, end, d.addr, d.len, GMEM_READ);
 		if (unlikely(why))
-			return vq_broken(vq, head, why);
+			return why;
 		len += d.len;
 		if (unlikely(!(d.flags & DESC_F_NEXT)))
 			goto readable_only;
 		if (unlikely(d.next >= entries))
-			return vq_broken(vq, head, FAULT_NEXT);
+			return FAULT_NEXT;
 		d = desc_read(table, d.next, FETCH_CHAIN);
 	}
 readable_only:
@@ -213,101 +212,121 @@ readable_only:
 	out_len = len;
 	while (d.flags & (DESC_F_WRITE | DESC_F_INDIRECT)) {
 		if (unlikely(d.flags & DESC_F_INDIRECT))
-			return vq_broken(vq, head, FAULT_NESTED);
+			return FAULT_NESTED;
 		why = vq_buffer_put(vq, &v, end, d.addr, d.len, GMEM_WRITE);
 		if (unlikely(why))
-			return vq_broken(vq, head, why);
+			return why;
 		len += d.len;
 		if (!(d.flags & DESC_F_NEXT))
 			goto whole;
 		if (unlikely(d.next >= entries))
-			return vq_broken(vq, head, FAULT_NEXT);
+			return FAULT_NEXT;
 		d = desc_read(table, d.next, FETCH_CHAIN);
 	}
 	if (v != in)
-		return vq_broken(vq, head, FAULT_WRITABLE_FIRST);
+		return FAULT_WRITABLE_FIRST;
 whole:
 	if (unlikely(len > VQ_CHAIN_BYTES_MAX))
-		return vq_broken(vq, head, FAULT_CHAIN_BYTES);
-	*chain = (struct vq_chain){
-		.slot = head,
-		.n_out = (uint16_t)(in - first),
-		.n_in = (uint16_t)(v - in),
-		.out_len = out_len,
-		.in_len = len - out_len,
-		.iov = first,
-	};
-	vq_chain_taken(vq, chain);
-	return 1;
+		return FAULT_CHAIN_BYTES;
+	s->chain.n_out = (uint16_t)(in - first);
+	s->chain.n_in = (uint16_t)(v - in);
+	s->chain.out_len = out_len;
+	s->chain.in_len = len - out_len;
+	vq_chain_taken(vq, s);
+	return NULL;
 }
 
 /* One that was in flight when another process served the ring. */
-static __attribute__((noinline)) int take_again(struct vq *vq, struct vq_chain *chain)
+static __attribute__((noinline)) int take_again(struct vq *vq, struct vq_chain **chain)
 {
 	uint16_t head = vq->again[vq->next_again++];
+	struct vq_slot *s = &vq->slot[head];
+	const struct vq_fault *why;
 
 	if (vq->next_again == vq->n_again)
 		vq->next_again = vq->n_again = 0;
-	if (vq->slot[head].in_flight)
+	if (s->state != VQ_SLOT_FREE)
 		return vq_broken(vq, head, FAULT_IN_FLIGHT);
-	return chain_take(vq, chain, head, desc_read(vq->desc, head, FETCH_CALL));
-}
-
-static int split_pop(struct vq *vq, struct vq_chain *chain)
-{
-	const unsigned size = vq->s.size;
-	struct desc d;
-	uint16_t head;
-	int r;
-
-	if (unlikely(vq->n_again))
-		return take_again(vq, chain);
-	if (vq->avail_idx == vq->s.next_avail) {
-		/*
-		 * Acquire. The driver writes descriptors and ring entries, then idx. Were they
-		 * loaded before idx, we could see the new idx and an entry from the lap before.
-		 */
-		uint16_t idx = ring_load16_acquire(&avail(vq)->idx);
-
-		if ((uint16_t)(idx - vq->s.next_avail) > size)
-			return vq_broken(vq, 0,
-					 FAULT(LINT_IDX_JUMPS,
-					       "available index more than the queue size ahead"));
-		vq->avail_idx = idx;
-		if (idx == vq->s.next_avail)
-			return 0;
-	}
-
-	head = ring_load16(&avail(vq)->ring[vq->s.next_avail & (size - 1)]);
-	if (unlikely(head >= size))
-		return vq_broken(vq, head, FAULT(LINT_HEAD, "head beyond the descriptor table"));
-	if (unlikely(vq->slot[head].in_flight || vq->slot[head].unseen))
-		return vq_broken(vq, head, FAULT_IN_FLIGHT);
-	d = desc_read(vq->desc, head, FETCH_CALL);
-	if (likely((d.flags & (DESC_F_INDIRECT | DESC_F_NEXT)) == DESC_F_INDIRECT && !vq->slow))
-		r = table_take(vq, chain, head, d);
-	else
-		r = chain_take(vq, chain, head, d);
-	if (unlikely(r < 0))
-		return r;
-	if (unlikely(vq->tracked))
-		vq_inflight_split_taken(vq, head);
-	vq->s.next_avail++;
-	chain->last = vq->s.next_avail == vq->avail_idx;
+	why = chain_take(vq, s, desc_read(vq->desc, head, FETCH_CALL));
+	if (why)
+		return vq_chain_broken(vq, &s->chain, why);
+	*chain = &s->chain;
 	return 1;
 }
 
-static void split_put(struct vq *vq, uint16_t slot, uint32_t written)
+/* The chain at next_avail. */
+static inline __attribute__((always_inline)) int pop_one(struct vq *vq, struct vq_chain **chain)
 {
-	unsigned i = vq->s.next_used & (vq->s.size - 1U);
-	struct wire_used_elem *e = &used(vq)->ring[i];
+	const unsigned size = vq->s.size;
+	uint16_t head = ring_load16(&avail(vq)->ring[vq->s.next_avail & (size - 1)]);
+	struct vq_slot *s;
+	const struct vq_fault *why;
+	struct desc d;
 
-	ring_store32(&e->id, slot);
-	ring_store32(&e->len, written);
-	vq_written(vq, vq->s.used + sizeof(struct wire_used) + i * sizeof(*e), sizeof(*e));
-	vq->s.next_used++;
+	if (unlikely(head >= size))
+		return vq_broken(vq, head, FAULT(LINT_HEAD, "head beyond the descriptor table"));
+	s = &vq->slot[head];
+	if (unlikely(s->state != VQ_SLOT_FREE))
+		return vq_broken(vq, head, FAULT_IN_FLIGHT);
+	d = desc_read(vq->desc, head, FETCH_CALL);
+	if (likely((d.flags & (DESC_F_INDIRECT | DESC_F_NEXT)) == DESC_F_INDIRECT && !vq->slow))
+		why = table_take(vq, s, d);
+	else
+		why = chain_take(vq, s, d);
+	if (unlikely(why))
+		return vq_chain_broken(vq, &s->chain, why);
 	if (unlikely(vq->tracked))
-		vq_inflight_split_put(vq, slot);
+		vq_inflight_split_taken(vq, head);
+	vq->s.next_avail++;
+	*chain = &s->chain;
+	return 1;
+}
+
+static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
+{
+	unsigned n = 0, ready;
+	int got = 1;
+
+	while (unlikely(vq->n_again) && n < max && (got = take_again(vq, &chain[n])) == 1)
+		n++;
+	if (unlikely(got < 0))
+		return n ? (int)n : got;
+	/*
+	 * Acquire. The driver writes descriptors and ring entries, then idx. Were they loaded
+	 * before idx, we could see the new idx and an entry from the lap before.
+	 */
+	ready = (uint16_t)(ring_load16_acquire(&avail(vq)->idx) - vq->s.next_avail);
+	if (unlikely(ready > vq->s.size)) {
+		got = vq_broken(
+			vq, 0,
+			FAULT(LINT_IDX_JUMPS, "available index more than the queue size ahead"));
+		return n ? (int)n : got;
+	}
+	for (max = ready < max - n ? n + ready : max; n < max; n++) {
+		got = pop_one(vq, &chain[n]);
+		if (unlikely(got < 0))
+			return n ? (int)n : got;
+		fetch_call_over(true);
+	}
+	return (int)n;
+}
+
+static void split_put(struct vq *vq, struct vq_chain *const *chain, unsigned n)
+{
+	const unsigned mask = vq->s.size - 1U;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct vq_chain *c = chain[i];
+		unsigned at = vq->s.next_used++ & mask;
+		struct wire_used_elem *e = &used(vq)->ring[at];
+
+		ring_store32(&e->id, c->slot);
+		ring_store32(&e->len, c->written);
+		vq_written(vq, vq->s.used + sizeof(struct wire_used) + at * sizeof(*e), sizeof(*e));
+		vq_slot_of(c)->state = VQ_SLOT_FREE;
+		if (unlikely(vq->tracked))
+			vq_inflight_split_put(vq, c->slot);
+	}
 }
 
 /* 2.7.7.1: for the lint; they count as if they were right. */

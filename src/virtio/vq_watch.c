@@ -78,18 +78,11 @@ void vq_watch_reset(struct vq *vq)
 	note(vq, (struct vq_event){ .kind = VQ_EV_RESET });
 }
 
-int vq_watch_pop(struct vq *vq, struct vq_chain *c)
+/* A chain was taken. */
+static void taken(struct vq *vq, const struct vq_chain *c)
 {
-	int got = vq->ring->pop(vq, c);
 	unsigned n;
 
-	if (!got)
-		return got;
-	if (got < 0) {
-		note(vq, (struct vq_event){ .kind = VQ_EV_BROKEN,
-					    .pos = position(vq, vq->s.next_avail) });
-		return got;
-	}
 	note(vq, (struct vq_event){
 			 .kind = VQ_EV_HEAD,
 			 .slot = c->slot,
@@ -105,7 +98,7 @@ int vq_watch_pop(struct vq *vq, struct vq_chain *c)
 	vq->watch->avail = vq->s.next_avail;
 	n = (unsigned)c->n_out + c->n_in;
 	for (unsigned i = 0; i < n && i < BUFFERS_SHOWN; i++) {
-		const struct vq_buf *b = &vq->buf[(size_t)c->slot * VQ_ROW + i];
+		const struct vq_buf *b = &vq_slot_of(c)->buf[i];
 
 		note(vq, (struct vq_event){ .kind = VQ_EV_BUFFER,
 					    .a = b->gpa,
@@ -114,14 +107,27 @@ int vq_watch_pop(struct vq *vq, struct vq_chain *c)
 	}
 	if (n > BUFFERS_SHOWN)
 		note(vq, (struct vq_event){ .kind = VQ_EV_MORE, .a = n - BUFFERS_SHOWN });
-	return got;
 }
 
-void vq_watch_push(struct vq *vq, uint16_t slot, uint32_t written)
+/* One after the other, to see where each was. */
+int vq_watch_pop(struct vq *vq, struct vq_chain **c, unsigned max)
+{
+	unsigned n = 0;
+	int got = 0;
+
+	while (n < max && (got = vq->ring->pop(vq, &c[n], 1)) == 1)
+		taken(vq, c[n++]);
+	if (got < 0)
+		note(vq, (struct vq_event){ .kind = VQ_EV_BROKEN,
+					    .pos = position(vq, vq->s.next_avail) });
+	return n ? (int)n : got;
+}
+
+void vq_watch_push(struct vq *vq, const struct vq_chain *c)
 {
 	if (vq->watch->shadow)
-		vq_shadow_push(vq, slot);
-	note(vq, (struct vq_event){ .kind = VQ_EV_DONE, .slot = slot, .a = written });
+		vq_shadow_push(vq, c);
+	note(vq, (struct vq_event){ .kind = VQ_EV_DONE, .slot = c->slot, .a = c->written });
 }
 
 bool vq_watch_publish(struct vq *vq)

@@ -34,10 +34,10 @@ void vq_watch_free(struct vq *vq);
 void vq_watch_setup(struct vq *vq, uint64_t features);
 void vq_watch_reset(struct vq *vq);
 /* vq_pop(), vq_publish() and vq_kicks() with somebody looking on, as in struct vq_ring. */
-int vq_watch_pop(struct vq *vq, struct vq_chain *chain);
+int vq_watch_pop(struct vq *vq, struct vq_chain **chain, unsigned max);
 bool vq_watch_publish(struct vq *vq);
 bool vq_watch_kicks(struct vq *vq, bool on);
 /* A chain is about to be given back. */
-void vq_watch_push(struct vq *vq, uint16_t slot, uint32_t written);
+void vq_watch_push(struct vq *vq, const struct vq_chain *chain);
 
 #endif

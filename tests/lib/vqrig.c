@@ -83,13 +83,13 @@ uint16_t vqrig_offer(struct vqrig *rig, uint32_t in, bool indirect)
 	return (uint16_t)head;
 }
 
-void vqrig_take(struct vqrig *rig, struct vq_chain *chain)
+void vqrig_take(struct vqrig *rig, struct vq_chain **chain)
 {
-	must(vq_pop(rig->vq, chain) == 1, "nothing is available");
+	must(vq_pop(rig->vq, chain, 1) == 1, "nothing is available");
 }
 
 void vqrig_answer(struct vqrig *rig, struct vq_chain *chain)
 {
-	vq_push(rig->vq, chain, (uint32_t)chain->in_len);
+	vqrig_push(rig->vq, chain, (uint32_t)chain->in_len);
 	vq_publish(rig->vq);
 }

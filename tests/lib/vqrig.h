@@ -39,7 +39,14 @@ void vqrig_fini(struct vqrig *rig);
 /* The driver: make a chain available, 16 readable bytes and `in` writable ones; its head. */
 uint16_t vqrig_offer(struct vqrig *rig, uint32_t in, bool indirect);
 /* The device: take a chain that must be there, give it back, show what was given back. */
-void vqrig_take(struct vqrig *rig, struct vq_chain *chain);
+void vqrig_take(struct vqrig *rig, struct vq_chain **chain);
 void vqrig_answer(struct vqrig *rig, struct vq_chain *chain);
+
+/* Give one chain back. */
+static inline void vqrig_push(struct vq *vq, struct vq_chain *chain, uint32_t written)
+{
+	chain->written = written;
+	vq_push(vq, &chain, 1);
+}
 
 #endif

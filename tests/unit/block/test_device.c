@@ -49,12 +49,12 @@ struct t {
 	int res;
 };
 
-static void done(struct blk_req *req, int res, bool more)
+static void answered(void *arg, struct blk_req *first)
 {
-	struct t *t = container_of(req, struct t, req);
+	struct t *t = arg;
 
-	(void)more;
-	t->res = res;
+	assert_ptr_equal(first, &t->req);
+	t->res = first->res;
 	loop_stop(t->loop);
 }
 
@@ -74,9 +74,9 @@ static int request(struct t *t, enum blk_op op, uint64_t off, uint64_t len, void
 				   .len = len,
 				   .iov = &t->iov,
 				   .iovcnt = buf ? 1 : 0,
-				   .may_unmap = true,
-				   .done = done };
+				   .may_unmap = true };
 	t->go.run = go;
+	blk_answer_to(t->blk, answered, t);
 	loop_post(t->loop, &t->go);
 	assert_int_equal(loop_run(t->loop), 0);
 	return t->res;

@@ -80,28 +80,31 @@ struct t {
 	int res[N];
 	struct slot {
 		struct blk_req req;
-		struct t *t;
 		unsigned i;
 	} slot[N];
 };
 
-static void done(struct blk_req *req, int res, bool more)
+static void answered(void *arg, struct blk_req *first)
 {
-	struct slot *s = container_of(req, struct slot, req);
+	struct t *t = arg;
 
-	(void)more;
-	s->t->res[s->i] = res;
-	s->t->answered_at[s->i] = tick();
-	if (++s->t->answered == s->t->n)
-		loop_stop(s->t->loop);
+	for (struct blk_req *req = first; req; req = req->next) {
+		struct slot *s = container_of(req, struct slot, req);
+
+		t->res[s->i] = req->res;
+		t->answered_at[s->i] = tick();
+		if (++t->answered == t->n)
+			loop_stop(t->loop);
+	}
 }
 
 static void go(struct loop_task *task)
 {
 	struct t *t = container_of(task, struct t, go);
 
-	for (unsigned i = 0; i < t->n; i++)
-		blk_submit(t->blk, &t->slot[i].req);
+	for (unsigned i = 0; i + 1 < t->n; i++)
+		t->slot[i].req.next = &t->slot[i + 1].req;
+	blk_submit(t->blk, &t->slot[0].req);
 }
 
 static void begin(struct t *t, enum blk_cache cache)
@@ -121,6 +124,7 @@ static void begin(struct t *t, enum blk_cache cache)
 	assert_int_equal(loop_create(&t->loop, NULL), 0);
 	config.loop = t->loop;
 	assert_int_equal(blk_open_raw(&t->blk, &config, NULL), 0);
+	blk_answer_to(t->blk, answered, t);
 	t->iov = (struct iovec){ t->data, BLOCK };
 	t->go.run = go;
 }
@@ -134,14 +138,13 @@ static void end(struct t *t)
 
 static void put(struct t *t, unsigned i, enum blk_op op, bool durable)
 {
-	t->slot[i] = (struct slot){ .t = t, .i = i };
+	t->slot[i] = (struct slot){ .i = i };
 	t->slot[i].req = (struct blk_req){ .op = op,
 					   .durable = durable,
 					   .off = op == BLK_FLUSH ? 0 : (uint64_t)i * BLOCK,
 					   .len = op == BLK_FLUSH ? 0 : BLOCK,
 					   .iov = &t->iov,
-					   .iovcnt = op == BLK_WRITE,
-					   .done = done };
+					   .iovcnt = op == BLK_WRITE };
 }
 
 /* Submit slots 0 to n - 1 together; all answers are there when it returns. */

@@ -52,12 +52,11 @@ struct t {
 
 	struct slot {
 		struct blk_req req;
-		struct t *t;
 		int res;
 		unsigned order; /* of the answers, from 0 */
 	} slot[FLOOD];
 	unsigned n, answered, batches;
-	bool plug, submitting, last_more, idle;
+	bool together, idle;
 };
 
 static uint8_t pattern(uint64_t off)
@@ -113,18 +112,20 @@ static void end(struct t *t)
 	unlink(t->path);
 }
 
-static void done(struct blk_req *req, int res, bool more)
+static void answered(void *arg, struct blk_req *first)
 {
-	struct t *t = container_of(req, struct slot, req)->t;
+	struct t *t = arg;
 
-	assert_false(t->submitting); /* never from inside blk_submit() */
 	assert_true(loop_is_current(t->loop));
-	container_of(req, struct slot, req)->res = res;
-	container_of(req, struct slot, req)->order = t->answered;
-	t->last_more = more;
-	t->batches += !more;
-	if (++t->answered == t->n)
-		loop_stop(t->loop);
+	t->batches++;
+	for (struct blk_req *req = first; req; req = req->next) {
+		struct slot *s = container_of(req, struct slot, req);
+
+		s->res = req->res;
+		s->order = t->answered;
+		if (++t->answered == t->n)
+			loop_stop(t->loop);
+	}
 }
 
 static void idle(void *arg)
@@ -139,14 +140,13 @@ static void go(struct loop_task *task)
 {
 	struct t *t = container_of(task, struct t, go);
 
-	if (t->plug)
-		blk_plug(t->blk);
-	t->submitting = true;
-	for (unsigned i = 0; i < t->n; i++)
-		blk_submit(t->blk, &t->slot[i].req);
-	t->submitting = false;
-	if (t->plug)
-		blk_unplug(t->blk);
+	for (unsigned i = 0; i < t->n; i++) {
+		t->slot[i].req.next = t->together && i + 1 < t->n ? &t->slot[i + 1].req : NULL;
+		if (!t->together)
+			blk_submit(t->blk, &t->slot[i].req);
+	}
+	if (t->together)
+		blk_submit(t->blk, &t->slot[0].req);
 	blk_drain(t->blk, idle, t);
 }
 
@@ -156,16 +156,12 @@ static void run(struct t *t, unsigned n)
 	t->n = n;
 	t->answered = t->batches = 0;
 	t->idle = false;
-	t->plug = !t->plug; /* in turn */
+	t->together = !t->together; /* in turn */
 	t->go.run = go;
-	for (unsigned i = 0; i < n; i++) {
-		t->slot[i].t = t;
-		t->slot[i].req.done = done;
-	}
+	blk_answer_to(t->blk, answered, t);
 	loop_post(t->loop, &t->go);
 	assert_int_equal(loop_run(t->loop), 0);
 	assert_int_equal(t->answered, n);
-	assert_false(t->last_more);
 	assert_true(t->batches >= 1 && t->batches <= n);
 	assert_true(t->idle);
 }

@@ -29,6 +29,8 @@ struct blk {
 	bool readonly;
 	atomic_uint n; /* requests held */
 	struct blk_req *held[DEPTH];
+	blk_answered_fn *answered;
+	void *arg;
 };
 
 int blk_open_raw(struct blk **blk, const struct blk_config *config, struct err *err)
@@ -72,23 +74,21 @@ int blk_refresh_capacity(struct blk *blk)
 	return 0;
 }
 
-void blk_plug(struct blk *blk)
+void blk_answer_to(struct blk *blk, blk_answered_fn *answered, void *arg)
 {
-	(void)blk;
+	blk->answered = answered;
+	blk->arg = arg;
 }
 
-void blk_unplug(struct blk *blk)
+void blk_submit(struct blk *blk, struct blk_req *first)
 {
-	(void)blk;
-}
+	for (struct blk_req *req = first; req; req = req->next) {
+		unsigned n = atomic_load(&blk->n);
 
-void blk_submit(struct blk *blk, struct blk_req *req)
-{
-	unsigned n = atomic_load(&blk->n);
-
-	assert_true(n < DEPTH);
-	blk->held[n] = req;
-	atomic_store(&blk->n, n + 1);
+		assert_true(n < DEPTH);
+		blk->held[n] = req;
+		atomic_store(&blk->n, n + 1);
+	}
 }
 
 void blk_drain(struct blk *blk, void (*idle)(void *arg), void *arg)
@@ -162,12 +162,17 @@ static void answer_run(void *arg)
 	const struct answer *a = arg;
 	struct blk *blk = a->t->rig.blk;
 	int step = a->from < a->to ? 1 : -1;
+	struct blk_req *first = NULL, **end = &first;
 
 	for (unsigned i = a->from; i != a->to; i = (unsigned)((int)i + step)) {
 		struct blk_req *req = step > 0 ? blk->held[i] : blk->held[i - 1];
 
-		req->done(req, a->res, (unsigned)((int)i + step) != a->to);
+		req->res = a->res;
+		req->next = NULL;
+		*end = req;
+		end = &req->next;
 	}
+	blk->answered(blk->arg, first);
 }
 
 /* Answer in one batch, on the loop. */

@@ -29,10 +29,10 @@ enum { SIZE = 8, IN = 64 };
 
 static void answer_one(struct vqrig *rig)
 {
-	struct vq_chain c;
+	struct vq_chain *c;
 
 	vqrig_take(rig, &c);
-	vqrig_answer(rig, &c);
+	vqrig_answer(rig, c);
 }
 
 /* ---- Notifications ---- */
@@ -89,7 +89,7 @@ static void kick_missing(struct vqrig *rig)
 /* idx first, then the entry: the device takes what was there a lap before. */
 static void idx_early(struct vqrig *rig)
 {
-	struct vq_chain c;
+	struct vq_chain *c;
 
 	for (unsigned i = 0; i < SIZE; i++) {
 		uint16_t head;
@@ -105,57 +105,57 @@ static void idx_early(struct vqrig *rig)
 	vd_avail_idx_set(&rig->q, ++rig->q.avail_idx);
 	vqrig_take(rig, &c);
 	vd_avail_set(&rig->q, (uint16_t)(rig->q.avail_idx - 1), 5);
-	vqrig_answer(rig, &c);
+	vqrig_answer(rig, c);
 }
 
 static void desc_changed(struct vqrig *rig)
 {
-	struct vq_chain c;
+	struct vq_chain *c;
 	uint16_t head = vqrig_offer(rig, IN, false);
 
 	vqrig_take(rig, &c);
 	((uint8_t *)vd_ptr(&rig->d, rig->q.desc + 16ULL * head, 16))[8] ^= 1;
-	vqrig_answer(rig, &c);
+	vqrig_answer(rig, c);
 }
 
 static void table_changed(struct vqrig *rig)
 {
-	struct vq_chain c;
+	struct vq_chain *c;
 
 	vqrig_offer(rig, IN, true);
 	vqrig_take(rig, &c);
 	((uint8_t *)vd_ptr(&rig->d, rig->q.tables, 32))[16 + 8] ^= 1;
-	vqrig_answer(rig, &c);
+	vqrig_answer(rig, c);
 }
 
 static void header_changed(struct vqrig *rig)
 {
-	struct vq_chain c;
+	struct vq_chain *c;
 
 	vqrig_offer(rig, IN, false);
 	vqrig_take(rig, &c);
 	*(uint8_t *)vd_ptr(&rig->d, rig->buf + 15, 1) ^= 1;
-	vqrig_answer(rig, &c);
+	vqrig_answer(rig, c);
 }
 
 /* Segments, behind the header. */
 static void segments_changed(struct vqrig *rig)
 {
 	const struct vd_buf buf[] = { { rig->buf, 8 }, { rig->buf + 8, 24 } };
-	struct vq_chain c;
+	struct vq_chain *c;
 
 	assert_true(vd_add(&rig->q, buf, 2, 0, false) >= 0);
 	vd_publish(&rig->q);
 	vqrig_take(rig, &c);
 	*(uint8_t *)vd_ptr(&rig->d, rig->buf + 31, 1) ^= 1;
-	vqrig_answer(rig, &c);
+	vqrig_answer(rig, c);
 }
 
 /* ---- Shapes ---- */
 
 static void id_reused(struct vqrig *rig)
 {
-	struct vq_chain a, b;
+	struct vq_chain *a, *b;
 
 	vqrig_offer(rig, IN, false);
 	vqrig_offer(rig, IN, false);
@@ -163,8 +163,8 @@ static void id_reused(struct vqrig *rig)
 	*(uint8_t *)vd_ptr(&rig->d, rig->q.desc + 16 * 3 + 12, 1) = 0;
 	vqrig_take(rig, &a);
 	vqrig_take(rig, &b);
-	vqrig_answer(rig, &a);
-	vqrig_answer(rig, &b);
+	vqrig_answer(rig, a);
+	vqrig_answer(rig, b);
 }
 
 static void table_flags(struct vqrig *rig)
@@ -270,7 +270,7 @@ static uint32_t next_random(uint32_t *seed)
  */
 static void play(uint64_t features, uint32_t seed)
 {
-	struct vq_chain flying[SIZE];
+	struct vq_chain *flying[SIZE];
 	gpa_t page[SIZE];
 	struct vqrig rig;
 	unsigned n = 0;
@@ -295,14 +295,14 @@ static void play(uint64_t features, uint32_t seed)
 			       (features & INDIRECT) && out + in > 1 && r / 512 % 2);
 			vd_publish(&rig.q);
 		} else if (r % 3 == 1 && n < SIZE) {
-			if (vq_pop(rig.vq, &flying[n]) == 1)
+			if (vq_pop(rig.vq, &flying[n], 1) == 1)
 				n++;
 		} else if (n) {
 			unsigned k = r / 16 % n;
 			uint16_t head;
 			uint32_t len;
 
-			vqrig_answer(&rig, &flying[k]);
+			vqrig_answer(&rig, flying[k]);
 			flying[k] = flying[--n];
 			while (vd_used(&rig.q, &head, &len))
 				memset(vd_ptr(&rig.d, page[head], 4096), 0xee, 4096);
@@ -351,7 +351,7 @@ static void test_kicks_that_are_no_slip(void **state)
 static void test_data_may_change(void **state)
 {
 	struct vd_buf buf[2];
-	struct vq_chain c;
+	struct vq_chain *c;
 	struct vqrig rig;
 
 	(void)state;
@@ -363,7 +363,7 @@ static void test_data_may_change(void **state)
 	vd_publish(&rig.q);
 	vqrig_take(&rig, &c);
 	memset(vd_ptr(&rig.d, rig.buf + 512, 1024), 0xee, 1024);
-	vqrig_answer(&rig, &c);
+	vqrig_answer(&rig, c);
 	assert_found(&rig, LINT_RULES, 0);
 	vqrig_fini(&rig);
 }
@@ -377,7 +377,7 @@ struct race {
 static void *device(void *arg)
 {
 	struct race *r = arg;
-	struct vq_chain c;
+	struct vq_chain *c;
 
 	while (!atomic_load(&r->quit)) {
 		unsigned n = atomic_exchange(&r->rig.kicks, 0);
@@ -389,8 +389,8 @@ static void *device(void *arg)
 		vq_kicked(r->rig.vq, n);
 		do {
 			vq_kicks(r->rig.vq, false);
-			while (vq_pop(r->rig.vq, &c) == 1)
-				vqrig_answer(&r->rig, &c);
+			while (vq_pop(r->rig.vq, &c, 1) == 1)
+				vqrig_answer(&r->rig, c);
 		} while (vq_kicks(r->rig.vq, true));
 	}
 	return NULL;

@@ -18,6 +18,7 @@
 #include "vdriver.h"
 #include "virtio/virtio.h"
 #include "virtio/vq.h"
+#include "vqrig.h"
 
 #define RAM 0x80000000ULL
 enum { RAM_SIZE = 32 << 20, SIZE = 7 }; /* no power of two: none is asked for */
@@ -27,7 +28,7 @@ struct t {
 	struct vdriver d;
 	struct vd_queue q;
 	struct vq *vq;
-	struct vq_chain c;
+	struct vq_chain *c;
 	gpa_t buf; /* a page for buffers */
 	struct log log;
 	char said[256]; /* the last message */
@@ -108,14 +109,14 @@ static void test_empty(void **state)
 
 	(void)state;
 	begin(&t, SIZE, ALL);
-	assert_int_equal(vq_pop(t.vq, &t.c), 0);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 	assert_false(vq_publish(t.vq));
 	assert_false(vq_kicks(t.vq, true));
 	/* 2.8.1: neither of the lap before, nor used */
 	vd_desc_set(&t.d, t.q.desc, 0, t.buf, 16, 0, VD_USED);
-	assert_int_equal(vq_pop(t.vq, &t.c), 0);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 	vd_desc_set(&t.d, t.q.desc, 0, t.buf, 16, 0, VD_USED | VD_AVAIL);
-	assert_int_equal(vq_pop(t.vq, &t.c), 0);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 	assert_int_equal(vq_in_flight(t.vq), 0);
 	end(&t);
 }
@@ -133,13 +134,13 @@ static void test_list(void **state)
 	desc(&t, 2, t.buf + 64, 3, 0xbeef, VD_WRITE);
 	desc(&t, 1, t.buf + 32, 2, 77, VD_WRITE | VD_NEXT);
 	desc(&t, 0, t.buf, 1, 88, VD_NEXT);
-	assert_int_equal(vq_pop(t.vq, &t.c), 1);
-	assert_int_equal(t.c.n_out, 1);
-	assert_int_equal(t.c.n_in, 2);
-	assert_int_equal(t.c.in_len, 5);
-	assert_ptr_equal(t.c.iov[1].iov_base, vd_ptr(&t.d, t.buf + 32, 2));
-	assert_int_equal(vq_pop(t.vq, &(struct vq_chain){ 0 }), 0);
-	vq_push(t.vq, &t.c, 4);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+	assert_int_equal(t.c->n_out, 1);
+	assert_int_equal(t.c->n_in, 2);
+	assert_int_equal(t.c->in_len, 5);
+	assert_ptr_equal(t.c->iov[1].iov_base, vd_ptr(&t.d, t.buf + 32, 2));
+	assert_int_equal(vq_pop(t.vq, &(struct vq_chain *){ NULL }, 1), 0);
+	vqrig_push(t.vq, t.c, 4);
 	assert_int_equal(flags_at(&t, 0), VD_NEXT | VD_AVAIL); /* not published */
 	assert_true(vq_publish(t.vq));
 	assert_int_equal(flags_at(&t, 0), VD_WRITE | VD_AVAIL | VD_USED);
@@ -162,12 +163,12 @@ static void test_indirect(void **state)
 	vd_desc_set(&t.d, t.buf, 1, t.buf + 1024, 20, 6, VD_WRITE | VD_AVAIL);
 	vd_desc_set(&t.d, t.buf, 2, t.buf + 2048, 30, 7, VD_WRITE | VD_NEXT);
 	desc(&t, 0, t.buf, 48, 4, VD_INDIRECT | VD_WRITE);
-	assert_int_equal(vq_pop(t.vq, &t.c), 1);
-	assert_int_equal(t.c.n_out, 1);
-	assert_int_equal(t.c.n_in, 2);
-	assert_int_equal(t.c.out_len, 10);
-	assert_int_equal(t.c.in_len, 50);
-	vq_push(t.vq, &t.c, 0);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+	assert_int_equal(t.c->n_out, 1);
+	assert_int_equal(t.c->n_in, 2);
+	assert_int_equal(t.c->out_len, 10);
+	assert_int_equal(t.c->in_len, 50);
+	vqrig_push(t.vq, t.c, 0);
 	vq_publish(t.vq);
 	assert_int_equal(flags_at(&t, 0), VD_AVAIL | VD_USED); /* nothing written: no WRITE */
 	assert_int_equal(vq_state(t.vq)->next_avail, 1);
@@ -183,7 +184,7 @@ static void test_laps(void **state)
 	(void)state;
 	for (unsigned k = 0; k < ARRAY_SIZE(sizes); k++) {
 		const uint16_t size = sizes[k];
-		struct vq_chain c[256];
+		struct vq_chain *c[256];
 		int head[256];
 		unsigned n;
 
@@ -203,11 +204,11 @@ static void test_laps(void **state)
 			}
 			vd_publish(&t.q);
 			for (unsigned i = 0; i < n; i++)
-				assert_int_equal(vq_pop(t.vq, &c[i]), 1);
-			assert_int_equal(vq_pop(t.vq, &t.c), 0);
+				assert_int_equal(vq_pop(t.vq, &c[i], 1), 1);
+			assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 			assert_int_equal(vq_in_flight(t.vq), n);
 			for (unsigned i = n; i-- > 0;) {
-				vq_push(t.vq, &c[i], i + 1);
+				vqrig_push(t.vq, c[i], i + 1);
 				if (i % 4 == 3)
 					vq_publish(t.vq);
 			}
@@ -230,7 +231,7 @@ static void test_laps(void **state)
 /* The driver sees none of a batch before all of it is there. */
 static void test_batch(void **state)
 {
-	struct vq_chain c[3];
+	struct vq_chain *c[3];
 	struct vd_buf b;
 	struct t t;
 
@@ -241,9 +242,9 @@ static void test_batch(void **state)
 		assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
 	vd_publish(&t.q);
 	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(vq_pop(t.vq, &c[i]), 1);
+		assert_int_equal(vq_pop(t.vq, &c[i], 1), 1);
 	for (unsigned i = 0; i < 3; i++) {
-		vq_push(t.vq, &c[i], 1);
+		vqrig_push(t.vq, c[i], 1);
 		assert_int_equal(vd_used_idx(&t.q), 0);
 	}
 	assert_true(vq_publish(t.vq));
@@ -264,8 +265,8 @@ static void test_state(void **state)
 	for (unsigned i = 0; i < 100; i++) {
 		assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
 		vd_publish(&t.q);
-		assert_int_equal(vq_pop(t.vq, &t.c), 1);
-		vq_push(t.vq, &t.c, i);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+		vqrig_push(t.vq, t.c, i);
 		vq_publish(t.vq);
 		assert_true(vd_used(&t.q, &(uint16_t){ 0 }, &(uint32_t){ 0 }));
 		s = *vq_state(t.vq);
@@ -376,11 +377,11 @@ static void test_malformed(void **state)
 		begin(&t, SIZE, ALL);
 		bads[i].make(&t);
 		memcpy(before, vd_ptr(&t.d, t.q.desc, sizeof(before)), sizeof(before));
-		if (vq_pop(t.vq, &t.c) != -EPROTO)
+		if (vq_pop(t.vq, &t.c, 1) != -EPROTO)
 			fail_msg("case %u is not refused", i);
 		if (!strstr(t.said, bads[i].why))
 			fail_msg("case %u: said '%s'", i, t.said);
-		assert_int_equal(vq_pop(t.vq, &t.c), -EPROTO);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
 		assert_int_equal(vq_in_flight(t.vq), 0);
 		assert_false(vq_kicks(t.vq, true));
 		assert_false(vq_publish(t.vq));
@@ -397,7 +398,7 @@ static void test_indirect_not_negotiated(void **state)
 	begin(&t, SIZE, ALL & ~BIT(VIRTIO_F_INDIRECT_DESC));
 	vd_desc_set(&t.d, t.buf, 0, t.buf + 512, 10, 0, 0);
 	desc(&t, 0, t.buf, 16, 0, VD_INDIRECT);
-	assert_int_equal(vq_pop(t.vq, &t.c), -EPROTO);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
 	assert_non_null(strstr(t.said, "not negotiated"));
 	end(&t);
 }
@@ -406,7 +407,7 @@ static void test_indirect_not_negotiated(void **state)
  */
 static void test_in_flight_bound(void **state)
 {
-	struct vq_chain c[SIZE];
+	struct vq_chain *c[SIZE];
 	struct t t;
 
 	(void)state;
@@ -414,18 +415,18 @@ static void test_in_flight_bound(void **state)
 	for (unsigned i = 0; i < SIZE; i++)
 		desc(&t, i, t.buf, 16, 3, VD_WRITE); /* the id is the driver's affair */
 	for (unsigned i = 0; i < SIZE; i++)
-		assert_int_equal(vq_pop(t.vq, &c[i]), 1);
-	assert_int_equal(vq_pop(t.vq, &t.c), 0);
+		assert_int_equal(vq_pop(t.vq, &c[i], 1), 1);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 	for (unsigned i = 0; i < SIZE; i++)
 		for (unsigned j = 0; j < i; j++)
-			assert_int_not_equal(c[i].slot, c[j].slot);
-	vq_push(t.vq, &c[0], 0); /* one free, and a list of two */
+			assert_int_not_equal(c[i]->slot, c[j]->slot);
+	vqrig_push(t.vq, c[0], 0); /* one free, and a list of two */
 	desc(&t, SIZE + 1, t.buf, 16, 3, 0);
 	desc(&t, SIZE, t.buf, 16, 3, VD_NEXT);
-	assert_int_equal(vq_pop(t.vq, &t.c), -EPROTO);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
 	assert_int_equal(vq_in_flight(t.vq), SIZE - 1);
 	for (unsigned i = 1; i < SIZE; i++) /* those in flight end well */
-		vq_push(t.vq, &c[i], 0);
+		vqrig_push(t.vq, c[i], 0);
 	vq_publish(t.vq);
 	assert_int_equal(vq_in_flight(t.vq), 0);
 	end(&t);
@@ -434,9 +435,9 @@ static void test_in_flight_bound(void **state)
 	for (unsigned i = 0; i < SIZE; i++)
 		desc(&t, i, t.buf, 16, 3, VD_WRITE);
 	for (unsigned i = 0; i < SIZE; i++)
-		assert_int_equal(vq_pop(t.vq, &c[i]), 1);
+		assert_int_equal(vq_pop(t.vq, &c[i], 1), 1);
 	desc(&t, SIZE, t.buf, 16, 3, VD_WRITE);
-	assert_int_equal(vq_pop(t.vq, &t.c), -EPROTO);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
 	end(&t); /* with all of them in flight */
 }
 
@@ -451,11 +452,11 @@ static void test_double_fetch(void **state)
 	begin(&t, SIZE, ALL);
 	desc(&t, 1, t.buf, 16, 9, VD_WRITE);
 	desc(&t, 0, t.buf, 16, 9, VD_WRITE | VD_NEXT);
-	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
 	desc(&t, 1, 0, UINT32_MAX, 1, VD_NEXT);
 	desc(&t, 0, 0, UINT32_MAX, 1, 0);
-	assert_int_equal(t.c.iov[1].iov_len, 16);
-	vq_push(t.vq, &t.c, 32);
+	assert_int_equal(t.c->iov[1].iov_len, 16);
+	vqrig_push(t.vq, t.c, 32);
 	vq_publish(t.vq);
 	used_at(&t, 0, &id, &len);
 	assert_int_equal(id, 9);
@@ -470,18 +471,18 @@ static void test_reject(void **state)
 
 	(void)state;
 	for (unsigned in_order = 0; in_order < 2; in_order++) {
-		struct vq_chain first;
+		struct vq_chain *first;
 
 		begin(&t, SIZE, ALL | (in_order ? BIT(VIRTIO_F_IN_ORDER) : 0));
 		b = (struct vd_buf){ t.buf, 16 };
 		assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
 		assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
 		vd_publish(&t.q);
-		assert_int_equal(vq_pop(t.vq, &first), 1);
-		assert_int_equal(vq_pop(t.vq, &t.c), 1);
-		vq_reject(t.vq, &t.c, LINT_BLK_SHORT, "for a test");
-		assert_int_equal(vq_pop(t.vq, &t.c), -EPROTO);
-		vq_push(t.vq, &first, 0);
+		assert_int_equal(vq_pop(t.vq, &first, 1), 1);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+		vq_reject(t.vq, t.c, LINT_BLK_SHORT, "for a test");
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
+		vqrig_push(t.vq, first, 0);
 		vq_publish(t.vq);
 		assert_int_equal(vd_used_idx(&t.q), 1);
 		assert_int_equal(vq_in_flight(t.vq), 0);
@@ -511,7 +512,7 @@ static void test_setup_refuses(void **state)
 		}
 		if (vq_setup(t.vq, &s, ALL) != -EINVAL)
 			fail_msg("case %u was not refused", i);
-		assert_int_equal(vq_pop(t.vq, &t.c), 0);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 	}
 	end(&t);
 }
@@ -525,8 +526,8 @@ static bool use(struct t *t, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		assert_true(vd_add(&t->q, &b, 0, 1, false) >= 0);
 		vd_publish(&t->q);
-		assert_int_equal(vq_pop(t->vq, &t->c), 1);
-		vq_push(t->vq, &t->c, 0);
+		assert_int_equal(vq_pop(t->vq, &t->c, 1), 1);
+		vqrig_push(t->vq, t->c, 0);
 	}
 	return vq_publish(t->vq);
 }
@@ -598,13 +599,13 @@ static void test_kicks(void **state)
 			assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
 			assert_true(vd_wants_kick(&t.q));
 			vq_kicks(t.vq, false);
-			assert_int_equal(vq_pop(t.vq, &t.c), 1);
-			vq_push(t.vq, &t.c, 0);
+			assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+			vqrig_push(t.vq, t.c, 0);
 			assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
 			assert_false(vd_wants_kick(&t.q));
 			assert_true(vq_kicks(t.vq, true));
-			assert_int_equal(vq_pop(t.vq, &t.c), 1);
-			vq_push(t.vq, &t.c, 0);
+			assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+			vqrig_push(t.vq, t.c, 0);
 			vq_publish(t.vq);
 			take_all(&t);
 		}

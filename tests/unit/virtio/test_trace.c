@@ -64,7 +64,7 @@ static void assert_turn(struct vqrig *rig, enum vq_turn turn, bool kicked, bool 
 
 static void test_record(void **state)
 {
-	struct vq_chain c;
+	struct vq_chain *c;
 	struct vqrig rig;
 
 	(void)state;
@@ -81,7 +81,7 @@ static void test_record(void **state)
 				 1);
 		assert_int_equal(found(&rig, "  read  0x"), 1);
 		assert_int_equal(found(&rig, "  write 0x"), 1);
-		vqrig_answer(&rig, &c);
+		vqrig_answer(&rig, c);
 		assert_int_equal(found(&rig, "done, used.len 100"), 1);
 		assert_int_equal(found(&rig, "shown, an interrupt is wanted"), 1);
 		vq_publish(rig.vq); /* nothing new, nothing said */
@@ -112,7 +112,7 @@ static void test_forgets(void **state)
 
 static void test_turns(void **state)
 {
-	struct vq_chain c;
+	struct vq_chain *c;
 	struct vqrig rig;
 
 	(void)state;
@@ -136,7 +136,7 @@ static void test_turns(void **state)
 		vqrig_take(&rig, &c);
 		vq_kicks(rig.vq, true);
 		assert_turn(&rig, VQ_TURN_DEVICES, false, false, "1 requests are taken");
-		vqrig_answer(&rig, &c);
+		vqrig_answer(&rig, c);
 		assert_turn(&rig, VQ_TURN_DRIVERS, false, true, "not acknowledged: the driver's");
 		assert_turn(&rig, VQ_TURN_NOBODYS, false, false, "all is answered, up to ");
 		vqrig_fini(&rig);
@@ -145,7 +145,7 @@ static void test_turns(void **state)
 
 static void test_broken(void **state)
 {
-	struct vq_chain c;
+	struct vq_chain *c;
 	struct vqrig rig;
 
 	(void)state;
@@ -154,7 +154,7 @@ static void test_broken(void **state)
 		vqrig_setup(&rig, SIZE, kinds[k]);
 		vd_add_malformed(&rig.q);
 		vd_publish(&rig.q);
-		assert_true(vq_pop(rig.vq, &c) < 0);
+		assert_true(vq_pop(rig.vq, &c, 1) < 0);
 		assert_int_equal(found(&rig, "malformed at 0"), 1);
 		assert_turn(&rig, VQ_TURN_DRIVERS, false, false, "to reset the device");
 		vqrig_fini(&rig);

@@ -19,6 +19,7 @@
 #include "vdriver.h"
 #include "virtio/virtio.h"
 #include "virtio/vq.h"
+#include "vqrig.h"
 
 #define RAM 0x80000000ULL
 enum { RAM_SIZE = 32 << 20, SIZE = 8 };
@@ -28,7 +29,7 @@ struct t {
 	struct vdriver d;
 	struct vd_queue q;
 	struct vq *vq;
-	struct vq_chain c;
+	struct vq_chain *c;
 	gpa_t buf; /* a page for buffers */
 	struct log log;
 	char said[256]; /* the last message */
@@ -100,7 +101,7 @@ static void test_pop_empty(void **state)
 
 	(void)state;
 	begin(&t, SIZE, true, true);
-	assert_int_equal(vq_pop(t.vq, &t.c), 0);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 	assert_int_equal(vq_in_flight(t.vq), 0);
 	assert_false(vq_publish(t.vq));
 	end(&t);
@@ -120,22 +121,21 @@ static void check_chain(bool indirect)
 		b[i] = (struct vd_buf){ t.buf + 100 * i, 1 + i };
 	h = vd_add(&t.q, b, 1, 3, indirect);
 	assert_true(h >= 0);
-	assert_int_equal(vq_pop(t.vq, &t.c), 0); /* not published yet */
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 0); /* not published yet */
 	vd_publish(&t.q);
-	assert_int_equal(vq_pop(t.vq, &t.c), 1);
-	assert_int_equal(t.c.slot, h);
-	assert_int_equal(t.c.n_out, 1);
-	assert_int_equal(t.c.n_in, 3);
-	assert_int_equal(t.c.out_len, 1);
-	assert_int_equal(t.c.in_len, 2 + 3 + 4);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+	assert_int_equal(t.c->slot, h);
+	assert_int_equal(t.c->n_out, 1);
+	assert_int_equal(t.c->n_in, 3);
+	assert_int_equal(t.c->out_len, 1);
+	assert_int_equal(t.c->in_len, 2 + 3 + 4);
 	for (unsigned i = 0; i < 4; i++) {
-		assert_ptr_equal(t.c.iov[i].iov_base, vd_ptr(&t.d, b[i].gpa, b[i].len));
-		assert_int_equal(t.c.iov[i].iov_len, b[i].len);
+		assert_ptr_equal(t.c->iov[i].iov_base, vd_ptr(&t.d, b[i].gpa, b[i].len));
+		assert_int_equal(t.c->iov[i].iov_len, b[i].len);
 	}
 	assert_int_equal(vq_in_flight(t.vq), 1);
-	assert_int_equal(vq_pop(t.vq, &t.c), 0);
-	t.c.slot = (uint16_t)h;
-	vq_push(t.vq, &t.c, 7);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
+	vqrig_push(t.vq, t.c, 7);
 	assert_int_equal(vd_used_idx(&t.q), 0); /* only vq_publish() shows it */
 	assert_true(vq_publish(t.vq));
 	assert_true(vd_used(&t.q, &head, &len));
@@ -171,12 +171,12 @@ static void test_direct_then_indirect(void **state)
 	desc(&t, 5, t.buf, 16, VD_NEXT, 1);
 	desc(&t, 1, table, 48, VD_INDIRECT | VD_WRITE, 0);
 	make_available(&t, 5);
-	assert_int_equal(vq_pop(t.vq, &t.c), 1);
-	assert_int_equal(t.c.slot, 5);
-	assert_int_equal(t.c.n_out, 2);
-	assert_int_equal(t.c.n_in, 1);
-	assert_int_equal(t.c.out_len, 32);
-	assert_ptr_equal(t.c.iov[2].iov_base, vd_ptr(&t.d, t.buf + 64, 8));
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+	assert_int_equal(t.c->slot, 5);
+	assert_int_equal(t.c->n_out, 2);
+	assert_int_equal(t.c->n_in, 1);
+	assert_int_equal(t.c->out_len, 32);
+	assert_ptr_equal(t.c->iov[2].iov_base, vd_ptr(&t.d, t.buf + 64, 8));
 	end(&t);
 }
 
@@ -198,9 +198,9 @@ static void test_longest_chain(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		assert_true(vd_add(&t.q, b, 1, VQ_CHAIN_MAX - 1, i) >= 0);
 		vd_publish(&t.q);
-		assert_int_equal(vq_pop(t.vq, &t.c), 1);
-		assert_int_equal(t.c.in_len, VQ_CHAIN_MAX - 1);
-		vq_push(t.vq, &t.c, 0);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+		assert_int_equal(t.c->in_len, VQ_CHAIN_MAX - 1);
+		vqrig_push(t.vq, t.c, 0);
 		vq_publish(t.vq);
 		assert_true(vd_used(&t.q, &(uint16_t){ 0 }, &(uint32_t){ 0 }));
 	}
@@ -210,7 +210,7 @@ static void test_longest_chain(void **state)
 /* Indices are 16 bits and wrap many times; heads come back in another order than they went. */
 static void test_wrap(void **state)
 {
-	struct vq_chain c[SIZE];
+	struct vq_chain *c[SIZE];
 	struct vd_buf b;
 	struct t t;
 
@@ -222,17 +222,17 @@ static void test_wrap(void **state)
 			assert_true(vd_add(&t.q, &b, 0, 1, round & 1) >= 0);
 		vd_publish(&t.q);
 		for (unsigned i = 0; i < SIZE; i++)
-			assert_int_equal(vq_pop(t.vq, &c[i]), 1);
-		assert_int_equal(vq_pop(t.vq, &t.c), 0);
+			assert_int_equal(vq_pop(t.vq, &c[i], 1), 1);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 		for (unsigned i = 0; i < SIZE; i++)
-			vq_push(t.vq, &c[(i * 3 + round) % SIZE], round);
+			vqrig_push(t.vq, c[(i * 3 + round) % SIZE], round);
 		assert_true(vq_publish(t.vq));
 		for (unsigned i = 0; i < SIZE; i++) {
 			uint16_t head;
 			uint32_t len;
 
 			assert_true(vd_used(&t.q, &head, &len));
-			assert_int_equal(head, c[(i * 3 + round) % SIZE].slot);
+			assert_int_equal(head, c[(i * 3 + round) % SIZE]->slot);
 			assert_int_equal(len, round);
 		}
 		vd_interrupts(&t.q, true);
@@ -253,21 +253,21 @@ static void test_state(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
 		vd_publish(&t.q);
-		assert_int_equal(vq_pop(t.vq, &t.c), 1);
-		vq_push(t.vq, &t.c, i);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+		vqrig_push(t.vq, t.c, i);
 	}
 	assert_true(vq_publish(t.vq));
 	s = *vq_state(t.vq);
 	vq_reset(t.vq);
 	assert_int_equal(vq_state(t.vq)->size, 0);
-	assert_int_equal(vq_pop(t.vq, &t.c), 0);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 	assert_false(vq_kicks(t.vq, true));
 	assert_int_equal(vq_setup(t.vq, &s, features_of(true, false)), 0);
-	assert_int_equal(vq_pop(t.vq, &t.c), 0);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 	assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
 	vd_publish(&t.q);
-	assert_int_equal(vq_pop(t.vq, &t.c), 1);
-	vq_push(t.vq, &t.c, 3);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+	vqrig_push(t.vq, t.c, 3);
 	assert_true(vq_publish(t.vq));
 	for (uint32_t i = 0, len; i < 4; i++) {
 		assert_true(vd_used(&t.q, &(uint16_t){ 0 }, &len));
@@ -285,12 +285,12 @@ static void test_double_fetch(void **state)
 	begin(&t, SIZE, true, true);
 	desc(&t, 0, t.buf, 16, VD_WRITE, 0);
 	make_available(&t, 0);
-	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
 	desc(&t, 0, 0, UINT32_MAX, VD_NEXT, 0xffff);
 	vd_avail_set(&t.q, 0, 0xffff);
-	assert_int_equal(t.c.iov[0].iov_len, 16);
-	assert_int_equal(t.c.in_len, 16);
-	vq_push(t.vq, &t.c, 16);
+	assert_int_equal(t.c->iov[0].iov_len, 16);
+	assert_int_equal(t.c->in_len, 16);
+	vqrig_push(t.vq, t.c, 16);
 	vq_publish(t.vq);
 	assert_int_equal(vd_used_idx(&t.q), 1);
 	end(&t);
@@ -334,9 +334,9 @@ static void test_writes_are_reported(void **state)
 	b[1] = (struct vd_buf){ t.buf + 64, 512 };
 	assert_true(vd_add(&t.q, b, 1, 1, false) >= 0);
 	vd_publish(&t.q);
-	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
 	assert_int_equal(seen.n, 0);
-	vq_push(t.vq, &t.c, 1);
+	vqrig_push(t.vq, t.c, 1);
 	assert_true(seen.n >= 2);
 	assert_int_equal(seen.at[0], b[1].gpa);
 	assert_int_equal(seen.len[0], b[1].len);
@@ -540,12 +540,12 @@ static void test_malformed(void **state)
 
 		begin(&t, SIZE, bads[i].make != bad_indirect_not_negotiated, i & 1);
 		bads[i].make(&t);
-		got = vq_pop(t.vq, &t.c);
+		got = vq_pop(t.vq, &t.c, 1);
 		if (got != -EPROTO)
 			fail_msg("%s: vq_pop gives %d", bads[i].name, got);
 		if (!strstr(t.said, bads[i].why))
 			fail_msg("%s: said '%s'", bads[i].name, t.said);
-		assert_int_equal(vq_pop(t.vq, &t.c), -EPROTO);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
 		assert_int_equal(vq_in_flight(t.vq), 0);
 		assert_true(vq_state(t.vq)->broken);
 		assert_false(vq_kicks(t.vq, true));
@@ -568,7 +568,7 @@ static void test_too_many_bytes(void **state)
 			b[i] = (struct vd_buf){ RAM, RAM_SIZE };
 		assert_true(vd_add(&t.q, b, 0, n, false) >= 0);
 		vd_publish(&t.q);
-		assert_int_equal(vq_pop(t.vq, &t.c), n == 128 ? 1 : -EPROTO);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), n == 128 ? 1 : -EPROTO);
 		end(&t);
 	}
 }
@@ -576,7 +576,7 @@ static void test_too_many_bytes(void **state)
 /* Class 1 (3.3.1): a head again while it is in flight. The first use of it still ends well. */
 static void test_duplicate_head(void **state)
 {
-	struct vq_chain other;
+	struct vq_chain *other;
 	struct t t;
 
 	(void)state;
@@ -584,10 +584,10 @@ static void test_duplicate_head(void **state)
 	desc(&t, 2, t.buf, 16, VD_WRITE, 0);
 	make_available(&t, 2);
 	make_available(&t, 2);
-	assert_int_equal(vq_pop(t.vq, &t.c), 1);
-	assert_int_equal(vq_pop(t.vq, &other), -EPROTO);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+	assert_int_equal(vq_pop(t.vq, &other, 1), -EPROTO);
 	assert_int_equal(vq_in_flight(t.vq), 1);
-	vq_push(t.vq, &t.c, 16);
+	vqrig_push(t.vq, t.c, 16);
 	vq_publish(t.vq);
 	assert_int_equal(vd_used_idx(&t.q), 1);
 	assert_int_equal(vq_in_flight(t.vq), 0);
@@ -606,11 +606,71 @@ static void test_in_flight_bound(void **state)
 		desc(&t, i, t.buf, 16, 0, 0);
 	for (unsigned i = 0; i < 3 * SIZE; i++) {
 		make_available(&t, (uint16_t)(i % SIZE));
-		n += vq_pop(t.vq, &t.c) == 1;
+		n += vq_pop(t.vq, &t.c, 1) == 1;
 	}
 	assert_int_equal(n, SIZE);
 	assert_int_equal(vq_in_flight(t.vq), SIZE);
 	end(&t); /* with all of them in flight */
+}
+
+/* Many at a time: taken in order, given back in any; what is malformed ends what is taken, and
+ * costs those before it nothing. */
+static void many(uint64_t features)
+{
+	const bool in_order = features & BIT(VIRTIO_F_IN_ORDER);
+	static const unsigned back[5] = { 4, 0, 2, 1, 3 };
+	struct vq_chain *c[SIZE], *answer[5];
+	struct vqrig rig;
+	const struct vd_buf empty = { 0 };
+	uint16_t head[5];
+
+	vqrig_init(&rig, 0);
+	vqrig_setup(&rig, SIZE, features | BIT(VIRTIO_F_INDIRECT_DESC));
+	for (unsigned i = 0; i < 5; i++)
+		head[i] = vqrig_offer(&rig, 16 + i, true);
+	assert_int_equal(vq_pop(rig.vq, c, 3), 3);
+	assert_int_equal(vq_pop(rig.vq, c + 3, 5), 2);
+	assert_int_equal(vq_pop(rig.vq, c + 5, 3), 0);
+	assert_int_equal(vq_in_flight(rig.vq), 5);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(c[i]->in_len, 16 + i);
+		c[i]->written = i + 1;
+	}
+	for (unsigned i = 0; i < 5; i++)
+		answer[i] = c[back[i]];
+	vq_push(rig.vq, answer, 5);
+	assert_int_equal(vq_in_flight(rig.vq), 0);
+	vq_publish(rig.vq);
+	for (unsigned i = 0; i < 5; i++) {
+		unsigned k = in_order ? i : back[i];
+		uint16_t h;
+		uint32_t len;
+
+		assert_true(vd_used(&rig.q, &h, &len));
+		assert_int_equal(h, head[k]);
+		assert_int_equal(len, k + 1);
+	}
+	vqrig_offer(&rig, 16, true);
+	vqrig_offer(&rig, 32, true);
+	assert_true(vd_add(&rig.q, &empty, 0, 1, true) >= 0);
+	vd_publish(&rig.q);
+	assert_int_equal(vq_pop(rig.vq, c, SIZE), 2);
+	assert_true(vq_state(rig.vq)->broken);
+	assert_int_equal(vq_pop(rig.vq, c + 2, SIZE - 2), -EPROTO);
+	vq_push(rig.vq, c, 2);
+	vq_publish(rig.vq);
+	assert_true(vd_used(&rig.q, &head[0], &(uint32_t){ 0 }));
+	assert_true(vd_used(&rig.q, &head[0], &(uint32_t){ 0 }));
+	vqrig_fini(&rig);
+}
+
+static void test_many(void **state)
+{
+	(void)state;
+	many(0);
+	many(BIT(VIRTIO_F_IN_ORDER));
+	many(BIT(VIRTIO_F_RING_PACKED));
+	many(BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER));
 }
 
 static void test_reject(void **state)
@@ -623,10 +683,10 @@ static void test_reject(void **state)
 	b = (struct vd_buf){ t.buf, 64 };
 	assert_true(vd_add(&t.q, &b, 0, 1, false) >= 0);
 	vd_publish(&t.q);
-	assert_int_equal(vq_pop(t.vq, &t.c), 1);
-	vq_reject(t.vq, &t.c, LINT_BLK_SHORT, "for a test");
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
+	vq_reject(t.vq, t.c, LINT_BLK_SHORT, "for a test");
 	assert_int_equal(vq_in_flight(t.vq), 0);
-	assert_int_equal(vq_pop(t.vq, &t.c), -EPROTO);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
 	assert_false(vq_publish(t.vq));
 	assert_int_equal(vd_used_idx(&t.q), 0);
 	end(&t);
@@ -658,7 +718,7 @@ static void test_setup_refuses(void **state)
 		}
 		if (vq_setup(t.vq, &s, features_of(true, true)) != -EINVAL)
 			fail_msg("case %u was not refused", i);
-		assert_int_equal(vq_pop(t.vq, &t.c), 0);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 		assert_false(vq_publish(t.vq));
 	}
 	end(&t);
@@ -688,9 +748,9 @@ static void test_no_event_words(void **state)
 	desc(&t, 0, t.buf, 16, 0, 0);
 	make_available(&t, 0);
 	vq_kicks(t.vq, false);
-	assert_int_equal(vq_pop(t.vq, &t.c), 1);
+	assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
 	vq_kicks(t.vq, true);
-	vq_push(t.vq, &t.c, 0);
+	vqrig_push(t.vq, t.c, 0);
 	vq_publish(t.vq);
 	assert_int_equal(vd_avail_event(&t.q), 0xa5a5);
 	end(&t);
@@ -709,11 +769,11 @@ static void test_kicks(void **state)
 		assert_false(vq_kicks(t.vq, false));
 		assert_int_equal(vd_used_flags(&t.q), event_idx ? 0 : 1);
 		make_available(&t, 0);
-		assert_int_equal(vq_pop(t.vq, &t.c), 1);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
 		make_available(&t, 1);
 		assert_true(vq_kicks(t.vq, true));
 		assert_int_equal(vd_used_flags(&t.q), 0);
-		assert_int_equal(vq_pop(t.vq, &t.c), 1);
+		assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
 		assert_false(vq_kicks(t.vq, true));
 		if (event_idx)
 			assert_int_equal(vd_avail_event(&t.q), 2);
@@ -729,8 +789,8 @@ static bool use(struct t *t, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		assert_true(vd_add(&t->q, &b, 0, 1, false) >= 0);
 		vd_publish(&t->q);
-		assert_int_equal(vq_pop(t->vq, &t->c), 1);
-		vq_push(t->vq, &t->c, 0);
+		assert_int_equal(vq_pop(t->vq, &t->c, 1), 1);
+		vqrig_push(t->vq, t->c, 0);
 	}
 	return vq_publish(t->vq);
 }
@@ -817,6 +877,7 @@ int main(void)
 		cmocka_unit_test(test_too_many_bytes),
 		cmocka_unit_test(test_duplicate_head),
 		cmocka_unit_test(test_in_flight_bound),
+		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_reject),
 		cmocka_unit_test(test_setup_refuses),
 		cmocka_unit_test(test_no_event_words),

@@ -23,6 +23,7 @@
 #include "vdriver.h"
 #include "virtio/virtio.h"
 #include "virtio/vq.h"
+#include "vqrig.h"
 
 #define RAM 0x80000000ULL
 enum { RAM_SIZE = 1 << 20, SIZE = 8, STEPS = 2, POINTS_MAX = 64, HELD_MAX = 32 };
@@ -227,15 +228,15 @@ static void add(struct t *t)
 /* As many chains there and back, to begin at any place of the ring. */
 static void turn(struct t *t, unsigned chains)
 {
-	struct vq_chain c;
+	struct vq_chain *c;
 	uint16_t head;
 	uint32_t len;
 
 	while (chains--) {
 		add(t);
 		vd_wants_kick(&t->q);
-		assert_int_equal(vq_pop(t->vq, &c), 1);
-		vq_push(t->vq, &c, 0);
+		assert_int_equal(vq_pop(t->vq, &c, 1), 1);
+		vqrig_push(t->vq, c, 0);
 		vq_publish(t->vq);
 		assert_true(vd_used(&t->q, &head, &len));
 	}
@@ -296,15 +297,15 @@ static void fall_asleep(void *arg, unsigned i)
 
 static bool irq_lost(struct t *t, unsigned first, unsigned second)
 {
-	struct vq_chain c;
+	struct vq_chain *c;
 	bool irq;
 
 	vd_interrupts(&t->q, false);
 	add(t);
 	vd_wants_kick(&t->q);
-	assert_int_equal(vq_pop(t->vq, &c), 1);
+	assert_int_equal(vq_pop(t->vq, &c, 1), 1);
 	begin(t, fall_asleep, first, second);
-	vq_push(t->vq, &c, 0);
+	vqrig_push(t->vq, c, 0);
 	irq = vq_publish(t->vq);
 	end();
 	return !irq && !t->told;
