@@ -78,10 +78,12 @@ test-guests: guest-amd64 guest-arm64
 	@scripts/guest/build.sh riscv64 $(GUEST) 2>$(GUEST)/riscv64.new || \
 		{ cat $(GUEST)/riscv64.new >&2; mv $(GUEST)/riscv64.new $(GUEST)/riscv64.why; }
 	@rm -f $(GUEST)/riscv64.new
-	@rm -f $(GUEST)/arm64/fio.why
-	@scripts/guest/make-fio.sh arm64 $(GUEST) 2>$(GUEST)/arm64/fio.new || \
-		{ cat $(GUEST)/arm64/fio.new >&2; mv $(GUEST)/arm64/fio.new $(GUEST)/arm64/fio.why; }
-	@rm -f $(GUEST)/arm64/fio.new
+	@for arch in arm64 amd64; do \
+		to=$(GUEST)/$$arch/fio; rm -f $$to.why; \
+		scripts/guest/make-fio.sh $$arch $(GUEST) 2>$$to.new || \
+			{ cat $$to.new >&2; mv $$to.new $$to.why; }; \
+		rm -f $$to.new; \
+	done
 
 # Where there is no riscv64 guest, there are no libraries for riscv64 either.
 test-static: test-guests static-amd64 static-arm64

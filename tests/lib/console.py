@@ -66,7 +66,7 @@ class Console:
             self.process.wait()
         if kind and kind is not Skip:
             print("# %s" % " ".join(self.command))
-            said = self.log[-3000:] + b"\n" + self.said().encode()
+            said = self.log[-3000:] + b"\n" + self.said()[-3000:].encode()
             for line in said.decode(errors="replace").splitlines():
                 print("#   | " + line.rstrip("\r"))
         for pipe in (self.process.stdin, self.process.stdout, self.stderr):

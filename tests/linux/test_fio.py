@@ -13,7 +13,8 @@ import os
 import sys
 import time
 
-from vm import GUEST, Skip, Vm, blank_disk, main, root_disk
+from vm import GUEST, Vm, blank_disk, main, root_disk
+import fio
 
 RINGS = {
     "legacy": "transport=legacy",
@@ -26,46 +27,6 @@ CACHES = ["writeback", "writethrough", "none", "unsafe"]
 CPUS = 4
 AT_ONCE = 24  # disks of one guest
 MIB = 1 << 20
-
-# Each process has a part of the disk to itself. "trims" frees each block before it writes it; what
-# "holes" frees need not read as anything.
-JOB = """[global]
-filename=${DISK}
-direct=1
-ioengine=libaio
-iodepth=16
-size=8M
-verify=crc32c
-verify_fatal=1
-verify_backlog=128
-verify_state_save=0
-
-[blocks]
-rw=randwrite
-bsrange=512-64k
-io_size=4M
-fsync=32
-
-[trims]
-rw=randtrimwrite
-bs=4k
-io_size=1M
-offset=8M
-fdatasync=16
-
-[mixed]
-rw=randrw
-bs=8k
-io_size=2M
-offset=16M
-fsync=64
-
-[holes]
-rw=randtrim
-bs=32k
-verify=0
-offset=24M
-"""
 
 
 def covering():
@@ -103,19 +64,16 @@ def is_as_asked(vm, name, way):
 
 
 def run_ways(ways):
-    disks = [blank_disk("fio%d.img" % n, 32 * MIB) + options(way) for n, way in enumerate(ways)]
+    disks = [blank_disk("fio%d.img" % n, fio.SIZE) + options(way) for n, way in enumerate(ways)]
     with Vm("--cpus", str(CPUS),
-            disks=[root_disk(), os.path.join(GUEST, "fio.ext4") + ",ro"] + disks) as vm:
+            disks=[root_disk(), fio.image(GUEST) + ",ro"] + disks) as vm:
         vm.login()
-        vm.sh("mount -o ro /dev/vdb /mnt && mount -t devtmpfs dev /mnt/dev"
-              " && mount -t tmpfs none /mnt/tmp")
-        vm.sh("cat >/mnt/tmp/job <<'END'\n%sEND" % JOB)
+        fio.set_up(vm, "vdb")
         for n, way in enumerate(ways):
             name = "vd" + chr(ord("c") + n)
             is_as_asked(vm, name, way)
             start = time.monotonic()
-            status, output = vm.run("DISK=/dev/%s chroot /mnt fio --eta=never /tmp/job 2>&1"
-                                    % name, patience=300)
+            status, output = vm.run(fio.command(name), patience=300)
             assert status == 0, "%s: %s" % (way, output[-2000:])
             print("# %-6s %d queue%s %-8s %-12s %.1f s"
                   % (way[0], way[1], " " if way[1] == 1 else "s", way[2], way[3],
@@ -127,11 +85,6 @@ def run_ways(ways):
 
 
 def fio_finds_what_it_wrote():
-    why = os.path.join(GUEST, "fio.why")
-    if not os.path.exists(os.path.join(GUEST, "fio.ext4")):
-        reason = open(why, encoding="utf-8").read().strip() if os.path.exists(why) else \
-            "'make test-guests' makes it"
-        raise Skip("there is no fio for the guest: " + reason)
     ways = list(everything() if "--all" in sys.argv else covering())
     if not direct_io():
         print("# without cache=none: files here cannot do without the page cache")
