@@ -646,10 +646,11 @@ static void drain_again(struct loop_task *task)
 	struct vblk_queue *q = container_of(task, struct vblk_queue, again);
 
 	q->again_posted = false;
-	if (q->stopped)
-		stop_if_quiet(q);
-	else
+	/* What another process had in flight is done before a stop: the ring's position is behind
+	 * it. */
+	if (!q->stopped || vq_resumed(q->vq))
 		drain(q);
+	stop_if_quiet(q);
 }
 
 /* virtio_ops */

@@ -453,7 +453,7 @@ struct split_area {
 		uint8_t inflight, padding[5];
 		uint16_t next;
 		uint64_t counter;
-	} desc[16];
+	} desc[];
 };
 
 static void *area_map(struct vfront *f)
@@ -546,6 +546,73 @@ static void tracked_split(void **state)
 static void tracked_packed(void **state)
 {
 	tracked(state, ALL_PACKED);
+}
+
+/* More of them than the device takes in a turn, and the front end wants the ring back at once: what
+ * is in the area only is done before, for the base is behind it. */
+static void taken_up_whole(void **state)
+{
+	enum { SIZE = 1024, N = 1000 };
+	struct fixture *t = *state;
+	struct vdriver *d = &t->front.driver;
+	struct vd_queue q = { .d = d, .size = SIZE };
+	const struct vhost_vring_state num = { 0, SIZE }, on = { 0, 1 };
+	const uint64_t index = 0;
+	struct vhost_vring_addr addr = { .index = 0 };
+	struct vhost_vring_state base;
+	struct {
+		struct vhost_header h;
+		struct vhost_vring_state s;
+	} two[2] = {
+		{ { VHOST_SET_VRING_ENABLE, VHOST_FLAG_VERSION, sizeof(on) }, on },
+		{ { VHOST_GET_VRING_BASE, VHOST_FLAG_VERSION, sizeof(on) }, { 0, 0 } },
+	};
+	struct split_area *a;
+	struct vd_blk r;
+	gpa_t table, id;
+
+	assert_int_equal(vf_connect(&t->front, t->back.path), 0);
+	assert_int_equal(vf_begin(&t->front, ALL, EVERY_FEATURE), 0);
+	assert_int_equal(vf_track(&t->front, 1, SIZE), 0);
+	/* All of them are the same request. */
+	vd_blk_init(d, &r);
+	vd_put(d, r.header, (uint32_t[]){ VD_BLK_GET_ID, 0, 0, 0 }, 16);
+	id = vd_alloc(d, 20, 4);
+	table = vd_alloc(d, 3 * 16, 16);
+	vd_desc_set(d, table, 0, r.header, 16, VD_NEXT, 1);
+	vd_desc_set(d, table, 1, id, 20, VD_WRITE | VD_NEXT, 2);
+	vd_desc_set(d, table, 2, r.status, 1, VD_WRITE, 0);
+	q.desc = vd_alloc(d, 16 * SIZE, 16);
+	q.avail = vd_alloc(d, 6 + 2 * SIZE, 2);
+	q.used = vd_alloc(d, 6 + 8 * SIZE, 4);
+	a = area_map(&t->front);
+	for (uint16_t i = 0; i < N; i++) {
+		vd_desc_set(d, q.desc, i, table, 3 * 16, VD_INDIRECT, 0);
+		vd_avail_set(&q, i, i);
+		a->desc[i].inflight = 1;
+		a->desc[i].counter = i;
+	}
+	vd_avail_idx_set(&q, N);
+	a->version = 1;
+	a->desc_num = SIZE;
+
+	addr.desc = q.desc - VF_GUEST + VF_USER;
+	addr.used = q.used - VF_GUEST + VF_USER;
+	addr.avail = q.avail - VF_GUEST + VF_USER;
+	assert_int_equal(vf_call(&t->front, VHOST_SET_VRING_NUM, &num, sizeof(num), NULL, 0), 0);
+	assert_int_equal(vf_call(&t->front, VHOST_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0), 0);
+	assert_int_equal(vf_call(&t->front, VHOST_SET_VRING_KICK, &index, 8, &t->front.kick[0], 1),
+			 0);
+	assert_int_equal(vd_used_idx(&q), 0);
+	/* Both are there when the first is read. */
+	assert_int_equal(send(t->front.sock, two, sizeof(two), 0), sizeof(two));
+	assert_int_equal(vf_reply(&t->front, VHOST_GET_VRING_BASE, &base, sizeof(base), NULL),
+			 sizeof(base));
+	assert_int_equal(base.num, N);
+	assert_int_equal(vd_used_idx(&q), N);
+	for (unsigned i = 0; i < N; i++)
+		assert_int_equal(a->desc[i].inflight, 0);
+	munmap(a, t->front.inflight.size);
 }
 
 /* ---- What a bad one loses ---- */
@@ -909,6 +976,7 @@ int main(void)
 		T(taken_up_again),
 		T(tracked_split),
 		T(tracked_packed),
+		T(taken_up_whole),
 		T(bad_messages),
 		T(not_agreed),
 		T(bad_bytes),
