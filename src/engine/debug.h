@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct engine;
+struct err;
 struct vcpu;
 
 /* A set of accesses. */
@@ -25,11 +26,14 @@ enum debug_access { DEBUG_READ = 1, DEBUG_WRITE = 2, DEBUG_EXEC = 4 };
 /*
  * Where a vCPU shall stop: before it executes at `va`, or before an instruction that accesses bytes
  * there. Who wants it to get further takes the point away, steps, and puts it back: so gdb does it
- * for both architectures, since their own CPUs stop there, too.
+ * for arm64 and RISC-V, since their own CPUs stop there, too. An x86 CPU stops behind it.
  */
 struct debug_point {
 	uint64_t va, len; /* len: of a watchpoint, bytes, not 0 */
 	uint8_t access;   /* DEBUG_EXEC: a breakpoint; or DEBUG_READ and DEBUG_WRITE */
+	/* Where engines that write into memory do so for a breakpoint; not mapped: nowhere. */
+	bool mapped;
+	uint64_t pa;
 };
 enum { DEBUG_POINTS_MAX = 64 };
 
@@ -51,7 +55,7 @@ struct debug_reg {
 	const char *name;    /* as the architecture's manual has it; gdb's where that differs */
 	const char *feature; /* which of gdb's target descriptions it belongs to */
 	const char *type;    /* gdb's, NULL: an integer */
-	uint16_t bits;       /* 32, 64 or 128 */
+	uint16_t bits;       /* 32, 64, 80 or 128 */
 	bool system;         /* one of many that a debugger shows only when asked */
 };
 enum { DEBUG_REG_MAX = 16 /* bytes */ };
@@ -88,6 +92,15 @@ struct debug_insn {
 };
 
 struct debug_ops {
+	/* NULL: always. Can this host do it? -ENOTSUP and a sentence. */
+	int (*probe)(struct engine *engine, struct err *err);
+	/*
+	 * There are few points, and some breakpoints are instructions that the engine writes into
+	 * guest memory: set_points() is asked when one is added whether it can be had, and they are
+	 * set only while the guest runs.
+	 */
+	bool writes_memory;
+
 	/* The register of this number; false behind the last one. Names stay valid. */
 	bool (*reg)(struct engine *engine, size_t n, struct debug_reg *reg);
 	/* Bytes as wide as the register. False: it has no value now, or cannot be changed. */
@@ -95,13 +108,15 @@ struct debug_ops {
 	bool (*reg_set)(struct vcpu *vcpu, size_t reg, const void *val);
 
 	/* These points and no others, for every vCPU; they outlive a reset. -ENOSPC: too many;
-	 * -ENOTSUP: a kind that the engine does not have. */
+	 * -ENOTSUP: a kind that the engine does not have. None are set then. */
 	int (*set_points)(struct engine *engine, const struct debug_point *points, size_t n);
-	/* One instruction, without taking interrupts, then VCPU_DEBUG; false takes it back. */
+	/* One instruction, without taking interrupts where the engine can keep them away, then
+	 * VCPU_DEBUG; false takes it back. */
 	void (*step)(struct vcpu *vcpu, bool on);
 	/* After VCPU_DEBUG. */
 	struct debug_stop (*stopped)(struct vcpu *vcpu);
-	/* From now on, remember the last `n` instructions of each vCPU, which makes it slow. Once.
+	/* NULL: it cannot, as with watch_traps.
+	 * From now on, remember the last `n` instructions of each vCPU, which makes it slow. Once.
 	 * -ENOMEM. */
 	int (*trace_insns)(struct engine *engine, size_t n);
 	/* The instruction `back` places before the last; false: it is not remembered. */

@@ -64,13 +64,26 @@ uint64_t debug_reg(struct vm_cpu *cpu, const char *name)
 	return 0;
 }
 
-int debug_check(const struct hako_vm *vm, const char *option, struct err *err)
+int debug_check(const struct hako_vm *vm, enum debug_need need, struct err *err)
 {
-	if (vm->engine_ops->debug)
+	static const char *const options[] = {
+		[DEBUG_GDB] = "--gdb",
+		[DEBUG_TRAPS] = "--debug-guest",
+		[DEBUG_INSNS] = "--trace insn",
+	};
+	const struct debug_ops *ops = vm->engine_ops->debug;
+
+	if (ops && ops->probe) {
+		int res = ops->probe(vm->engine, err);
+		if (res)
+			return res;
+	}
+	if (ops && (need != DEBUG_TRAPS || ops->watch_traps) &&
+	    (need != DEBUG_INSNS || ops->trace_insns))
 		return 0;
 	/* hako's own CPU, which can, runs all but x86. */
 	return err_set(err, -ENOTSUP, "the engine '%s' cannot do %s%s", vm->engine_ops->name,
-		       option,
+		       options[need],
 		       vm->kernel.arch == KERNEL_X86_64
 			       ? "; leave it out: no engine can that runs x86-64 guests"
 			       : "; use --engine soft");
@@ -88,7 +101,7 @@ int debug_symbols(struct hako_vm *vm, const char *path, struct err *err)
 
 int debug_trace_insns(struct hako_vm *vm, struct err *err)
 {
-	int res = debug_check(vm, "--trace insn", err);
+	int res = debug_check(vm, DEBUG_INSNS, err);
 
 	if (!res && vm->engine_ops->debug->trace_insns(vm->engine, INSNS_TRACED))
 		res = err_set(err, -ENOMEM, "no memory for a trace of instructions");
@@ -119,6 +132,8 @@ uint8_t debug_level(struct vm_cpu *cpu)
 {
 	if (cpu->vm->kernel.arch == KERNEL_ARM64)
 		return (uint8_t)bits(debug_reg(cpu, "cpsr"), 3, 2);
+	if (cpu->vm->kernel.arch == KERNEL_X86_64)
+		return debug_reg(cpu, "cs") & 3;
 	return (uint8_t)debug_reg(cpu, "priv");
 }
 
@@ -127,6 +142,8 @@ void walk_va(struct vm_cpu *cpu, const struct walk_access *access, struct walk *
 	memset(walk, 0, sizeof(*walk));
 	if (cpu->vm->kernel.arch == KERNEL_ARM64)
 		walk_a64(cpu, access, walk);
+	else if (cpu->vm->kernel.arch == KERNEL_X86_64)
+		walk_x86(cpu, access, walk);
 	else
 		walk_rv(cpu, access, walk);
 }

@@ -40,14 +40,15 @@ bool debug_look(struct hako_vm *vm);
 
 /* A register of at most 64 bits by its name in the engine's table; 0 if there is none. */
 uint64_t debug_reg(struct vm_cpu *cpu, const char *name);
-/* -ENOTSUP and a sentence unless the engine can debug its guest. */
-int debug_check(const struct hako_vm *vm, const char *option, struct err *err);
+/* What an option asks of the engine. -ENOTSUP and a sentence unless it can. */
+enum debug_need { DEBUG_GDB, DEBUG_TRAPS, DEBUG_INSNS };
+int debug_check(const struct hako_vm *vm, enum debug_need need, struct err *err);
 /* The kernel's names for addresses go into vm->symbols, if anybody wants them. */
 int debug_symbols(struct hako_vm *vm, const char *path, struct err *err);
 /* With `--trace insn`: begin it; tell the log of the last instructions, all vCPUs parked. */
 int debug_trace_insns(struct hako_vm *vm, struct err *err);
 void debug_tell_insns(struct hako_vm *vm);
-/* Exception level, or privilege, that the vCPU is at. */
+/* Exception level, or privilege, that the vCPU is at; x86: 0 to 3. */
 uint8_t debug_level(struct vm_cpu *cpu);
 
 /*

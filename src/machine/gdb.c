@@ -54,26 +54,68 @@ static struct vm_cpu *cpu_of(struct gdb *g, unsigned thread)
 
 /* ---- the target description ---- */
 
-/* How gdb shows a register of 128 bits. */
-static const char vector_type[] =
-	"<vector id=\"f64x2\" type=\"ieee_double\" count=\"2\"/>"
-	"<vector id=\"f32x4\" type=\"ieee_single\" count=\"4\"/>"
-	"<vector id=\"u64x2\" type=\"uint64\" count=\"2\"/>"
-	"<vector id=\"u32x4\" type=\"uint32\" count=\"4\"/>"
-	"<vector id=\"u16x8\" type=\"uint16\" count=\"8\"/>"
-	"<vector id=\"u8x16\" type=\"uint8\" count=\"16\"/>"
-	"<union id=\"vector\">"
-	"<field name=\"f64\" type=\"f64x2\"/><field name=\"f32\" type=\"f32x4\"/>"
-	"<field name=\"u64\" type=\"u64x2\"/><field name=\"u32\" type=\"u32x4\"/>"
-	"<field name=\"u16\" type=\"u16x8\"/><field name=\"u8\" type=\"u8x16\"/>"
-	"<field name=\"u128\" type=\"uint128\"/></union>";
+/* Types of registers that gdb does not have by itself, by the feature that needs them. */
+static const struct {
+	const char *feature, *xml;
+} types[] = {
+	{ "org.gnu.gdb.aarch64.fpu",
+	  "<vector id=\"f64x2\" type=\"ieee_double\" count=\"2\"/>"
+	  "<vector id=\"f32x4\" type=\"ieee_single\" count=\"4\"/>"
+	  "<vector id=\"u64x2\" type=\"uint64\" count=\"2\"/>"
+	  "<vector id=\"u32x4\" type=\"uint32\" count=\"4\"/>"
+	  "<vector id=\"u16x8\" type=\"uint16\" count=\"8\"/>"
+	  "<vector id=\"u8x16\" type=\"uint8\" count=\"16\"/>"
+	  "<union id=\"vector\">"
+	  "<field name=\"f64\" type=\"f64x2\"/><field name=\"f32\" type=\"f32x4\"/>"
+	  "<field name=\"u64\" type=\"u64x2\"/><field name=\"u32\" type=\"u32x4\"/>"
+	  "<field name=\"u16\" type=\"u16x8\"/><field name=\"u8\" type=\"u8x16\"/>"
+	  "<field name=\"u128\" type=\"uint128\"/></union>" },
+	/* RFLAGS: SDM 1, 3.4.3 */
+	{ "org.gnu.gdb.i386.core",
+	  "<flags id=\"i386_eflags\" size=\"4\">"
+	  "<field name=\"CF\" start=\"0\" end=\"0\"/><field name=\"PF\" start=\"2\" end=\"2\"/>"
+	  "<field name=\"AF\" start=\"4\" end=\"4\"/><field name=\"ZF\" start=\"6\" end=\"6\"/>"
+	  "<field name=\"SF\" start=\"7\" end=\"7\"/><field name=\"TF\" start=\"8\" end=\"8\"/>"
+	  "<field name=\"IF\" start=\"9\" end=\"9\"/><field name=\"DF\" start=\"10\" end=\"10\"/>"
+	  "<field name=\"OF\" start=\"11\" end=\"11\"/><field name=\"NT\" start=\"14\" end=\"14\"/>"
+	  "<field name=\"RF\" start=\"16\" end=\"16\"/><field name=\"VM\" start=\"17\" end=\"17\"/>"
+	  "<field name=\"AC\" start=\"18\" end=\"18\"/><field name=\"VIF\" start=\"19\" "
+	  "end=\"19\"/>"
+	  "<field name=\"VIP\" start=\"20\" end=\"20\"/><field name=\"ID\" start=\"21\" "
+	  "end=\"21\"/>"
+	  "</flags>" },
+	/* MXCSR: SDM 1, 10.2.3. The vectors have the names that gdb gives its own. */
+	{ "org.gnu.gdb.i386.sse",
+	  "<vector id=\"v4f\" type=\"ieee_single\" count=\"4\"/>"
+	  "<vector id=\"v2d\" type=\"ieee_double\" count=\"2\"/>"
+	  "<vector id=\"v16i8\" type=\"int8\" count=\"16\"/>"
+	  "<vector id=\"v8i16\" type=\"int16\" count=\"8\"/>"
+	  "<vector id=\"v4i32\" type=\"int32\" count=\"4\"/>"
+	  "<vector id=\"v2i64\" type=\"int64\" count=\"2\"/>"
+	  "<union id=\"vec128\">"
+	  "<field name=\"v4_float\" type=\"v4f\"/><field name=\"v2_double\" type=\"v2d\"/>"
+	  "<field name=\"v16_int8\" type=\"v16i8\"/><field name=\"v8_int16\" type=\"v8i16\"/>"
+	  "<field name=\"v4_int32\" type=\"v4i32\"/><field name=\"v2_int64\" type=\"v2i64\"/>"
+	  "<field name=\"uint128\" type=\"uint128\"/></union>"
+	  "<flags id=\"i386_mxcsr\" size=\"4\">"
+	  "<field name=\"IE\" start=\"0\" end=\"0\"/><field name=\"DE\" start=\"1\" end=\"1\"/>"
+	  "<field name=\"ZE\" start=\"2\" end=\"2\"/><field name=\"OE\" start=\"3\" end=\"3\"/>"
+	  "<field name=\"UE\" start=\"4\" end=\"4\"/><field name=\"PE\" start=\"5\" end=\"5\"/>"
+	  "<field name=\"DAZ\" start=\"6\" end=\"6\"/><field name=\"IM\" start=\"7\" end=\"7\"/>"
+	  "<field name=\"DM\" start=\"8\" end=\"8\"/><field name=\"ZM\" start=\"9\" end=\"9\"/>"
+	  "<field name=\"OM\" start=\"10\" end=\"10\"/><field name=\"UM\" start=\"11\" end=\"11\"/>"
+	  "<field name=\"PM\" start=\"12\" end=\"12\"/><field name=\"FZ\" start=\"15\" end=\"15\"/>"
+	  "</flags>" },
+};
 
 /* What lldb calls the registers that any CPU has; gdb knows them by name. */
 static const char *generic(const char *name)
 {
-	static const char *const names[][2] = { { "pc", "pc" },     { "sp", "sp" }, { "fp", "fp" },
-						{ "x29", "fp" },    { "ra", "ra" }, { "x30", "ra" },
-						{ "cpsr", "flags" } };
+	static const char *const names[][2] = {
+		{ "pc", "pc" },  { "sp", "sp" },  { "fp", "fp" },       { "x29", "fp" },
+		{ "ra", "ra" },  { "x30", "ra" }, { "cpsr", "flags" },  { "rip", "pc" },
+		{ "rsp", "sp" }, { "rbp", "fp" }, { "eflags", "flags" }
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strcmp(names[i][0], name) == 0)
@@ -90,6 +132,7 @@ static void describe(struct gdb *g, FILE *f)
 		{ KERNEL_ARM64, "aarch64", "system" },
 		{ KERNEL_RV64, "riscv:rv64", "csr" },
 		{ KERNEL_RV32, "riscv:rv32", "csr" },
+		{ KERNEL_X86_64, "i386:x86-64", "system" },
 	};
 	const char *feature = NULL, *system = "system";
 
@@ -105,9 +148,10 @@ static void describe(struct gdb *g, FILE *f)
 		if (!feature || strcmp(feature, r->feature) != 0) {
 			fprintf(f, "%s<feature name=\"%s\">", feature ? "</feature>" : "",
 				r->feature);
-			if (r->bits == 128)
-				fputs(vector_type, f);
 			feature = r->feature;
+			for (size_t k = 0; k < ARRAY_SIZE(types); k++)
+				if (strcmp(types[k].feature, feature) == 0)
+					fputs(types[k].xml, f);
 		}
 		fprintf(f, "<reg name=\"%s\" bitsize=\"%u\" regnum=\"%zu\"", r->name, r->bits, i);
 		if (r->type)
@@ -203,6 +247,41 @@ static bool mem_write(void *arg, unsigned thread, uint64_t va, const void *buf, 
 	return mem_move(arg, thread, va, (void *)(uintptr_t)buf, len, true);
 }
 
+static void push_points(struct gdb *g)
+{
+	if (g->points_changed)
+		g->vm->engine_ops->debug->set_points(g->vm->engine, g->points, g->n_points);
+	g->points_changed = false;
+}
+
+/* They are not in memory while somebody looks at it. */
+static void pull_points(struct gdb *g)
+{
+	if (!g->vm->engine_ops->debug->writes_memory || g->points_changed)
+		return;
+	g->vm->engine_ops->debug->set_points(g->vm->engine, NULL, 0);
+	g->points_changed = true;
+}
+
+/* Can the engine have the last point, too? If not, it goes again. */
+static int try_points(struct gdb *g)
+{
+	const struct debug_ops *ops = g->vm->engine_ops->debug;
+	struct debug_point *p = &g->points[g->n_points - 1];
+	struct vm_cpu *cpu = cpu_of(g, g->stub.thread_g);
+	struct walk_access a = { .va = p->va, .level = debug_level(cpu) };
+	struct walk w;
+
+	walk_va(cpu, &a, &w);
+	p->mapped = w.ok;
+	p->pa = w.pa;
+	int res = ops->set_points(g->vm->engine, g->points, g->n_points);
+	ops->set_points(g->vm->engine, NULL, 0);
+	if (res)
+		g->n_points--;
+	return res;
+}
+
 static int point(void *arg, bool add, unsigned type, const struct debug_point *p)
 {
 	struct gdb *g = arg;
@@ -224,14 +303,9 @@ static int point(void *arg, bool add, unsigned type, const struct debug_point *p
 	}
 	/* The engine is told when the machine runs: gdb takes all away at each stop. */
 	g->points_changed = true;
+	if (add && g->vm->engine_ops->debug->writes_memory)
+		return try_points(g);
 	return 0;
-}
-
-static void push_points(struct gdb *g)
-{
-	if (g->points_changed)
-		g->vm->engine_ops->debug->set_points(g->vm->engine, g->points, g->n_points);
-	g->points_changed = false;
 }
 
 /* Let them run on; all are parked. */
@@ -286,6 +360,7 @@ static void halt(struct gdb *g)
 	vm_pause(g->vm);
 	for (unsigned i = 0; i < g->vm->n_cpus; i++)
 		g->vm->engine_ops->debug->step(g->vm->cpus[i].vcpu, false);
+	pull_points(g);
 }
 
 static void interrupt(void *arg)
@@ -312,7 +387,7 @@ static void thread_info(void *arg, unsigned thread, char *text, size_t size)
 	pthread_mutex_lock(&g->vm->lock);
 	bool off = cpu->state == CPU_OFF;
 	pthread_mutex_unlock(&g->vm->lock);
-	snprintf(text, size, "%s %u%s", g->vm->kernel.arch == KERNEL_ARM64 ? "CPU" : "hart", thread,
+	snprintf(text, size, "%s %u%s", g->vm->board_ops == &board_riscv ? "hart" : "CPU", thread,
 		 off ? ", off" : "");
 }
 
@@ -590,7 +665,7 @@ static int listen_at(struct gdb *g, const char *where, struct err *err)
 
 int gdb_create(struct gdb **out, struct hako_vm *vm, const char *where, struct err *err)
 {
-	int res = debug_check(vm, "--gdb", err);
+	int res = debug_check(vm, DEBUG_GDB, err);
 	if (res)
 		return res;
 	struct gdb *g = calloc(1, sizeof(*g));

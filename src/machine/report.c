@@ -510,7 +510,7 @@ void report_stuck(struct report *r)
 
 int report_create(struct report **out, struct hako_vm *vm, struct err *err)
 {
-	int res = debug_check(vm, "--debug-guest", err);
+	int res = debug_check(vm, DEBUG_TRAPS, err);
 	if (res)
 		return res;
 	struct report *r = calloc(1, sizeof(*r));

@@ -20,7 +20,7 @@ struct vm_cpu;
 struct walk_access {
 	uint64_t va;
 	uint8_t access; /* one of enum debug_access, or 0: just where is it? */
-	uint8_t level;  /* exception level, or RISC-V's privilege */
+	uint8_t level;  /* exception level, RISC-V's privilege, x86's (0 to 3) */
 	bool pan;       /* arm64: PSTATE.PAN */
 };
 
@@ -46,5 +46,6 @@ void walk_va(struct vm_cpu *cpu, const struct walk_access *access, struct walk *
 /* The guest architectures' own. */
 void walk_a64(struct vm_cpu *cpu, const struct walk_access *access, struct walk *walk);
 void walk_rv(struct vm_cpu *cpu, const struct walk_access *access, struct walk *walk);
+void walk_x86(struct vm_cpu *cpu, const struct walk_access *access, struct walk *walk);
 
 #endif

@@ -368,4 +368,5 @@ def main():
     return 0 if all(checks) else 1
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

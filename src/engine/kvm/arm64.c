@@ -336,8 +336,7 @@ void kvm_arch_vcpu_destroy(struct vcpu *v)
 #define CORE(name) \
 	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(name))
 
-/* KVM's name of a register; 0: there is no such register. */
-static uint64_t reg_id(struct vcpu *v, unsigned reg)
+uint64_t kvm_arch_reg_id(struct vcpu *v, unsigned reg)
 {
 	if (reg < VCPU_REG_SP)
 		return CORE(regs.regs[0]) + reg * (KVM_REG_ARM_CORE_REG(regs.regs[1]) -
@@ -354,7 +353,7 @@ static uint64_t reg_id(struct vcpu *v, unsigned reg)
 
 static void one_reg(struct vcpu *v, unsigned long request, unsigned reg, uint64_t *val)
 {
-	struct kvm_one_reg arg = { .id = reg_id(v, reg), .addr = (uintptr_t)val };
+	struct kvm_one_reg arg = { .id = kvm_arch_reg_id(v, reg), .addr = (uintptr_t)val };
 	int res = arg.id ? kvm_ioctl(v->fd, request, &arg) : -EINVAL;
 
 	if (res && !v->failed)
@@ -372,6 +371,47 @@ uint64_t kvm_arch_get(struct vcpu *v, unsigned reg)
 void kvm_arch_set(struct vcpu *v, unsigned reg, uint64_t val)
 {
 	one_reg(v, KVM_SET_ONE_REG, reg, &val);
+}
+
+static uint64_t sys_reg(struct vcpu *v, uint64_t id)
+{
+	uint64_t val = 0;
+	struct kvm_one_reg arg = { .id = id, .addr = (uintptr_t)&val };
+	int res = kvm_ioctl(v->fd, KVM_GET_ONE_REG, &arg);
+
+	if (res && !v->failed)
+		v->failed = res;
+	return val;
+}
+
+static void set_sys_reg(struct vcpu *v, uint64_t id, uint64_t val)
+{
+	struct kvm_one_reg arg = { .id = id, .addr = (uintptr_t)&val };
+	int res = kvm_ioctl(v->fd, KVM_SET_ONE_REG, &arg);
+
+	if (res && !v->failed)
+		v->failed = res;
+}
+
+/* D1.3.1: the exception is synchronous, and goes to EL1. */
+void kvm_arch_take_brk(struct vcpu *v, uint32_t esr)
+{
+	enum { SCTLR_SPAN = 23, PSTATE_PAN = 22, EL1H = 5, DAIF = 15 << 6 };
+	enum { FROM_EL1_SP0 = 0, FROM_EL1_SP1 = 0x200, FROM_EL0 = 0x400 };
+	uint64_t pstate = kvm_arch_get(v, VCPU_REG_PSTATE), mode = bits(pstate, 3, 0);
+	uint64_t vbar = sys_reg(v, ARM64_SYS_REG(3, 0, 12, 0, 0));
+	uint64_t pan = pstate & BIT(PSTATE_PAN);
+
+	if (!bit(sys_reg(v, ARM64_SYS_REG(3, 0, 1, 0, 0)), SCTLR_SPAN))
+		pan = BIT(PSTATE_PAN);
+	set_sys_reg(v, CORE(elr_el1), kvm_arch_get(v, VCPU_REG_PC));
+	set_sys_reg(v, CORE(spsr[KVM_SPSR_EL1]), pstate);
+	set_sys_reg(v, ARM64_SYS_REG(3, 0, 5, 2, 0), esr); /* ESR_EL1 */
+	kvm_arch_set(v, VCPU_REG_PSTATE, EL1H | DAIF | pan);
+	kvm_arch_set(v, VCPU_REG_PC,
+		     vbar + (mode == 0      ? FROM_EL0
+			     : mode == EL1H ? FROM_EL1_SP1
+					    : FROM_EL1_SP0));
 }
 
 int kvm_arch_enter(struct vcpu *v)

@@ -276,6 +276,7 @@ static int kvm_create(struct engine **out, const struct engine_config *cfg, stru
 	e->cfg = *cfg;
 	e->kvm = e->vm = -1;
 	pthread_mutex_init(&e->mirrors_lock, NULL);
+	kvm_debug_init(&e->debug);
 	res = e->kvm = kvm_open(KVM_PATH, err);
 	if (res >= 0)
 		res = e->vm = create_vm(e->kvm, err);
@@ -502,6 +503,7 @@ static int kvm_reset(struct engine *e, struct err *err)
 		line->lowered = 0;
 		pthread_mutex_unlock(&line->lock);
 	}
+	kvm_debug_reset(e);
 	return kvm_arch_reset(e, err);
 }
 
@@ -519,6 +521,7 @@ static void kvm_destroy(struct engine *e)
 		close(e->vm);
 	if (e->kvm >= 0)
 		close(e->kvm);
+	kvm_debug_fini(&e->debug);
 	pthread_mutex_destroy(&e->mirrors_lock);
 	free(e);
 }
@@ -718,8 +721,18 @@ static int handle(struct vcpu *v, enum vcpu_exit *exit)
 		mmio(v);
 		return 0;
 	case KVM_EXIT_SYSTEM_EVENT: kvm_count(v, COUNT_SYSTEM); return system_event(v, exit);
-	case KVM_EXIT_FAIL_ENTRY:
-	case KVM_EXIT_INTERNAL_ERROR: return gave_up(v);
+	case KVM_EXIT_DEBUG:
+		kvm_count(v, COUNT_DEBUG);
+		if (kvm_debug_exit(v))
+			*exit = VCPU_DEBUG;
+		return *exit == VCPU_DEBUG ? 0 : kvm_debug_enter(v);
+	case KVM_EXIT_INTERNAL_ERROR:
+		if (kvm_debug_at_patch(v)) {
+			*exit = VCPU_DEBUG;
+			return 0;
+		}
+		return gave_up(v);
+	case KVM_EXIT_FAIL_ENTRY: return gave_up(v);
 	}
 	res = kvm_arch_exit(v, exit);
 	return res == -ENOSYS ? gave_up(v) : res;
@@ -730,6 +743,8 @@ static int kvm_vcpu_run(struct vcpu *v, enum vcpu_exit *exit)
 	int res = v->failed ? v->failed : kvm_arch_enter(v);
 
 	*exit = VCPU_KICKED;
+	if (!res)
+		res = kvm_debug_enter(v);
 	while (!res && *exit == VCPU_KICKED) {
 		int run = ioctl(v->fd, KVM_RUN, 0);
 
@@ -791,10 +806,8 @@ static void kvm_vcpu_stats(struct vcpu *v, void (*say)(void *arg, const char *re
 			   void *arg)
 {
 	static const char *const names[COUNT_N] = {
-		[COUNT_MMIO] = "mmio",
-		[COUNT_PORT] = "port",
-		[COUNT_KICK] = "kick",
-		[COUNT_SYSTEM] = "system",
+		[COUNT_MMIO] = "mmio",     [COUNT_PORT] = "port",   [COUNT_KICK] = "kick",
+		[COUNT_SYSTEM] = "system", [COUNT_DEBUG] = "debug",
 	};
 
 	for (unsigned i = 0; i < COUNT_N; i++)
@@ -823,4 +836,5 @@ const struct engine_ops engine_kvm = {
 	.vcpu_irq = kvm_vcpu_irq,
 	.vcpu_stuck = kvm_vcpu_stuck,
 	.vcpu_stats = kvm_vcpu_stats,
+	.debug = &kvm_debug_ops,
 };

@@ -26,6 +26,7 @@
 
 #include "base/log.h"
 #include "engine/engine.h"
+#include "engine/kvm/debug.h"
 
 struct kvm_arch_vcpu;
 struct kvm_arch_vm;
@@ -37,6 +38,7 @@ enum kvm_count {
 	COUNT_PORT,   /* x86: IN, OUT; once for a whole string instruction */
 	COUNT_KICK,   /* vcpu_kick */
 	COUNT_SYSTEM, /* power-off, reset, triple fault */
+	COUNT_DEBUG,  /* for a debugger */
 	COUNT_N,
 };
 
@@ -58,7 +60,8 @@ struct engine {
 	bool attached; /* their irqfds are KVM's */
 	pthread_mutex_t mirrors_lock;
 	uint64_t mirrors[KVM_MIRRORS_MAX]; /* where they are, 0: none */
-	struct kvm_arch_vm *arch;          /* the architecture's own, or NULL */
+	struct kvm_debug debug;
+	struct kvm_arch_vm *arch; /* the architecture's own, or NULL */
 };
 
 struct vcpu {
@@ -79,6 +82,7 @@ struct vcpu {
 	_Atomic uint64_t looked_at; /* and the answer: at so many exits */
 	atomic_bool asleep;
 	struct log_limit limit;
+	struct kvm_debug_vcpu debug;
 	struct kvm_arch_vcpu *arch;
 };
 
