@@ -4,7 +4,8 @@
  * that are nearly right, with descriptors of several kinds or none, memory of any contents, kicks
  * that it has or has not set up. The input is a sequence of operations, see operate().
  *
- * All of it runs on one thread: a turn of the loop after each operation.
+ * All of it runs on one thread: a turn of the loop after each operation. The disk, its threads and
+ * the memory are made once.
  */
 #include "fuzz.h"
 
@@ -252,22 +253,22 @@ static void operate(struct target *t, struct input *in)
 	turn(t);
 }
 
-static void begin(struct target *t)
+/* What is the same for all inputs: a disk with its threads, memory, descriptors. */
+static void make(struct target *t)
 {
-	char path[] = "/tmp/hako-fuzz-XXXXXX";
+	char path[32];
 	struct err err = ERR_INIT;
 	/* Threads and no ring: there are limits to how many rings a process may make. */
 	struct blk_config blk = { .path = path, .aio = BLK_AIO_THREADS };
 	struct virtio_blk_config dev = { .name = "disk", .queues = QUEUES, .seg_max = 126 };
 
-	memset(t, 0, sizeof(*t));
 	log_init(&t->log, LOG_DEBUG, silent, NULL);
 	fuzz_check(!loop_create(&t->loop, &err));
-	t->disk = mkstemp(path);
+	t->disk = memfd_create("disk", MFD_CLOEXEC); /* flushed in no time */
 	fuzz_check(t->disk >= 0 && !ftruncate(t->disk, DISK_SIZE));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", t->disk);
 	blk.loop = dev.loop = t->loop;
 	fuzz_check(!blk_open_raw(&t->blk, &blk, &err));
-	unlink(path);
 	dev.blk = t->blk;
 	dev.log = &t->log;
 	fuzz_check(!virtio_blk_create(&t->dev, &dev, &err));
@@ -275,30 +276,38 @@ static void begin(struct target *t)
 	t->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	t->front.inflight_fd = memfd_create("area", MFD_CLOEXEC);
 	fuzz_check(t->null >= 0 && !ftruncate(t->front.inflight_fd, 4096));
-	connect_again(t);
 }
 
-static void end(struct target *t)
+/* As if it were new: what an input has found must not depend on those before it. */
+static void begin(struct target *t)
 {
-	vf_disconnect(&t->front);
-	wait_for_end(t);
-	vf_fini(&t->front);
-	virtio_blk_destroy(t->dev);
-	blk_close(t->blk);
-	loop_destroy(t->loop);
-	log_fini(&t->log);
-	close(t->null);
-	close(t->disk);
+	static const uint8_t zeros[4096];
+	uint64_t n;
+
+	vd_init(&t->front.driver, t->front.gmem, NULL, 0, VF_GUEST, RAM_SIZE);
+	memset(&t->q, 0, sizeof(t->q));
+	memset(t->front.map, 0, VF_OFFSET + RAM_SIZE);
+	fuzz_check(pwrite(t->front.inflight_fd, zeros, sizeof(zeros), 0) == sizeof(zeros));
+	fuzz_check(!ftruncate(t->disk, 0) && !ftruncate(t->disk, DISK_SIZE));
+	for (unsigned i = 0; i < VF_QUEUES; i++)
+		while (read(t->front.kick[i], &n, sizeof(n)) > 0 ||
+		       read(t->front.call[i], &n, sizeof(n)) > 0)
+			;
+	t->dev->ops->reset(t->dev);
+	connect_again(t);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static struct target t; /* making it takes much longer than most inputs do */
 	struct input in = { data, size };
-	struct target t;
 
+	if (!t.loop)
+		make(&t);
 	begin(&t);
 	for (unsigned i = 0; i < OPS_MAX && in.left; i++)
 		operate(&t, &in);
-	end(&t);
+	vf_disconnect(&t.front);
+	wait_for_end(&t);
 	return 0;
 }
