@@ -57,7 +57,7 @@ struct dtb_arm64_config {
 
 int dtb_arm64(const struct dtb_arm64_config *config, void **blob, size_t *size, struct err *err);
 
-enum { DTB_ISA_MAX = 512 };
+enum { DTB_ISA_MAX = 1024 };
 
 struct dtb_riscv_config {
 	gpa_t ram_base;

@@ -40,7 +40,7 @@ enum vcpu_exit {
 	VCPU_KICKED, /* vcpu_kick: look at what changed, run again */
 	VCPU_DEBUG,  /* engine_ops.debug: it stopped as it was asked to */
 	VCPU_CALL,   /* a firmware call (HVC, ECALL) is in the registers; run again after it */
-	VCPU_OFF,    /* the engine's own firmware powers the machine off (PSCI in KVM) */
+	VCPU_OFF,    /* the engine's own firmware powers the machine off (PSCI, SBI in KVM) */
 	VCPU_RESET,  /* it resets the machine, or the CPU does so: an x86 triple fault */
 };
 
@@ -108,7 +108,7 @@ struct vcpu_fence {
 };
 
 /* What a RISC-V hart is, in the words of device trees (Linux, riscv/cpus.yaml, extensions.yaml). */
-enum { VCPU_ISA_MAX = 512 };
+enum { VCPU_ISA_MAX = 1024 };
 struct vcpu_hart {
 	char isa[VCPU_ISA_MAX];          /* "rv64imafdc_zicbom_sstc" */
 	const char *mmu;                 /* mmu-type, or NULL: it cannot be told */
@@ -167,8 +167,9 @@ struct engine_irqchip {
 struct engine_ops {
 	const char *name;
 	/*
-	 * The engine starts and stops vCPUs itself, as the guest asks (PSCI in the kernel, INIT and
-	 * SIPI): each vCPU's thread enters vcpu_run at once, and none is ever VCPU_CALL.
+	 * The engine starts and stops vCPUs itself, as the guest asks (PSCI or SBI in the kernel,
+	 * INIT and SIPI): each vCPU's thread enters vcpu_run at once, and VCPU_CALL is only what
+	 * such firmware leaves to the machine: SBI's console.
 	 */
 	bool starts_cpus;
 	/*
@@ -182,7 +183,10 @@ struct engine_ops {
 	/* NULL: needs no telling. Guest RAM is in place in gmem, and stays as it is. */
 	int (*map)(struct engine *engine, struct err *err);
 
-	/* Both NULL: the engine has no interrupt controller. Before vCPUs are created. */
+	/*
+	 * Both NULL: the engine has no interrupt controller. Before vCPUs are created. RISC-V
+	 * boards have their own in any case, and do not ask.
+	 */
 	int (*irqchip_create)(struct engine *engine, struct engine_irqchip *chip, struct err *err);
 	/*
 	 * A line into it: on arm64 `pin` is an SPI (INTID - 32), on x86 a GSI. `edge`: each

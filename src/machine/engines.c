@@ -97,8 +97,20 @@ int engines_check(const char *name, struct err *err)
 	return 0;
 }
 
+/* What brings firmware of its own has no mode for another's. */
+static int can_run(const struct engine_ops *ops, enum guest_arch arch, bool machine_mode,
+		   struct err *err)
+{
+	int res = ops->probe(arch, err);
+
+	if (res || !machine_mode || !ops->starts_cpus)
+		return res;
+	return err_set(err, -ENOTSUP,
+		       "with --firmware harts begin in M-mode, which only the software CPU has");
+}
+
 int engines_choose(const struct engine_ops **ops, const char *name, enum guest_arch arch,
-		   struct log *log, struct err *err)
+		   bool machine_mode, struct log *log, struct err *err)
 {
 	struct err first = ERR_INIT;
 	int res;
@@ -107,12 +119,12 @@ int engines_choose(const struct engine_ops **ops, const char *name, enum guest_a
 		struct err why = ERR_INIT;
 
 		*ops = find(name);
-		res = *ops ? (*ops)->probe(arch, &why) : -EINVAL;
+		res = *ops ? can_run(*ops, arch, machine_mode, &why) : -EINVAL;
 		if (res) {
 			const char *other = NULL;
 
 			for (size_t i = 0; i < ARRAY_SIZE(engines) && !other; i++)
-				if (engines[i].ops->probe(arch, NULL) == 0)
+				if (can_run(engines[i].ops, arch, machine_mode, NULL) == 0)
 					other = engines[i].ops->name;
 			return err_set(err, res,
 				       "the engine '%s' cannot run this kernel, which is for %s: "
@@ -127,7 +139,7 @@ int engines_choose(const struct engine_ops **ops, const char *name, enum guest_a
 	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
 		struct err why = ERR_INIT;
 
-		if (engines[i].ops->probe(arch, &why) == 0) {
+		if (can_run(engines[i].ops, arch, machine_mode, &why) == 0) {
 			*ops = engines[i].ops;
 			log_msg(log, LOG_INFO, "engine", "%s runs the CPUs%s%s%s", (*ops)->name,
 				first.code ? " (" : "", first.msg, first.code ? ")" : "");

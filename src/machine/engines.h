@@ -11,12 +11,13 @@ struct err;
 struct log;
 
 /*
- * The engine `name`, or with NULL or "auto" the fastest that can run guests of `arch` on this host.
+ * The engine `name`, or with NULL or "auto" the fastest that can run guests of `arch` on this host,
+ * with machine_mode those that begin in RISC-V's M-mode.
  * Says in the log which it is, and why it is not a faster one. -ENODEV or -ENOTSUP with a sentence
  * when there is none.
  */
 int engines_choose(const struct engine_ops **ops, const char *name, enum guest_arch arch,
-		   struct log *log, struct err *err);
+		   bool machine_mode, struct log *log, struct err *err);
 
 /* 0 when there is such an engine and it runs some guest here; NULL and "auto" are good. */
 int engines_check(const char *name, struct err *err);

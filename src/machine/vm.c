@@ -540,8 +540,8 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 	if (!res)
 		res = open_files(vm, config, err);
 	if (!res)
-		res = engines_choose(&vm->engine_ops, config->engine, guest_arch(vm), &vm->log,
-				     err);
+		res = engines_choose(&vm->engine_ops, config->engine, guest_arch(vm),
+				     vm->has_firmware || vm->no_firmware, &vm->log, err);
 	if (!res && vm->board_ops->has_ports)
 		res = bus_create(&vm->pio, err);
 	if (!res) {

@@ -42,6 +42,8 @@ const unsigned kvm_arch_pc = VCPU_REG_PC;
 const bool kvm_arch_trigger_is_guests = true;
 
 const struct kvm_need kvm_arch_needs[] = {
+	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP", "2.6.20" },
+	{ KVM_CAP_IRQFD, "KVM_CAP_IRQFD", "2.6.32" },
 	{ KVM_CAP_ONE_REG, "KVM_CAP_ONE_REG", "3.6" },
 	{ KVM_CAP_DEVICE_CTRL, "KVM_CAP_DEVICE_CTRL", "3.10" },
 	{ KVM_CAP_ARM_PSCI_0_2, "KVM_CAP_ARM_PSCI_0_2", "3.16" },

@@ -70,9 +70,7 @@ int kvm_cap(const struct engine *engine, int cap)
 
 static const struct kvm_need needs[] = {
 	{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY", "2.6.25" },
-	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP", "2.6.20" },
 	{ KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD", "2.6.32" },
-	{ KVM_CAP_IRQFD, "KVM_CAP_IRQFD", "2.6.32" },
 	{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT", "4.12" },
 	{ 0, NULL, NULL },
 };
@@ -92,14 +90,14 @@ static int open_failed(const char *path, int code, struct err *err)
 {
 	switch (code) {
 	case -ENOENT:
-		return err_set(
-			err, code,
-			"%s does not exist: the host's kernel has not found hardware "
-			"virtualization; load its KVM module (as root: modprobe kvm-intel "
-			"or kvm-amd), switch virtualization on in the firmware's set-up, or, "
-			"where the host is itself a virtual machine, nested virtualization "
-			"in the machine that runs it",
-			path);
+		return err_set(err, code,
+			       "%s does not exist: the host's kernel has not found hardware "
+			       "virtualization; load its KVM module (as root: modprobe kvm-intel "
+			       "or kvm-amd, on other CPUs kvm), switch virtualization on in the "
+			       "firmware's set-up, or, "
+			       "where the host is itself a virtual machine, nested virtualization "
+			       "in the machine that runs it",
+			       path);
 	case -EACCES:
 	case -EPERM:
 		return err_set(err, code,
@@ -773,14 +771,6 @@ static void kvm_vcpu_reset(struct vcpu *v)
 		v->failed = res;
 }
 
-/* Interrupts come from the controller in the kernel. */
-static void kvm_vcpu_irq(struct vcpu *v, enum vcpu_irq irq, bool level)
-{
-	(void)v;
-	(void)irq;
-	(void)level;
-}
-
 /*
  * Only the vCPU's own thread can ask KVM whether the vCPU sleeps, and it does not come by while the
  * vCPU does. So a vCPU that has not run since it was asked about last is kicked once, to have a
@@ -807,7 +797,7 @@ static void kvm_vcpu_stats(struct vcpu *v, void (*say)(void *arg, const char *re
 {
 	static const char *const names[COUNT_N] = {
 		[COUNT_MMIO] = "mmio",     [COUNT_PORT] = "port",   [COUNT_KICK] = "kick",
-		[COUNT_SYSTEM] = "system", [COUNT_DEBUG] = "debug",
+		[COUNT_SYSTEM] = "system", [COUNT_DEBUG] = "debug", [COUNT_CALL] = "firmware_call",
 	};
 
 	for (unsigned i = 0; i < COUNT_N; i++)
@@ -831,9 +821,10 @@ const struct engine_ops engine_kvm = {
 	.vcpu_reset = kvm_vcpu_reset,
 	.vcpu_get = kvm_arch_get,
 	.vcpu_set = kvm_arch_set,
+	.vcpu_hart = kvm_arch_vcpu_hart,
 	.vcpu_run = kvm_vcpu_run,
 	.vcpu_kick = kvm_vcpu_kick,
-	.vcpu_irq = kvm_vcpu_irq,
+	.vcpu_irq = kvm_arch_vcpu_irq,
 	.vcpu_stuck = kvm_vcpu_stuck,
 	.vcpu_stats = kvm_vcpu_stats,
 	.debug = &kvm_debug_ops,

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The engine KVM from the inside: what kvm.c, which is the same on every host, and the file of the
- * host's architecture (x86_64.c, arm64.c; the build takes one) know of each other.
+ * host's architecture (x86_64.c, arm64.c, riscv.c; the build takes one) know of each other.
  *
  * Everything that need not come back to hako stays in the host's kernel: the interrupt controller,
- * timers, INIT and SIPI or PSCI, doorbells (ioeventfd) and edge interrupts (irqfd). What does come
- * back is an access that no memory answers, which goes to the bus, and the end of the machine.
+ * timers, INIT and SIPI, PSCI or SBI, doorbells (ioeventfd) and edge interrupts (irqfd). What does
+ * come back is an access that no memory answers, which goes to the bus, and the end of the machine.
  *
  * The interface of the kernel: Linux, Documentation/virt/kvm/api.rst. "Since" in comments is the
  * version of Linux that brought something.
@@ -39,6 +39,7 @@ enum kvm_count {
 	COUNT_KICK,   /* vcpu_kick */
 	COUNT_SYSTEM, /* power-off, reset, triple fault */
 	COUNT_DEBUG,  /* for a debugger */
+	COUNT_CALL,   /* RISC-V: an SBI call that the kernel passes on */
 	COUNT_N,
 };
 
@@ -147,6 +148,11 @@ void kvm_arch_vcpu_destroy(struct vcpu *vcpu);
 int kvm_arch_vcpu_reset(struct vcpu *vcpu);
 uint64_t kvm_arch_get(struct vcpu *vcpu, unsigned reg);
 void kvm_arch_set(struct vcpu *vcpu, unsigned reg, uint64_t val);
+
+/* engine_ops.vcpu_irq: not called where the kernel has the interrupt controller (irqchip.c). */
+void kvm_arch_vcpu_irq(struct vcpu *vcpu, enum vcpu_irq irq, bool level);
+/* engine_ops.vcpu_hart */
+int kvm_arch_vcpu_hart(struct vcpu *vcpu, struct vcpu_hart *hart, struct err *err);
 
 /* Before the vCPU runs: registers that were set go to KVM, and those that were read grow stale. */
 int kvm_arch_enter(struct vcpu *vcpu);

@@ -27,6 +27,7 @@ static const struct {
 	{ "signal_exits", "kvm_signal_exits" },
 	{ "hypercalls", "kvm_hypercalls" },
 	{ "hvc_exit_stat", "kvm_hvc_exits" },
+	{ "ecall_exit_stat", "kvm_ecall_exits" },
 	{ "mmio_exit_kernel", "kvm_mmio_in_kernel" },
 	{ "insn_emulation", "kvm_insn_emulation" },
 	{ "pf_fixed", "kvm_pages_mapped" },

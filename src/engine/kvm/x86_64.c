@@ -27,6 +27,8 @@ const unsigned kvm_arch_pc = VCPU_REG_X86_RIP;
 const bool kvm_arch_trigger_is_guests = false;
 
 const struct kvm_need kvm_arch_needs[] = {
+	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP", "2.6.20" },
+	{ KVM_CAP_IRQFD, "KVM_CAP_IRQFD", "2.6.32" },
 	{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID", "2.6.26" },
 	{ KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR", "2.6.25" },
 	{ KVM_CAP_SET_IDENTITY_MAP_ADDR, "KVM_CAP_SET_IDENTITY_MAP_ADDR", "2.6.32" },
