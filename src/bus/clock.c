@@ -253,6 +253,14 @@ void clock_go(struct clock *clock)
 	pthread_mutex_unlock(&clock->lock);
 }
 
+uint64_t clock_next(struct clock *clock)
+{
+	pthread_mutex_lock(&clock->lock);
+	uint64_t next = earliest(clock);
+	pthread_mutex_unlock(&clock->lock);
+	return next;
+}
+
 /* Room for one more timer. The lock is held. */
 static int grow(struct clock *clock)
 {

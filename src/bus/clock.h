@@ -46,6 +46,10 @@ uint64_t clock_wall_ns(const struct clock *clock);
 void clock_stop(struct clock *clock);
 void clock_go(struct clock *clock);
 
+/* When the first of all timers is due, UINT64_MAX: none is armed. Maybe over when it is returned.
+ */
+uint64_t clock_next(struct clock *clock);
+
 /*
  * Fire once at `deadline` (or at once if it is past). Arming an armed timer moves it. -ENOMEM.
  * Costs one timerfd_settime when it becomes due before all others, otherwise no system call.

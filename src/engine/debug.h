@@ -74,6 +74,7 @@ struct debug_trap {
 	uint64_t addr;    /* FAR_EL1; mtval or stval */
 	uint64_t vector;  /* where it goes on */
 	uint8_t from, to; /* exception level, or RISC-V's privilege (0 U, 1 S, 3 M) */
+	bool at_once;     /* not one instruction was executed since the last return */
 	bool remapped;    /* pc follows an instruction that changed the address translation */
 };
 

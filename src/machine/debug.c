@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/endian.h"
 #include "base/err.h"
 #include "boot/symbols.h"
 #include "machine/vm.h"
@@ -135,6 +136,20 @@ uint8_t debug_level(struct vm_cpu *cpu)
 	if (cpu->vm->kernel.arch == KERNEL_X86_64)
 		return debug_reg(cpu, "cs") & 3;
 	return (uint8_t)debug_reg(cpu, "priv");
+}
+
+bool debug_insn(struct vm_cpu *cpu, uint64_t va, uint32_t *insn)
+{
+	const struct walk_access a = { .va = va, .level = debug_level(cpu) };
+	struct walk w;
+	le32_t raw;
+
+	walk_va(cpu, &a, &w);
+	if (!w.ok || va % GMEM_PAGE_SIZE > GMEM_PAGE_SIZE - sizeof(raw) ||
+	    gmem_read(cpu->vm->mem, w.pa, &raw, sizeof(raw)))
+		return false;
+	*insn = le32_get(raw);
+	return true;
 }
 
 void walk_va(struct vm_cpu *cpu, const struct walk_access *access, struct walk *walk)

@@ -51,6 +51,10 @@ void debug_tell_insns(struct hako_vm *vm);
 /* Exception level, or privilege, that the vCPU is at; x86: 0 to 3. */
 uint8_t debug_level(struct vm_cpu *cpu);
 
+/* The 32 bits at the vCPU's virtual address `va`, if all are in RAM and in one page. Of RISC-V, a
+ * compressed instruction and what is behind it. */
+bool debug_insn(struct vm_cpu *cpu, uint64_t va, uint32_t *insn);
+
 /*
  * gdb's server: halts the machine before its first instruction, and waits for a client. `where` is
  * a TCP port of the loopback interface, or the path of a socket (it has a slash).
@@ -71,8 +75,8 @@ void report_destroy(struct report *report);
 void report_begin(struct report *report);
 /* Every vCPU is parked, this one stopped for a trap. True: the guest will never get any further. */
 bool report_trapped(struct report *report, struct vm_cpu *cpu);
-/* Every half second: do the CPUs get anywhere? */
-void report_look(struct report *report);
+/* Every 200 ms: do the CPUs get anywhere? True: they never will, the run ends. */
+bool report_look(struct report *report);
 /* They never will: all are off or wait. */
 void report_stuck(struct report *report);
 

@@ -8,9 +8,10 @@
  *  - a trap whose handler's first instruction cannot be fetched: the vector was not set up;
  *  - the same fault at the same place again and again, without a return from the handler in
  *    between (it faults itself), or with a return to that very instruction each time;
+ *  - an interrupt that comes again before one instruction more is executed, again and again;
  *  - a jump to where no instruction can be fetched, in a kernel. Not when the page tables have just
  *    been changed: Linux enters its virtual addresses by such a fault;
- *  - every CPU off, asleep for ever, or in a loop in which nothing changes, with interrupts off.
+ *  - every CPU off, asleep for ever, or in a loop in which nothing changes (hang.h).
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -23,6 +24,7 @@
 #include "boot/symbols.h"
 #include "bus/bus.h"
 #include "machine/debug.h"
+#include "machine/hang.h"
 #include "machine/trace.h"
 #include "machine/trap.h"
 #include "machine/vm.h"
@@ -30,15 +32,15 @@
 
 /* How often the same fault must come. A page fault of a working kernel may come back a few times.
  */
-enum { NESTED_LIMIT = 64, RETRY_LIMIT = 10000 };
-/* A CPU that spins: its pc stays in so many bytes; seen so often, with all registers as before. */
-enum { LOOP_BYTES = 64, SAMPLES = 16, SAMPLES_AT_ONCE = 4, SPIN_LIMIT = 16, JUMPS_MAX = 4 };
+enum { NESTED_LIMIT = 64, RETRY_LIMIT = 10000, STORM_LIMIT = 100000 };
+enum { JUMPS_MAX = 4, NEAR_BYTES = 1024, NULL_BYTES = 4096 };
 
 enum lost {
 	LOST_NOT,
 	LOST_VECTOR, /* the trap before this one has no handler */
 	LOST_NESTED, /* the handler faults */
 	LOST_RETRY,  /* the handler does not help */
+	LOST_STORM,  /* interrupts leave no time; a device or another CPU may yet end it */
 	LOST_JUMP,   /* the handler may yet cope */
 };
 
@@ -49,24 +51,21 @@ struct lost_cpu {
 	bool open;                     /* no return since `fault` */
 	bool to_fault;                 /* the last return was to it */
 	unsigned nested, retries;
+	bool elsewhere; /* the nested faults are at more than one place */
+	unsigned storm; /* interrupts in a row */
+	bool told_storm;
 	unsigned jumps;
 	bool any_opener;
 	struct debug_trap opener; /* the fault in whose handler `fault` was */
 	enum lost how;
 	struct debug_trap why, before; /* what is reported; LOST_VECTOR: the trap before */
-
-	/* The control thread's. */
-	struct {
-		uint64_t pc, sum;
-	} samples[SAMPLES];
-	unsigned n_samples, spins;
 };
 
 struct report {
 	struct hako_vm *vm;
 	struct lost_cpu cpus[HAKO_CPUS_MAX];
-	uint64_t accesses; /* when CPUs were looked at last */
-	bool told_spin;
+	struct hang *hang;
+	bool told_hang;
 };
 
 /* ---- watching, on the vCPU's thread ---- */
@@ -76,8 +75,22 @@ static bool same(const struct debug_trap *a, const struct debug_trap *b)
 	return a->pc == b->pc && a->cause == b->cause && a->addr == b->addr && a->from == b->from;
 }
 
+/* Does this interrupt come again and again, so that nothing else is done? */
+static bool storms(struct lost_cpu *l, const struct debug_trap *t)
+{
+	bool again = t->kind == DEBUG_TRAP_INTERRUPT && t->at_once &&
+		     (l->storm == 0 || (t->pc == l->last.pc && t->cause == l->last.cause));
+
+	l->storm = again ? l->storm + 1 : 0;
+	if (l->storm < STORM_LIMIT || l->told_storm)
+		return false;
+	return l->told_storm = true;
+}
+
 static enum lost judge(struct lost_cpu *l, const struct debug_trap *t)
 {
+	if (storms(l, t))
+		return LOST_STORM;
 	if (t->kind == DEBUG_TRAP_FETCH && l->any && t->pc == l->last.vector &&
 	    t->from == l->last.to) {
 		l->before = l->last;
@@ -86,9 +99,10 @@ static enum lost judge(struct lost_cpu *l, const struct debug_trap *t)
 	if (t->kind == DEBUG_TRAP_INTERRUPT || t->kind == DEBUG_TRAP_CALL)
 		return LOST_NOT;
 	bool again = l->any_fault && same(t, &l->fault);
-	/* A nested fault's address may go down with the stack, its place does not. */
-	bool inside = l->any_fault && l->open && t->from && t->pc == l->fault.pc &&
-		      t->cause == l->fault.cause;
+	/* Without a return in between, so in the handler of the one before. */
+	bool inside = l->any_fault && l->open && t->from;
+	bool there = inside && t->pc == l->fault.pc && t->cause == l->fault.cause;
+	l->elsewhere = l->nested && (l->elsewhere || !there);
 	l->nested = inside ? l->nested + 1 : 0;
 	l->retries = again && !l->open && l->to_fault ? l->retries + 1 : 0;
 	if (l->nested >= NESTED_LIMIT)
@@ -113,8 +127,9 @@ static bool lost_trap(void *arg, unsigned cpu, const struct debug_trap *t)
 		l->any_fault = false;
 		l->nested = l->retries = 0;
 	} else if (t->kind != DEBUG_TRAP_INTERRUPT) {
-		if (!l->nested) {
-			l->any_opener = l->any_fault && l->open;
+		/* The first that is nested has the opener before it. */
+		if (l->nested <= 1) {
+			l->any_opener = l->nested;
 			l->opener = l->fault;
 		}
 		l->any_fault = l->open = true;
@@ -199,7 +214,12 @@ static void sentence(struct report *r, struct vm_cpu *cpu, const struct debug_tr
 	words_of(r, t, &w);
 	memset(walk, 0, sizeof(*walk));
 	if (!w.access) {
-		snprintf(text, size, "%s in %s", w.what, w.in);
+		uint32_t insn = 0;
+		/* RISC-V has it in tval, and so in w.what. */
+		if (is_arm64(r) && !(t->cause >> 26) && debug_insn(cpu, t->pc, &insn))
+			snprintf(why, sizeof(why), " 0x%x%s", insn,
+				 insn ? "" : " (zeros are no code)");
+		snprintf(text, size, "%s%s in %s", w.what, why, w.in);
 		return;
 	}
 	uint64_t addr = t->addr;
@@ -344,6 +364,19 @@ static void tell_vector(struct report *r, struct vm_cpu *cpu, const struct lost_
 	tell_walk(r, &walk, l->why.pc);
 }
 
+/* A fault beside the stack pointer: a stack that has overflowed, most often. */
+static void tell_stack(struct report *r, struct vm_cpu *cpu, uint64_t addr)
+{
+	uint64_t sp = debug_reg(cpu, "sp");
+
+	if (addr - (sp - NEAR_BYTES) < 2 * NEAR_BYTES)
+		tell(r,
+		     "  that is at the stack pointer, 0x%llx: has the stack overflowed, or was "
+		     "there "
+		     "never one?",
+		     ull(sp));
+}
+
 bool report_trapped(struct report *r, struct vm_cpu *cpu)
 {
 	struct lost_cpu *l = &r->cpus[cpu->index];
@@ -354,11 +387,10 @@ bool report_trapped(struct report *r, struct vm_cpu *cpu)
 	case LOST_NOT: return false;
 	case LOST_VECTOR: tell_vector(r, cpu, l); break;
 	case LOST_NESTED:
-		tell(r,
-		     "the trap handler of %s %u faults itself, at the same place each time, and so "
-		     "never gets to its end",
-		     unit(r), cpu->index);
+		tell(r, "the trap handler of %s %u faults itself%s, and so never gets to its end",
+		     unit(r), cpu->index, l->elsewhere ? "" : ", at the same place each time");
 		tell_trap(r, cpu, &l->why);
+		tell_stack(r, cpu, l->why.addr);
 		if (l->any_opener) {
 			tell(r, "  it was there because of this:");
 			tell_trap(r, cpu, &l->opener);
@@ -372,28 +404,45 @@ bool report_trapped(struct report *r, struct vm_cpu *cpu)
 		     unit(r), cpu->index);
 		tell_trap(r, cpu, &l->why);
 		break;
+	case LOST_STORM:
+		tell(r,
+		     "an interrupt of %s %u comes again as soon as its handler returns, %u times "
+		     "now: nothing else gets done",
+		     unit(r), cpu->index, (unsigned)STORM_LIMIT);
+		tell_trap(r, cpu, &l->why);
+		tell(r,
+		     "  its cause must end before the handler returns: a timer set to a later "
+		     "time, a device's interrupt acknowledged there%s",
+		     is_arm64(r) ? "" : ", a pending bit cleared");
+		break;
 	case LOST_JUMP:
-		tell(r, "%s %u jumps to where no instruction is", unit(r), cpu->index);
+		tell(r, "%s %u jumps to where no instruction is%s", unit(r), cpu->index,
+		     l->why.pc < NULL_BYTES ? ": by a null pointer?" : "");
 		tell_trap(r, cpu, &l->why);
 		tell_place(r, "the return address is", debug_reg(cpu, is_arm64(r) ? "x30" : "ra"));
 		break;
 	}
 	tell_registers(r, cpu);
 	trace_tell(r->vm, "guest");
-	return how != LOST_JUMP;
+	return how != LOST_JUMP && how != LOST_STORM;
 }
 
 /* ---- CPUs that get nowhere ---- */
 
 /* A CPU that will not move again: where it is, and how it got there if that was a fault. */
-static void tell_cpu(struct report *r, struct vm_cpu *cpu, const char *does)
+static void tell_cpu(struct report *r, struct vm_cpu *cpu)
 {
 	struct lost_cpu *l = &r->cpus[cpu->index];
+	const char *wfi = is_arm64(r) ? "waits (WFI)" : "waits (wfi)";
 	uint64_t pc = debug_reg(cpu, "pc");
+	struct irq_view view;
 	char name[96];
 
 	symbols_name(r->vm->symbols, pc, name, sizeof(name));
-	tell(r, "%s %u %s at pc 0x%llx%s", unit(r), cpu->index, does, ull(pc), name);
+	irq_view(cpu, &view);
+	tell(r, "%s %u %s at pc 0x%llx%s", unit(r), cpu->index, hang_waits(cpu) ? wfi : "spins",
+	     ull(pc), name);
+	tell(r, "  %s", view.words);
 	if (l->any_fault && l->open) {
 		tell(r, "  it is in the handler of a trap, and has not returned from it:");
 		tell_trap(r, cpu, &l->fault);
@@ -401,94 +450,29 @@ static void tell_cpu(struct report *r, struct vm_cpu *cpu, const char *does)
 	tell_registers(r, cpu);
 }
 
-/* Are interrupts off, or none enabled? */
-static bool interrupts_off(const struct report *r, struct vm_cpu *cpu)
+static void tell_cpus(struct report *r)
 {
-	if (is_arm64(r))
-		return bit(debug_reg(cpu, "cpsr"), 7) && bit(debug_reg(cpu, "cpsr"), 6);
-	bool m = debug_level(cpu) == 3;
-	uint64_t enabled = debug_reg(cpu, "mie");
-	return !bit(debug_reg(cpu, "mstatus"), m ? 3 : 1) || !enabled;
-}
-
-/* All general registers in a number. */
-static uint64_t sum_of(struct vm_cpu *cpu)
-{
-	uint64_t sum = 0xcbf29ce484222325; /* FNV-1a */
-
-	for (unsigned i = 0; i < 32; i++) {
-		uint64_t v = cpu->vm->engine_ops->vcpu_get(cpu->vcpu, i);
-		for (unsigned k = 0; k < 64; k += 8)
-			sum = (sum ^ (v >> k & 0xff)) * 0x100000001b3;
-	}
-	return sum;
-}
-
-/* One look at a parked CPU. True: it was here before, as it is now, and interrupts are off. */
-static bool spins(struct report *r, struct vm_cpu *cpu)
-{
-	struct lost_cpu *l = &r->cpus[cpu->index];
-	uint64_t pc = debug_reg(cpu, "pc"), sum = sum_of(cpu);
-
-	if (l->n_samples && pc - (l->samples[0].pc - LOOP_BYTES) > 2 * LOOP_BYTES)
-		l->n_samples = l->spins = 0;
-	if (!interrupts_off(r, cpu))
-		l->n_samples = l->spins = 0;
-	for (unsigned i = 0; i < l->n_samples; i++)
-		if (l->samples[i].pc == pc) {
-			if (l->samples[i].sum == sum)
-				return ++l->spins >= SPIN_LIMIT;
-			l->n_samples = l->spins = 0; /* something changes */
-			break;
-		}
-	if (l->n_samples < SAMPLES) {
-		l->samples[l->n_samples].pc = pc;
-		l->samples[l->n_samples++].sum = sum;
-	}
-	return l->spins >= SPIN_LIMIT;
-}
-
-/* Does any CPU get anywhere? All are parked. */
-static bool all_spin(struct report *r)
-{
-	bool all = true, any = false;
-
 	for (unsigned i = 0; i < r->vm->n_cpus; i++) {
 		struct vm_cpu *cpu = &r->vm->cpus[i];
 		if (cpu->state == CPU_OFF)
-			continue;
-		any = true;
-		all &= spins(r, cpu);
+			tell(r, "%s %u is off", unit(r), i);
+		else
+			tell_cpu(r, cpu);
 	}
-	return all && any;
+	trace_tell(r->vm, "guest");
 }
 
-void report_look(struct report *r)
+bool report_look(struct report *r)
 {
-	bool all = false;
-
-	if (r->told_spin || r->vm->paused)
-		return;
-	uint64_t n = trace_count(r->vm);
-	if (n != r->accesses)
-		for (unsigned i = 0; i < r->vm->n_cpus; i++)
-			r->cpus[i].n_samples = r->cpus[i].spins = 0;
-	r->accesses = n;
-	for (unsigned i = 0; i < SAMPLES_AT_ONCE && !all; i++) {
-		vm_pause(r->vm);
-		all = all_spin(r);
-		if (all) {
-			r->told_spin = true;
-			tell(r, "the guest seems to hang: it goes round in a loop in which nothing "
-				"changes, "
-				"with interrupts off");
-			for (unsigned k = 0; k < r->vm->n_cpus; k++)
-				if (r->vm->cpus[k].state == CPU_ON)
-					tell_cpu(r, &r->vm->cpus[k], "spins");
-			trace_tell(r->vm, "guest");
-		}
-		vm_resume(r->vm);
-	}
+	if (r->told_hang || r->vm->paused || !hang_look(r->hang))
+		return false;
+	r->told_hang = true;
+	tell(r, "the guest hangs: it goes round in a loop in which nothing changes, neither a "
+		"register "
+		"nor memory, and nothing can interrupt it");
+	tell_cpus(r);
+	vm_resume(r->vm);
+	return !r->vm->gdb; /* who has a debugger may want to look */
 }
 
 void report_stuck(struct report *r)
@@ -496,13 +480,7 @@ void report_stuck(struct report *r)
 	vm_pause(r->vm);
 	tell(r, "the guest waits, and nothing can wake it: no timer is set, and no interrupt is "
 		"enabled that could come");
-	for (unsigned i = 0; i < r->vm->n_cpus; i++) {
-		if (r->vm->cpus[i].state == CPU_ON)
-			tell_cpu(r, &r->vm->cpus[i], is_arm64(r) ? "waits (WFI)" : "waits (wfi)");
-		else
-			tell(r, "%s %u is off", unit(r), i);
-	}
-	trace_tell(r->vm, "guest");
+	tell_cpus(r);
 	vm_resume(r->vm);
 }
 
@@ -518,7 +496,7 @@ int report_create(struct report **out, struct hako_vm *vm, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for reports");
 	r->vm = vm;
 	*out = r;
-	return 0;
+	return hang_create(&r->hang, vm, err);
 }
 
 void report_begin(struct report *r)
@@ -530,5 +508,7 @@ void report_begin(struct report *r)
 
 void report_destroy(struct report *r)
 {
+	if (r)
+		hang_destroy(r->hang);
 	free(r);
 }

@@ -26,8 +26,12 @@
 #include "machine/trace.h"
 #include "machine/vm_disks.h"
 
-/* How often the control thread looks whether the guest can still run, ns. */
-static const uint64_t watch_interval = 500000000;
+/* How often the control thread looks whether the guest can still run, ns; more often for those who
+ * are to be told. */
+static uint64_t watch_interval(const struct hako_vm *vm)
+{
+	return vm->report ? 200000000 : 500000000;
+}
 
 /* ---- vCPU threads ---- */
 
@@ -103,6 +107,7 @@ static void *cpu_thread(void *arg)
 		case VCPU_DEBUG: debug_stopped(cpu); break;
 		case VCPU_CALL:
 			mark_hit(&vm->marks[HAKO_EVENT_FIRMWARE]);
+			cpu->calls++;
 			vm->board_ops->call(vm, cpu);
 			break;
 		case VCPU_OFF: vm_request(vm, VM_POWEROFF); break;
@@ -293,14 +298,15 @@ static void watch(struct clock_timer *timer)
 	vm->seen_stuck = stuck ? vm->seen_stuck + 1 : 0;
 	if (!held) /* else the guest stands still because we let it */
 		vm_disks_look(vm, vm->seen_stuck == 2);
-	if (vm->report && vm->seen_stuck == 2)
+	bool over = vm->seen_stuck == 2;
+	if (over && vm->report)
 		report_stuck(vm->report);
 	else if (vm->report)
-		report_look(vm->report);
-	if (vm->seen_stuck == 2)
+		over = report_look(vm->report);
+	if (over)
 		finish(vm, HAKO_STUCK);
 	else
-		clock_arm(vm->host_clock, timer, clock_now(vm->host_clock) + watch_interval);
+		clock_arm(vm->host_clock, timer, clock_now(vm->host_clock) + watch_interval(vm));
 }
 
 static void *io_thread(void *arg)
@@ -333,7 +339,7 @@ int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err 
 	if (vm->timeout_ms)
 		clock_arm(vm->host_clock, &vm->timeout,
 			  clock_now(vm->host_clock) + vm->timeout_ms * 1000000);
-	clock_arm(vm->host_clock, &vm->watch, clock_now(vm->host_clock) + watch_interval);
+	clock_arm(vm->host_clock, &vm->watch, clock_now(vm->host_clock) + watch_interval(vm));
 
 	for (unsigned i = 0; i < vm->n_cpus && !res; i++) {
 		char name[16];

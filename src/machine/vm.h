@@ -49,6 +49,7 @@ struct vm_cpu {
 	bool frozen;  /* a debugger lets the others run, but not this one */
 	bool stopped; /* the engine has stopped it for a debugger, who has not looked yet */
 	bool has_thread;
+	uint64_t calls; /* of the firmware, so far; the thread's, and others' while it is parked */
 };
 
 /* What a vCPU, or a disk, asks of the control thread; the first wins, but a disk always. */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,34 @@ void vm_disks_look(struct hako_vm *vm, bool dump)
 	for (size_t i = 0; i < vm->n_disks; i++)
 		if (vm->disks[i].slot)
 			virtio_mmio_look(vm->disks[i].slot, dump);
+}
+
+struct busy {
+	struct loop_task task;
+	struct hako_vm *vm;
+	sem_t done;
+	bool any;
+};
+
+static void busy_run(struct loop_task *task)
+{
+	struct busy *b = container_of(task, struct busy, task);
+
+	for (size_t i = 0; i < b->vm->n_disks; i++)
+		b->any |= virtio_blk_busy(b->vm->disks[i].d.dev);
+	sem_post(&b->done);
+}
+
+bool vm_disks_busy(struct hako_vm *vm)
+{
+	struct busy b = { .task.run = busy_run, .vm = vm };
+
+	sem_init(&b.done, 0, 0);
+	loop_post(vm->io, &b.task);
+	while (sem_wait(&b.done) && errno == EINTR)
+		;
+	sem_destroy(&b.done);
+	return b.any;
 }
 
 void vm_disks_end(struct hako_vm *vm)

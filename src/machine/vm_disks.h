@@ -18,6 +18,8 @@ struct hako_vm_config;
 int vm_disks_open(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err);
 /* virtio_mmio_look() at each of them. Control thread. */
 void vm_disks_look(struct hako_vm *vm, bool dump);
+/* Is a request in flight at any of them? Control thread; it asks the I/O thread. */
+bool vm_disks_busy(struct hako_vm *vm);
 /* The guest is over: the devices come to rest, and the lint can judge all of it. Control thread. */
 void vm_disks_end(struct hako_vm *vm);
 /* The slots are gone. */

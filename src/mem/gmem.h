@@ -66,6 +66,10 @@ void gmem_remove(struct gmem *mem, gpa_t base);
 /* Make all RAM zero again, and no page decoded. Nobody else touches the memory meanwhile. */
 void gmem_clear(struct gmem *mem);
 
+/* A number of what all RAM holds: another one when it has changed, with all likelihood. Takes a
+ * second for some GiB that were written. */
+uint64_t gmem_sum(const struct gmem *mem);
+
 /* The regions in order of address, for engines and boot loaders. */
 size_t gmem_count(const struct gmem *mem);
 const struct gmem_region *gmem_region(const struct gmem *mem, size_t i);

@@ -845,6 +845,16 @@ static void capacity_change(struct virtio_dev *dev)
 	b->config.capacity = le64(capacity(b));
 }
 
+bool virtio_blk_busy(const struct virtio_dev *dev)
+{
+	const struct vblk *b = container_of(dev, const struct vblk, dev);
+
+	for (unsigned i = 0; i < b->ops.n_queues; i++)
+		if (b->queue[i].in_flight || b->queue[i].again_posted)
+			return true;
+	return false;
+}
+
 int virtio_blk_resize(struct virtio_dev *dev)
 {
 	int changed = blk_refresh_capacity(vblk(dev)->blk);

@@ -5,6 +5,7 @@
 #ifndef HAKO_VIRTIO_BLK_H
 #define HAKO_VIRTIO_BLK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct blk;
@@ -54,6 +55,8 @@ int virtio_blk_create(struct virtio_dev **dev, const struct virtio_blk_config *c
  * thread. 1 if it has, 0 if not, or a negative errno.
  */
 int virtio_blk_resize(struct virtio_dev *dev);
+/* Does the backend have a request of it? Loop thread. */
+bool virtio_blk_busy(const struct virtio_dev *dev);
 /* Stopped, or never started. */
 void virtio_blk_destroy(struct virtio_dev *dev);
 

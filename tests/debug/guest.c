@@ -45,6 +45,26 @@ static void put(char c)
 	sbi(1 /* legacy console_putchar */, 0, (unsigned char)c, 0, 0);
 }
 
+void ask_firmware(void)
+{
+	sbi(0x10 /* base */, 0 /* the version of SBI */, 0, 0, 0);
+}
+
+void set_timer(unsigned ticks)
+{
+	uint64_t at;
+
+#if __riscv_xlen == 64
+	__asm__ volatile("rdtime %0" : "=r"(at));
+#else
+	uint32_t low, high;
+	__asm__ volatile("rdtime %0\n rdtimeh %1" : "=r"(low), "=r"(high));
+	at = (uint64_t)high << 32 | low;
+#endif
+	at += ticks;
+	sbi(0x54494d45 /* TIME */, 0, (uintptr_t)at, (uintptr_t)(at >> 16 >> 16), 0);
+}
+
 _Noreturn void power_off(void)
 {
 	enum { EID_SRST = 0x53525354 };
@@ -103,6 +123,30 @@ void start_second(void)
 static void put(char c)
 {
 	*(volatile uint32_t *)0x09000000 /* PL011, DR */ = (unsigned char)c;
+}
+
+void ask_firmware(void)
+{
+	hvc(0x84000000 /* PSCI_VERSION */, 0, 0, 0);
+}
+
+void timer_on(unsigned ticks)
+{
+	enum { TIMER = 27 /* INTID of the virtual timer */ };
+	volatile uint32_t *gicd = (void *)0x08000000, *gicr = (void *)0x080a0000;
+	volatile uint32_t *sgi = gicr + 0x10000 / 4;
+
+	gicd[0] = 1 << 4 | 1 << 1;                  /* GICD_CTLR: affinity routing, group 1 */
+	gicr[0x14 / 4] = 0;                         /* GICR_WAKER */
+	sgi[0x80 / 4] = ~0u;                        /* GICR_IGROUPR0 */
+	sgi[0x100 / 4] = 1 << TIMER;                /* GICR_ISENABLER0 */
+	__asm__ volatile("msr S3_0_C4_C6_0, %0\n"   /* ICC_PMR_EL1 */
+			 "msr S3_0_C12_C12_7, %1\n" /* ICC_IGRPEN1_EL1 */
+			 "isb\n"
+			 "msr cntv_tval_el0, %2\n"
+			 "msr cntv_ctl_el0, %1\n"
+			 :
+			 : "r"(0xffL), "r"(1L), "r"((uintptr_t)ticks));
 }
 
 _Noreturn void power_off(void)

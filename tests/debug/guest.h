@@ -18,5 +18,14 @@ void guest_second(void);
 void start_second(void);
 void print(const char *text);
 _Noreturn void power_off(void);
+/* A call of the firmware that changes nothing. */
+void ask_firmware(void);
+#ifdef __riscv
+/* The timer's interrupt is pending after so many ticks of 100 ns. */
+void set_timer(unsigned ticks);
+#else
+/* The virtual timer's interrupt comes after so many ticks of 16 ns; the GIC lets it through. */
+void timer_on(unsigned ticks);
+#endif
 
 #endif

@@ -147,6 +147,276 @@ __attribute__((noinline)) void lost(void)
 	store_to(0x10);
 }
 
+#elif LOST_NULL
+
+__asm__(".pushsection .text\n"
+	".balign 2048\n"
+	".space 0x200\n"
+	".globl handler\n"
+#ifdef __riscv
+	"handler:	j	handler\n"
+#else
+	"handler:	b	handler\n"
+#endif
+	".popsection\n");
+void handler(void);
+
+void (*volatile hook)(void);
+
+__attribute__((noinline)) void lost(void)
+{
+	set_vector(handler);
+	hook();
+}
+
+#elif LOST_ZEROS
+
+/* The vector is memory that nobody has written code to. */
+char zeros[4096] __attribute__((aligned(4096)));
+
+__attribute__((noinline)) void lost(void)
+{
+	set_vector((void (*)(void))(word)(zeros + 0x200));
+	store_to(0x10);
+}
+
+#elif LOST_TURNS
+
+/* A handler that faults, at two places in turn. */
+__asm__(".pushsection .text\n"
+	".balign 2048\n"
+	".space 0x200\n"
+	".globl handler\n"
+#ifdef __riscv
+	"handler:	addi	s11, s11, 1\n"
+	"	andi	t0, s11, 1\n"
+	"	bnez	t0, 1f\n"
+	"	lw	zero, 8(zero)\n"
+	"1:	sw	zero, 8(zero)\n"
+	"	sret\n"
+#else
+	"handler:	add	x28, x28, #1\n"
+	"	mov	x9, #8\n"
+	"	tbnz	x28, #0, 1f\n"
+	"	ldr	wzr, [x9]\n"
+	"1:	str	wzr, [x9]\n"
+	"	eret\n"
+#endif
+	".popsection\n");
+void handler(void);
+
+__attribute__((noinline)) void lost(void)
+{
+	set_vector(handler);
+	store_to(0x10);
+}
+
+#elif LOST_STACK
+
+/* Registers go to the stack first, as in any handler. */
+__asm__(".pushsection .text\n"
+	".balign 2048\n"
+	".space 0x200\n"
+	".globl handler\n"
+#ifdef __riscv
+	"handler:	addi	sp, sp, -16\n"
+	"	sw	ra, 0(sp)\n"
+#else
+	"handler:	stp	x29, x30, [sp, #-16]!\n"
+#endif
+	".popsection\n");
+void handler(void);
+
+__attribute__((noinline)) unsigned deeper(unsigned n)
+{
+	volatile unsigned here[16] = { n };
+
+	return here[n & 15] == n + 1 ? 0 : deeper(n + 1) + here[n & 15];
+}
+
+/* The stack is at the beginning of RAM, and before that is nothing. */
+__attribute__((noinline)) void lost(void)
+{
+	set_vector(handler);
+#ifdef __riscv
+	__asm__ volatile("mv sp, %0\n call deeper" : : "r"(0x80000000 + 8192));
+#else
+	__asm__ volatile("mov sp, %0\n bl deeper" : : "r"(0x40000000L + 8192));
+#endif
+}
+
+#elif LOST_STORM
+
+/* The timer's interrupt, and nothing is done about it but counting. */
+__asm__(".pushsection .text\n"
+	".balign 2048\n"
+	".space 0x280\n"
+	".globl handler\n"
+#ifdef __riscv
+	"handler:	addi	s11, s11, 1\n"
+	"	li	t0, 150000\n"
+	"	beq	s11, t0, power_off\n"
+	"	sret\n"
+#else
+	"handler:	add	x28, x28, #1\n"
+	"	lsr	x9, x28, #17\n"
+	"	cbnz	x9, power_off\n"
+	"	eret\n"
+#endif
+	".popsection\n");
+void handler(void);
+volatile unsigned work;
+
+__attribute__((noinline)) void lost(void)
+{
+#ifdef __riscv
+	set_vector(handler);
+	set_timer(1000);
+	__asm__ volatile("csrs sie, %0\n csrsi sstatus, 2" : : "r"(0x20));
+#else
+	__asm__ volatile("msr vbar_el1, %0\n isb" : : "r"((word)handler - 0x280));
+	timer_on(1000);
+	__asm__ volatile("msr daifclr, #2");
+#endif
+#ifdef __riscv
+	register word n __asm__("s11") = 0;
+#else
+	register word n __asm__("x28") = 0;
+#endif
+	for (;;) {
+		__asm__ volatile("" : "+r"(n));
+		work++;
+	}
+}
+
+#elif LOST_SELF
+
+/* With interrupts on, and none that could come. */
+__attribute__((noinline)) void lost(void)
+{
+#ifdef __riscv
+	__asm__ volatile("csrsi sstatus, 2\n 1: j 1b");
+#else
+	__asm__ volatile("msr daifclr, #3\n 1: b 1b");
+#endif
+}
+
+#elif LOST_LOCK
+
+volatile unsigned lock, held;
+
+__attribute__((noinline)) void take_lock(void)
+{
+	while (__atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE))
+		;
+}
+
+/* Takes it, and sleeps on it. */
+void guest_second(void)
+{
+	take_lock();
+	held = 1;
+	for (;;)
+		__asm__ volatile("wfi");
+}
+
+__attribute__((noinline)) void lost(void)
+{
+	start_second();
+	while (!held)
+		;
+	take_lock();
+}
+
+#elif LOST_MASKED
+
+/* Sleeps with interrupts masked, and one pending: WFI does not wait. */
+__attribute__((noinline)) void lost(void)
+{
+#ifdef __riscv
+	__asm__ volatile("csrsi sie, 2\n csrsi sip, 2");
+#else
+	timer_on(0);
+#endif
+	for (;;)
+		__asm__ volatile("wfi");
+}
+
+#elif LOST_DEAF
+
+/* Waits for a timer whose interrupt was not enabled. */
+__attribute__((noinline)) void lost(void)
+{
+#ifdef __riscv
+	set_timer(100);
+#else
+	__asm__ volatile("msr cntv_tval_el0, %0\n msr cntv_ctl_el0, %1" : : "r"(1000L), "r"(1L));
+#endif
+	for (;;)
+		__asm__ volatile("wfi");
+}
+
+#elif LOST_PLIC
+
+/* A device's interrupt is enabled everywhere but in the CPU. */
+__attribute__((noinline)) void lost(void)
+{
+#ifdef __riscv
+	*(volatile uint32_t *)(0x0c000000 + 4 * 10) = 1; /* priority of the UART, source 10 */
+	*(volatile uint32_t *)(0x0c002080) = 1 << 10;    /* enable in context 1, hart 0's S-mode */
+	*(volatile uint32_t *)(0x0c201000) = 0;          /* threshold */
+	__asm__ volatile("csrsi sstatus, 2");
+#endif
+	for (;;)
+		__asm__ volatile("wfi");
+}
+
+#elif LOST_POLL
+
+/* Not lost: waits for a timer by looking, interrupts off. */
+__attribute__((noinline)) void lost(void)
+{
+#ifdef __riscv
+	word pending;
+
+	set_timer(10000000); /* 1 s */
+	do
+		__asm__ volatile("csrr %0, sip" : "=r"(pending));
+	while (!(pending & 0x20));
+#else
+	word ctl;
+
+	/* 1 s; ENABLE and IMASK, until ISTATUS */
+	__asm__ volatile("msr cntv_tval_el0, %0\n msr cntv_ctl_el0, %1"
+			 :
+			 : "r"(62500000L), "r"(3L));
+	do
+		__asm__ volatile("mrs %0, cntv_ctl_el0" : "=r"(ctl));
+	while (!(ctl & 4));
+#endif
+}
+
+#elif LOST_COUNT
+
+/* Not lost: it only counts in memory, and no register shows that where it jumps. */
+volatile unsigned count, never;
+
+__attribute__((noinline)) void lost(void)
+{
+	do
+		count++;
+	while (!never);
+}
+
+#elif LOST_CALLS
+
+/* Not lost: it asks the firmware again and again. */
+__attribute__((noinline)) void lost(void)
+{
+	for (;;)
+		ask_firmware();
+}
+
 #elif LOST_PAGING || LOST_UNMAPPED || LOST_READ_ONLY
 
 /* Tables: of the first level, and of the next, for the lowest addresses. */
@@ -215,7 +485,9 @@ void guest_main(void)
 	print("found\n");
 }
 
+#if !LOST_LOCK
 /* There is no second one. */
 void guest_second(void)
 {
 }
+#endif

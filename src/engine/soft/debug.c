@@ -163,6 +163,7 @@ void soft_trapped(struct vcpu *v, const struct debug_trap *trap)
 
 void soft_returned(struct vcpu *v, uint64_t pc)
 {
+	v->debug.returned = true;
 	v->debug.traps->returned(v->debug.traps_arg, v->index, pc);
 }
 

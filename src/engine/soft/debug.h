@@ -44,6 +44,7 @@ struct soft_debug {
 	size_t trace_size;
 	uint64_t traced;   /* instructions put into it */
 	uint64_t remapped; /* behind the instruction that changed the translation last */
+	bool returned;     /* from a trap, and nothing was executed since */
 
 	const struct debug_trap_ops *traps; /* NULL: nobody watches */
 	void *traps_arg;

@@ -348,6 +348,7 @@ int soft_vcpu_init(struct vcpu *v, struct engine *engine, unsigned index,
 {
 	v->engine = engine;
 	v->index = index;
+	v->debug.remapped = 1; /* nowhere: no instruction is at an odd address */
 	v->wiring = *wiring;
 	v->timer.fire = timer_fired;
 	pthread_condattr_t attr;

@@ -107,6 +107,7 @@ static void it_stands_still(void **state)
 	clock_stop(w->clock);
 	uint64_t now = clock_now(w->clock);
 	assert_int_equal(clock_arm(w->clock, &soon.timer, now + 2 * MS), 0);
+	assert_true(clock_next(w->clock) <= now);
 
 	/* A second clock in the same loop does not care. */
 	assert_int_equal(clock_create(&host, w->loop, NULL), 0);
@@ -123,6 +124,7 @@ static void it_stands_still(void **state)
 	assert_int_equal(clock_arm(w->clock, &end.timer, now + 4 * MS), 0);
 	assert_int_equal(loop_run(w->loop), 0);
 	assert_int_equal(due.count + soon.count + end.count, 3);
+	assert_true(clock_next(w->clock) == UINT64_MAX);
 	assert_true(due.order < soon.order && soon.order < end.order);
 	assert_true(soon.at >= now + 2 * MS);
 

@@ -342,6 +342,36 @@ static void a_write_is_reported_or_seen(void **state)
 	pthread_barrier_destroy(&race.line);
 }
 
+/* Any change makes another sum; taking it back, or only reading, does not. */
+static void sums(void **state)
+{
+	struct gmem *mem = *state;
+	static const gpa_t at[] = { LOW, LOW + 8, LOW + PAGE - 2, LOW + PAGE, FAR, TOP + PAGE - 2 };
+	enum { N = ARRAY_SIZE(at) };
+	uint64_t sum[N + 1] = { gmem_sum(mem) };
+	uint16_t v;
+
+	for (unsigned i = 0; i < N; i++) {
+		assert_int_equal(gmem_load16(mem, at[i], &v), 0);
+		assert_true(gmem_sum(mem) == sum[0]);
+	}
+	for (unsigned i = 0; i < N; i++) {
+		gmem_store16(mem, at[i], 1);
+		sum[i + 1] = gmem_sum(mem);
+		for (unsigned k = 0; k <= i; k++)
+			assert_true(sum[k] != sum[i + 1]);
+		gmem_store16(mem, at[i], 0);
+		assert_true(gmem_sum(mem) == sum[0]);
+	}
+	/* The same bytes elsewhere */
+	gmem_store16(mem, LOW, 1);
+	gmem_store16(mem, LOW + PAGE, 2);
+	sum[0] = gmem_sum(mem);
+	gmem_store16(mem, LOW, 2);
+	gmem_store16(mem, LOW + PAGE, 1);
+	assert_true(gmem_sum(mem) != sum[0]);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -355,6 +385,7 @@ int main(void)
 		TEST(the_top_of_the_address_space),
 		TEST(indices),
 		TEST(maps),
+		TEST(sums),
 		TEST(writes_to_code_are_reported_page_by_page),
 		TEST(reports_at_the_edges),
 		TEST(a_write_is_reported_or_seen),

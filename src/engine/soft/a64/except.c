@@ -79,6 +79,7 @@ static void tell(struct a64_cpu *c, enum a64_vector vector, uint8_t from)
 					   .vector = c->pc,
 					   .from = from,
 					   .to = 1,
+					   .at_once = c->vcpu.debug.returned,
 					   .remapped = c->sys.elr_el1 == c->vcpu.debug.remapped });
 }
 

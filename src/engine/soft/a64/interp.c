@@ -1207,6 +1207,7 @@ static int a64_run(struct vcpu *v, enum vcpu_exit *exit)
 		}
 		if (likely(!v->debug.due))
 			a64_take_interrupt(c);
+		v->debug.returned = false;
 		bool one = false;
 		if (unlikely(v->debug.active)) {
 			enum soft_next next = soft_debug_next(v, c->pc);

@@ -464,7 +464,7 @@ static const struct a64_sysreg table[] = {
 	MASKED(S(3, 0, 10, 3, 0), RW, amair_el1, "AMAIR_EL1", 0),
 	MASKED(S(3, 0, 12, 0, 0), RW, vbar_el1, "VBAR_EL1", ~0x7ffULL),
 	CONST(S(3, 0, 12, 0, 1), R, "RVBAR_EL1", 0),
-	FUNC(S(3, 0, 12, 1, 0), R, "ISR_EL1", read_isr, NULL),
+	FUNC(S(3, 0, 12, 1, 0), R | A64_SHOWN, "ISR_EL1", read_isr, NULL),
 	MASKED(S(3, 0, 13, 0, 1), RW, contextidr_el1, "CONTEXTIDR_EL1", 0xffffffff),
 	STATE(S(3, 0, 13, 0, 4), RW, tpidr_el1, "TPIDR_EL1"),
 	MASKED(S(3, 0, 14, 1, 0), RW, cntkctl_el1, "CNTKCTL_EL1", 0x3ff),

@@ -413,6 +413,7 @@ static int rv_run(struct vcpu *v, enum vcpu_exit *exit)
 		}
 		if (likely(!v->debug.due))
 			rv_take_interrupt(c);
+		v->debug.returned = false;
 		if (unlikely(v->debug.active)) {
 			enum soft_next next = soft_debug_next(v, c->pc);
 			if (next == SOFT_STOP) {

@@ -78,6 +78,7 @@ static void tell(struct rv_cpu *c, uint64_t cause, uint64_t tval, uint64_t pc, u
 					   .vector = c->pc & mask,
 					   .from = from,
 					   .to = c->priv,
+					   .at_once = c->vcpu.debug.returned,
 					   .remapped = !((pc ^ c->vcpu.debug.remapped) & mask) });
 }
 
