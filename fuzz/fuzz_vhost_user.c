@@ -24,6 +24,7 @@
 #include "host/loop.h"
 #include "vfront.h"
 #include "vhost/channel.h"
+#include "vhost/relief.h"
 #include "vhost/session.h"
 #include "virtio/blk.h"
 #include "virtio/virtio.h"
@@ -35,6 +36,7 @@ struct target {
 	struct log log;
 	struct blk *blk;
 	struct virtio_dev *dev;
+	struct vhost_relief *relief;
 	struct vhost_session *session; /* NULL: it has ended */
 	struct vfront front;
 	int null, disk; /* descriptors that are no memory and no eventfd; the disk's file */
@@ -72,9 +74,12 @@ static void hear(struct target *t)
 		;
 }
 
-/* The front end has gone: the session ends with the last of what was begun. */
-static void wait_for_end(struct target *t)
+/* The front end goes: the session ends with the last of what was begun. The session may have a copy
+ * of the front end's own socket, sent as some descriptor, so closing it would not be enough. */
+static void leave(struct target *t)
 {
+	shutdown(t->front.sock, SHUT_RDWR);
+	vf_disconnect(&t->front);
 	for (unsigned i = 0; i < 10000000 && t->session; i++) {
 		turn(t);
 		sched_yield();
@@ -84,14 +89,16 @@ static void wait_for_end(struct target *t)
 
 static void connect_again(struct target *t)
 {
-	struct vhost_session_config config = {
-		.dev = t->dev, .log = &t->log, .name = "vhost", .ended = ended, .arg = t
-	};
+	struct vhost_session_config config = { .dev = t->dev,
+					       .log = &t->log,
+					       .name = "vhost",
+					       .relief = t->relief,
+					       .ended = ended,
+					       .arg = t };
 	struct err err = ERR_INIT;
 	int pair[2];
 
-	vf_disconnect(&t->front);
-	wait_for_end(t);
+	leave(t);
 	fuzz_check(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 	t->front.sock = pair[0];
 	config.fd = pair[1];
@@ -272,6 +279,7 @@ static void make(struct target *t)
 	dev.blk = t->blk;
 	dev.log = &t->log;
 	fuzz_check(!virtio_blk_create(&t->dev, &dev, &err));
+	fuzz_check(!vhost_relief_create(&t->relief, -1, &err));
 	vf_init(&t->front, RAM_SIZE);
 	t->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	t->front.inflight_fd = memfd_create("area", MFD_CLOEXEC);
@@ -307,7 +315,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	begin(&t);
 	for (unsigned i = 0; i < OPS_MAX && in.left; i++)
 		operate(&t, &in);
-	vf_disconnect(&t.front);
-	wait_for_end(&t);
+	leave(&t);
 	return 0;
 }

@@ -121,6 +121,7 @@ static int build(struct hako_vhost_blk *v, const struct hako_vhost_blk_config *c
 	if (code)
 		return code;
 	server.dev = v->disk.dev;
+	server.stop_fd = v->stop.rfd;
 	return vhost_server_create(&v->server, &server, err);
 }
 

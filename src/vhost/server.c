@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "host/loop.h"
+#include "vhost/relief.h"
 #include "vhost/session.h"
 #include "virtio/virtio.h"
 
@@ -30,6 +31,7 @@ struct vhost_server {
 	bool bound, watched, stopping;
 	struct vhost_session *_Atomic session; /* atomic: for a signal handler */
 	struct loop_task over;
+	struct vhost_relief *relief;
 };
 
 static void listen_on(struct vhost_server *s, bool on)
@@ -74,6 +76,7 @@ static void somebody_connects(struct loop_source *source, uint32_t events)
 		.limit = s->config.limit,
 		.name = s->config.name,
 		.without = s->config.without,
+		.relief = s->relief,
 		.ended = session_ended,
 		.arg = s,
 	};
@@ -178,6 +181,8 @@ int vhost_server_create(struct vhost_server **server, const struct vhost_server_
 			       "take a shorter one, or one relative to the directory: '%s'",
 			       len, sizeof(s->addr.sun_path) - 1, config->path);
 	}
+	if (!code)
+		code = vhost_relief_create(&s->relief, config->stop_fd, err);
 	if (!code) {
 		listen_on(s, true);
 		if (!s->watched)
@@ -210,6 +215,7 @@ void vhost_server_destroy(struct vhost_server *s)
 	if (!s)
 		return;
 	listen_on(s, false);
+	vhost_relief_destroy(s->relief);
 	if (s->bound && lstat(s->config.path, &st) == 0 && st.st_dev == s->dev &&
 	    st.st_ino == s->ino)
 		unlink(s->config.path);

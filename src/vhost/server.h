@@ -28,6 +28,9 @@ struct vhost_server_config {
 	const char *name; /* for the log; in place as long as the server */
 	uint64_t without; /* features not to be offered */
 	bool once;        /* done when the first front end has gone */
+	/* Readable when vhost_server_stop() is about to be called by the loop, which may be waiting
+	 * for the front end at the moment (vhost/relief.h); -1: none. */
+	int stop_fd;
 	/* Nothing is served any more, and nothing in flight: vhost_server_stop(), or `once`. */
 	void (*done)(void *arg);
 	void *arg;

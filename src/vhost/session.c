@@ -22,6 +22,7 @@
 #include "host/loop.h"
 #include "vhost/channel.h"
 #include "vhost/memory.h"
+#include "vhost/relief.h"
 #include "virtio/virtio.h"
 #include "virtio/vq.h"
 
@@ -84,6 +85,7 @@ struct vhost_session {
 	int backend_fd;    /* socket for requests of ours, or -1 */
 	struct vhost_memory memory;
 	_Atomic bool shrunk; /* vhost_session_fault() had to step in */
+	struct vhost_relief *relief;
 
 	struct vhost_map inflight; /* what is in flight, by ring */
 	uint64_t inflight_size;
@@ -125,7 +127,7 @@ static void close_fd(int *fd)
  * Write to an eventfd. That waits when nothing can be added to it, unless O_NONBLOCK is set, which
  * is for the front end to say, for it reads the same open file. So if it is not set, look first.
  * What a front end still can do is to fill its own eventfd and take O_NONBLOCK away: then it has a
- * server that waits until it reads, or a signal comes.
+ * server that waits until it reads, or until relief.c ends that.
  */
 static void signal_fd(int fd, bool waits)
 {
@@ -680,6 +682,13 @@ static int set_vring_kick(struct vhost_session *s, struct err *err)
 	return 0;
 }
 
+static void replace_eventfd(struct ring *r, int *which, int fd)
+{
+	vhost_relief_set(r->s->relief, 2 * r->index + (which == &r->err_fd), fd);
+	close_fd(which);
+	*which = fd;
+}
+
 static int set_vring_call(struct vhost_session *s, struct err *err)
 {
 	struct ring *r;
@@ -687,8 +696,7 @@ static int set_vring_call(struct vhost_session *s, struct err *err)
 
 	if (code)
 		return code;
-	close_fd(&r->call_fd);
-	r->call_fd = fd;
+	replace_eventfd(r, &r->call_fd, fd);
 	r->call_waits = fd >= 0 && !(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	if (r->running) /* an answer may have been told to the one before */
 		signal_fd(fd, r->call_waits);
@@ -702,8 +710,7 @@ static int set_vring_err(struct vhost_session *s, struct err *err)
 
 	if (code)
 		return code;
-	close_fd(&r->err_fd);
-	r->err_fd = fd;
+	replace_eventfd(r, &r->err_fd, fd);
 	return 0;
 }
 
@@ -1086,6 +1093,8 @@ int vhost_session_create(struct vhost_session **session, const struct vhost_sess
 	s->backend_fd = s->reply_fd = -1;
 	s->rested.run = rested;
 	vhost_channel_init(&s->ch, config->fd);
+	s->relief = config->relief;
+	vhost_relief_attach(s->relief, config->fd);
 	code = vhost_memory_init(&s->memory, err);
 	for (; s->n_rings < n; s->n_rings++) {
 		struct ring *r = &s->ring[s->n_rings];
@@ -1122,6 +1131,7 @@ void vhost_session_end(struct vhost_session *s)
 	if (s->ending)
 		return;
 	s->ending = true;
+	vhost_relief_begin(s->relief);
 	session_watch(s, false);
 	s->resting = true;
 	if (rest(s, s->ring, s->n_rings))
@@ -1132,6 +1142,7 @@ void vhost_session_destroy(struct vhost_session *s)
 {
 	s->dev->host = NULL;
 	session_watch(s, false);
+	vhost_relief_detach(s->relief);
 	for (unsigned i = 0; i < s->n_rings; i++) {
 		struct ring *r = &s->ring[i];
 

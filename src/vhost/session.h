@@ -24,15 +24,17 @@ struct err;
 struct log;
 struct log_limit;
 struct virtio_dev;
+struct vhost_relief;
 struct vhost_session;
 
 struct vhost_session_config {
 	int fd; /* a connected Unix stream socket, the session's from now on, also on failure */
 	struct virtio_dev *dev;
 	struct log *log;
-	struct log_limit *limit; /* as in struct vhost_server_config */
-	const char *name;        /* for the log; in place as long as the session */
-	uint64_t without;        /* features not to be offered */
+	struct log_limit *limit;     /* as in struct vhost_server_config */
+	const char *name;            /* for the log; in place as long as the session */
+	uint64_t without;            /* features not to be offered */
+	struct vhost_relief *relief; /* outlives the session */
 	/* The front end has gone, or was sent away: nothing is in flight any more. Destroy it. */
 	void (*ended)(void *arg);
 	void *arg;

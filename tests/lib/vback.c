@@ -71,6 +71,15 @@ static void done(void *arg)
 	loop_stop(b->loop);
 }
 
+static void stop_ready(struct loop_source *source, uint32_t events)
+{
+	struct vback *b = container_of(source, struct vback, stop_source);
+
+	(void)events;
+	notifier_clear(&b->stop);
+	vhost_server_stop(b->server);
+}
+
 void vback_init(struct vback *b, uint64_t size, uint16_t queues)
 {
 	struct err err = ERR_INIT;
@@ -89,7 +98,9 @@ void vback_init(struct vback *b, uint64_t size, uint16_t queues)
 	dev.blk = b->blk;
 	dev.log = server.log = &b->log;
 	must(virtio_blk_create(&b->dev, &dev, &err), &err);
+	must(notifier_watch(&b->stop, b->loop, &b->stop_source, stop_ready, &err), &err);
 	server.path = b->path;
+	server.stop_fd = b->stop.rfd;
 	server.dev = b->dev;
 	must(vhost_server_create(&b->server, &server, &err), &err);
 	must(thread_create(&b->thread, "io", back_thread, b, &err), &err);
@@ -120,15 +131,14 @@ void vback_on_loop(struct vback *b, void (*fn)(void *arg))
 		nanosleep(&nap, NULL);
 }
 
-static void stop(void *arg)
-{
-	vhost_server_stop(((struct vback *)arg)->server);
-}
-
 void vback_fini(struct vback *b)
 {
-	vback_on_loop(b, stop);
-	pthread_join(b->thread, NULL);
+	if (!b->ended) {
+		notifier_set(&b->stop);
+		pthread_join(b->thread, NULL);
+	}
+	loop_del(b->loop, &b->stop_source);
+	notifier_fini(&b->stop);
 	vhost_server_destroy(b->server);
 	virtio_blk_destroy(b->dev);
 	blk_close(b->blk);

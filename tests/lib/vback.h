@@ -13,6 +13,8 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "host/loop.h"
+#include "host/notifier.h"
 #include "vrig.h"
 
 struct vback {
@@ -25,6 +27,9 @@ struct vback {
 	struct blk *blk;
 	struct virtio_dev *dev;
 	struct vhost_server *server;
+	struct notifier stop; /* set: the server ends, and with it the thread */
+	struct loop_source stop_source;
+	bool ended; /* by that, and the thread is joined */
 };
 
 /* A disk of `size` bytes with vrig_file()'s pattern. Aborts where it cannot be had. */

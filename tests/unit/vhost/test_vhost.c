@@ -839,6 +839,62 @@ static void answered_and_not_told(void **state)
 	is_served_anew(t);
 }
 
+/* Has the server wait in a call: the front end's own eventfd is full, and somebody else still has
+ * it. */
+static void make_it_wait(struct fixture *t)
+{
+	struct vdriver *d = &t->front.driver;
+	const uint64_t full = UINT64_MAX - 1;
+	int fd = t->front.call[0];
+	struct vd_buf id;
+	uint16_t head;
+	struct vd_blk r;
+	uint32_t len;
+	uint64_t n;
+
+	begin(t, ALL);
+	read_works(t, &t->q, 0);
+	while (read(fd, &n, sizeof(n)) > 0)
+		;
+	assert_int_equal(write(fd, &full, sizeof(full)), sizeof(full));
+	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
+	id = (struct vd_buf){ vd_alloc(d, 20, 4), 20 };
+	vd_blk_init(d, &r);
+	vd_interrupts(&t->q, true);
+	assert_true(vd_blk_add(&t->q, &r, VD_BLK_GET_ID, 0, &id, 1, false) >= 0);
+	vd_publish(&t->q);
+	vd_kick_always(&t->q);
+	assert_int_equal(vd_wait(&t->q, &head, &len), 0); /* published, and then: the call */
+}
+
+/* The next one is served. */
+static void full_and_gone(void **state)
+{
+	struct fixture *t = *state;
+	struct pollfd p;
+
+	make_it_wait(t);
+	assert_int_equal(vf_send(&t->front, VHOST_GET_FEATURES, 1, NULL, 0, NULL, 0), 0);
+	p = (struct pollfd){ t->front.sock, POLLIN, 0 };
+	assert_int_equal(poll(&p, 1, 100), 0); /* it does wait */
+	vf_disconnect(&t->front);
+	fcntl(t->front.call[0], F_SETFL, O_NONBLOCK);
+	t->front.driver.next = VF_GUEST;
+	begin(t, ALL);
+	read_works(t, &t->q, 0);
+}
+
+/* The server ends when it is to, although the front end stays. */
+static void full_and_stopped(void **state)
+{
+	struct fixture *t = *state;
+
+	make_it_wait(t);
+	notifier_set(&t->back.stop);
+	pthread_join(t->back.thread, NULL);
+	t->back.ended = true;
+}
+
 /* ---- Memory that is taken away ---- */
 
 static struct vhost_server *faulty;
@@ -929,7 +985,9 @@ static void log_shrinks(void **state)
 static void paths(void **state)
 {
 	struct fixture *t = *state;
-	struct vhost_server_config c = { .dev = t->back.dev, .log = &t->back.log, .name = "x" };
+	struct vhost_server_config c = {
+		.dev = t->back.dev, .log = &t->back.log, .name = "x", .stop_fd = -1
+	};
 	struct vhost_server *s;
 	struct err err = ERR_INIT;
 	char longer[200];
@@ -982,6 +1040,8 @@ int main(void)
 		T(bad_bytes),
 		T(broken_ring),
 		T(answered_and_not_told),
+		T(full_and_gone),
+		T(full_and_stopped),
 		T(shrinks_under_a_poll),
 		T(log_shrinks),
 		T(paths),
