@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Write the seeds of the fuzz targets: seeds.py DIR makes DIR/fuzz_vq/*, and so on.
 
-The formats are described at the top of fuzz_vq.c, fuzz_a64.c and fuzz_kernel.c, and in operate() of
-fuzz_mmio.c.
+The formats are described at the top of fuzz_vq.c, fuzz_a64.c, fuzz_kernel.c and fuzz_symbols.c,
+and in operate() of fuzz_mmio.c.
 """
 import gzip
 import json
@@ -261,6 +261,44 @@ KERNEL = {
 }
 
 
+def with_symbols(wide, symbols, link=2, strings=None):
+    """An ELF file with one segment, loaded elsewhere than it is mapped, and (name, addr, size, type)."""
+    head, ph, sh = (64, '<IIQQQQQQ', '<IIQQQQIIQQ') if wide else (52, '<IIIIIIII', '<IIIIIIIIII')
+    names, table = b'\0', b''
+    for name, addr, length, kind in [('', 0, 0, 0)] + symbols:
+        at, section = (len(names), 1) if name else (0, 0)
+        names += name.encode('latin-1') + b'\0' if name else b''
+        table += (struct.pack('<IBBHQQ', at, kind, 0, section, addr, length) if wide else
+                  struct.pack('<IIIBBH', at, addr, length, kind, 0, section))
+    names = names if strings is None else strings
+    base, phys = (0xffffffff80000000, 0x80200000) if wide else (0xc0000000, 0x80400000)
+    segment = (struct.pack(ph, 1, 5, 0, base, phys, 4096, 4096, 4096) if wide else
+               struct.pack(ph, 1, 0, base, phys, 4096, 4096, 5, 4096))
+    off = head + len(segment)
+    sections = b''
+    for kind, at, length, to in ((0, 0, 0, 0), (2, off, len(table), link),
+                                 (3, off + len(table), len(names), 0)):
+        sections += struct.pack(sh, 0, kind, 0, 0, at, length, to, 0, 8, 24 if wide else 16)
+    first = struct.pack('<4sBBB9xHHI', b'\x7fELF', 1 + wide, 1, 1, 2, EM_RISCV, 1)
+    first += struct.pack('<QQQ' if wide else '<III', base, head, off + len(table) + len(names))
+    first += struct.pack('<IHHHHHH', 0, head, len(segment), 1, len(sections) // 3, 3, 2)
+    return struct.pack('<Q', base + 0x104) + first + segment + table + names + sections
+
+
+HIGH = [('start', 0xffffffff80000000, 0, 0), ('$x', 0xffffffff80000000, 0, 0),
+        ('main', 0xffffffff80000100, 32, 18), ('main.cold', 0xffffffff80000100, 0, 2),
+        ('counts', 0xffffffff80000800, 8, 17), ('strange\x1b[31m', 0xffffffff80000900, 8, 2)]
+LOW = [(name, addr & 0xffffffff ^ 0x40000000, length, kind) for name, addr, length, kind in HIGH]
+SYMBOLS = {
+    'wide': with_symbols(1, HIGH),
+    'narrow': with_symbols(0, LOW),
+    'none': with_symbols(1, []),
+    'no-strings': with_symbols(1, HIGH, link=9),
+    'one-string': with_symbols(1, HIGH, strings=b'\0ab'),
+    'cut': with_symbols(1, HIGH)[:-80],
+}
+
+
 # fuzz_vhost_user: operations; features 28, 29 (and 34, packed) by choice
 SET_UP, SET_UP_PACKED = bytes([1, 0x30, 0, 1]), bytes([1, 0x30, 4, 1])
 READS = b''.join(bytes([5, i, 2, kind, i]) for i, kind in enumerate((0, 1, 4, 8, 0, 11, 13, 0)))
@@ -278,7 +316,7 @@ VHOST_USER = {
 def main():
     for target, seeds in (('fuzz_vq', VQ), ('fuzz_mmio', MMIO), ('fuzz_vhost_user', VHOST_USER), ('fuzz_a64', A64),
                           ('fuzz_config', CONFIG), ('fuzz_kernel', KERNEL),
-                          ('fuzz_gdb', GDB)):
+                          ('fuzz_symbols', SYMBOLS), ('fuzz_gdb', GDB)):
         out = Path(sys.argv[1]) / target
         out.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():

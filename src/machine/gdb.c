@@ -677,6 +677,7 @@ int gdb_create(struct gdb **out, struct hako_vm *vm, const char *where, struct e
 	g->listener.fd = g->client.fd = -1;
 	g->target = (struct gdb_target){
 		.n_threads = vm->n_cpus,
+		.watch_after = vm->kernel.arch == KERNEL_X86_64,
 		.reg_get = reg_get,
 		.reg_size = reg_size,
 		.reg_set = reg_set,

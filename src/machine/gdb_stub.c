@@ -526,7 +526,8 @@ static void features(struct gdb_stub *s, const char *args)
 static void host_info(struct gdb_stub *s, const char *args)
 {
 	(void)args;
-	reply(s, "endian:little;watchpoint_exceptions_received:before;");
+	reply(s, s->target->watch_after ? "endian:little;watchpoint_exceptions_received:after;"
+					: "endian:little;watchpoint_exceptions_received:before;");
 }
 
 static void watchpoints(struct gdb_stub *s, const char *args)

@@ -30,6 +30,7 @@ struct gdb_target {
 	unsigned n_threads;       /* 1 to GDB_THREADS_MAX */
 	const char *xml;          /* the target description */
 	size_t n_regs, n_general; /* registers; those of the `g` packet */
+	bool watch_after;         /* a watchpoint stops behind the access, not before it */
 
 	/* Called while the target is halted only. */
 	bool (*reg_get)(void *arg, unsigned thread, size_t reg, uint8_t *val, size_t *size);
