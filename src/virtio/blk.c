@@ -363,10 +363,28 @@ static void sectors_wrong(const struct request *r, uint64_t sector, uint64_t len
 		    (unsigned long long)le64_get(b->config.capacity));
 }
 
+/*
+ * Data that a request has, and that is device-readable where it should be -writable, or the other
+ * way round. True: and none as it should be, so there is nothing to do, which the driver must not
+ * take for done.
+ */
+static __attribute__((cold, noinline)) bool
+direction_wrong(const struct request *r, const char *which, uint64_t wrong, uint64_t right)
+{
+	lint_report(r->q->b->dev.lint, LINT_BLK_DIRECTION, r->q->index,
+		    "queue %u: a request with %llu bytes of device-%s data", r->q->index,
+		    (unsigned long long)wrong, which);
+	return !right;
+}
+
 static inline void request_read(struct request *r, uint64_t sector, struct iovec *in, unsigned n)
 {
-	uint64_t len = r->chain->in_len - 1;
+	uint64_t len = r->chain->in_len - 1, out = r->chain->out_len - sizeof(struct req_header);
 
+	if (unlikely(out) && direction_wrong(r, "readable", out, len)) {
+		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
+		return;
+	}
 	if (!sectors_ok(r->q->b, sector, len)) {
 		sectors_wrong(r, sector, len);
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
@@ -381,9 +399,11 @@ static inline void request_read(struct request *r, uint64_t sector, struct iovec
 
 static void request_write(struct request *r, uint64_t sector, struct iovec *out, uint16_t n)
 {
-	uint64_t len = r->chain->out_len - sizeof(struct req_header);
+	uint64_t len = r->chain->out_len - sizeof(struct req_header), in = r->chain->in_len - 1;
 
-	if (!sectors_ok(r->q->b, sector, len)) {
+	if (unlikely(in) && direction_wrong(r, "writable", in, len)) {
+		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
+	} else if (!sectors_ok(r->q->b, sector, len)) {
 		sectors_wrong(r, sector, len);
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 	} else if (blk_readonly(r->q->b->blk)) {
@@ -703,7 +723,10 @@ static void vblk_reset(struct virtio_dev *dev)
 {
 	struct vblk *b = vblk(dev);
 
-	if (lint_deep(dev->lint) && b->wrote && !b->flushed && !write_through(b))
+	/* A driver that has asked for `writeback` knows of the cache. Then it is those who write
+	 * that may not have asked for a flush, which is no mistake of the driver's. */
+	if (lint_deep(dev->lint) && b->wrote && !b->flushed && !write_through(b) &&
+	    !lint_config_was_read(dev->lint, WRITEBACK))
 		lint_report(dev->lint, LINT_BLK_NEVER_FLUSHED, 0,
 			    "writes, and not one FLUSH up to this reset");
 	b->wrote = b->flushed = false;

@@ -286,8 +286,13 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 	[LINT_BLK_NEVER_FLUSHED] = { "V516", SHOULD_DEEP, "5.2.5.1",
 				     "accept FLUSH only if it is used: what was written is safe "
 				     "only after one",
-				     "flushes for file systems and fsync(); not for a program that "
-				     "writes to the disk itself and never asks" },
+				     "reads writeback, and where there is a cache flushes it for "
+				     "file "
+				     "systems and fsync()" },
+	[LINT_BLK_DIRECTION] = { "V517", MUST, "5.2.6",
+				 "make the data of a read device-writable, and that of a write "
+				 "device-readable",
+				 "maps the data of a request by its direction" },
 
 	[LINT_LEGACY_PAGE_SIZE] = { "V601", MUST, "4.2.4", "write GuestPageSize before QueuePFN",
 				    "writes it when it finds a version 1 device" },
@@ -339,9 +344,10 @@ struct lint {
 	bool generation_owed;   /* a 64-bit field was read, and not ConfigGeneration since */
 	unsigned halves;        /* of the 64-bit field at `wide` that were read */
 	uint32_t wide;
-	uint64_t max_read; /* queues whose QueueNumMax was read */
-	unsigned stopped;  /* 1 + the queue that was stopped and not read back */
-	unsigned resetted; /* 1 + the queue that was reset and not read back */
+	uint64_t config_read; /* of its first 64 bytes, a bit each */
+	uint64_t max_read;    /* queues whose QueueNumMax was read */
+	unsigned stopped;     /* 1 + the queue that was stopped and not read back */
+	unsigned resetted;    /* 1 + the queue that was reset and not read back */
 	atomic_uint acks, unacked;
 };
 
@@ -517,6 +523,7 @@ void lint_reset(struct lint *l, bool power)
 	l->device_sel = l->driver_sel = l->features_read = l->features_written = false;
 	l->generation_before = l->generation_owed = false;
 	l->halves = 0;
+	l->config_read = 0;
 	l->max_read = 0;
 	l->stopped = l->resetted = 0;
 	atomic_store(&l->acks, 0);
@@ -671,6 +678,8 @@ void lint_config_read(struct lint *l, struct virtio_dev *dev, uint64_t offered, 
 
 	if (!l)
 		return;
+	for (uint32_t i = off; i < off + size && i < PLACES; i++)
+		l->config_read |= BIT(i);
 	f = field_at(dev, off);
 	if (!f)
 		return;
@@ -688,6 +697,11 @@ void lint_config_read(struct lint *l, struct virtio_dev *dev, uint64_t offered, 
 	if (f->late && !(status & VIRTIO_STATUS_FEATURES_OK))
 		lint_report(l, LINT_CONFIG_EARLY, f->off, "a read at 0x%x with Status 0x%x", off,
 			    status);
+}
+
+bool lint_config_was_read(const struct lint *l, uint32_t off)
+{
+	return l && off < PLACES && (l->config_read & BIT(off));
 }
 
 void lint_config_write(struct lint *l, uint8_t status, uint32_t off)

@@ -127,6 +127,7 @@ enum lint_id {
 	LINT_BLK_SEG_MAX,
 	LINT_BLK_RO,
 	LINT_BLK_NEVER_FLUSHED,
+	LINT_BLK_DIRECTION,
 	/* legacy */
 	LINT_LEGACY_PAGE_SIZE,
 	LINT_LEGACY_PAGE_SIZE_ODD,
@@ -189,6 +190,9 @@ void lint_status_write(struct lint *lint, uint8_t status, uint8_t val);
 void lint_reset(struct lint *lint, bool power);
 void lint_config_read(struct lint *lint, struct virtio_dev *dev, uint64_t offered, uint8_t status,
 		      uint32_t off, unsigned size);
+/* Since the reset: has the driver read the byte at `off` of the configuration, one of the first 64?
+ */
+bool lint_config_was_read(const struct lint *lint, uint32_t off);
 void lint_config_write(struct lint *lint, uint8_t status, uint32_t off);
 void lint_generation_read(struct lint *lint);
 void lint_interrupt_ack(struct lint *lint, uint32_t val, uint32_t raised, uint8_t status);

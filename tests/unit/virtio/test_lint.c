@@ -18,7 +18,7 @@
 #include "virtio/virtio.h"
 #include "vrig.h"
 
-enum { SECTOR = 512, SIZE = 16, CAPACITY = 128, RAM = 80 << 20, OK = 0 };
+enum { SECTOR = 512, SIZE = 16, CAPACITY = 128, RAM = 80 << 20, OK = 0, IOERR = 1 };
 enum {
 	ACKNOWLEDGE = 1,
 	DRIVER = 2,
@@ -753,6 +753,45 @@ static void blk_never_flushed(struct t *t)
 	assert_int_equal(request(t, VD_BLK_OUT, 0, &t->data, 1), OK);
 }
 
+/* A request with data for the device to read, and to write; its status. */
+static uint8_t both_ways(struct t *t, uint8_t type, uint32_t out, uint32_t in)
+{
+	struct vd_buf buf[4] = { { t->r.header, 16 } };
+	unsigned n = 1, n_out;
+	uint16_t head;
+	uint32_t len;
+
+	up(t, 0);
+	vd_put(t->d, t->r.header, NULL, 16);
+	vd_put(t->d, t->r.header, &type, 1);
+	if (out)
+		buf[n++] = (struct vd_buf){ t->data.gpa, out };
+	n_out = n;
+	if (in)
+		buf[n++] = (struct vd_buf){ t->data.gpa, in };
+	buf[n++] = (struct vd_buf){ t->r.status, 1 };
+	assert_true(vd_add(&t->q, buf, n_out, n - n_out, false) >= 0);
+	vd_kick(&t->q);
+	assert_int_equal(vd_wait(&t->q, &head, &len), 0);
+	acknowledge(t);
+	return vd_blk_status(t->d, &t->r);
+}
+
+static void blk_direction_read(struct t *t)
+{
+	assert_int_equal(both_ways(t, VD_BLK_IN, SECTOR, 0), IOERR);
+}
+
+static void blk_direction_write(struct t *t)
+{
+	assert_int_equal(both_ways(t, VD_BLK_OUT, 0, SECTOR), IOERR);
+}
+
+static void blk_direction_both(struct t *t)
+{
+	assert_int_equal(both_ways(t, VD_BLK_IN, SECTOR, SECTOR), OK);
+}
+
 /* ---- Legacy ---- */
 
 static void legacy_page_size(struct t *t)
@@ -893,6 +932,9 @@ static const struct {
 	{ LINT_BLK_SEG_MAX, blk_seg_max, LIMITS },
 	{ LINT_BLK_RO, blk_ro, READONLY },
 	{ LINT_BLK_NEVER_FLUSHED, blk_never_flushed, 0 },
+	{ LINT_BLK_DIRECTION, blk_direction_read, 0 },
+	{ LINT_BLK_DIRECTION, blk_direction_write, 0 },
+	{ LINT_BLK_DIRECTION, blk_direction_both, 0 },
 	{ LINT_LEGACY_PAGE_SIZE, legacy_page_size, LEGACY },
 	{ LINT_LEGACY_PAGE_SIZE_ODD, legacy_page_size_odd, LEGACY },
 	{ LINT_LEGACY_ALIGN, legacy_align, LEGACY },
@@ -929,6 +971,26 @@ static void test_each_slip_is_found(void **state)
 		assert_found(&t, &slips[i].rule, t.left_out ? 0 : 1, i);
 		end(&t);
 	}
+}
+
+/* A driver that knows of the cache has done nothing wrong where nobody asks for a flush. */
+static void test_nobody_flushes(void **state)
+{
+	struct t t;
+
+	(void)state;
+	begin(&t, LINT_WARN, 0);
+	up(&t, BIT(F_FLUSH));
+	assert_int_equal(vd_config(t.d, WRITEBACK_AT, 1), 1);
+	assert_int_equal(request(&t, VD_BLK_OUT, 0, &t.data, 1), OK);
+	vd_reset(t.d);
+	assert_found(&t, NULL, 0, 0);
+	/* It counts since the reset only. */
+	up(&t, BIT(F_FLUSH));
+	assert_int_equal(request(&t, VD_BLK_OUT, 0, &t.data, 1), OK);
+	vd_reset(t.d);
+	assert_found(&t, &(const enum lint_id){ LINT_BLK_NEVER_FLUSHED }, 1, 0);
+	end(&t);
 }
 
 static void test_empty_slot(void **state)
@@ -1146,11 +1208,11 @@ static void test_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),        cmocka_unit_test(test_each_slip_is_found),
-		cmocka_unit_test(test_empty_slot),   cmocka_unit_test(test_silence),
-		cmocka_unit_test(test_first_driver), cmocka_unit_test(test_said_once),
-		cmocka_unit_test(test_strict),       cmocka_unit_test(test_feature_needs),
-		cmocka_unit_test(test_findings),
+		cmocka_unit_test(test_table),          cmocka_unit_test(test_each_slip_is_found),
+		cmocka_unit_test(test_nobody_flushes), cmocka_unit_test(test_empty_slot),
+		cmocka_unit_test(test_silence),        cmocka_unit_test(test_first_driver),
+		cmocka_unit_test(test_said_once),      cmocka_unit_test(test_strict),
+		cmocka_unit_test(test_feature_needs),  cmocka_unit_test(test_findings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
