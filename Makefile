@@ -150,8 +150,7 @@ fuzz: test-deps ## run each fuzzer for FUZZ_SECONDS (default 60)
 	ninja -C $(BUILD)/fuzz
 	scripts/run-fuzzers $(BUILD)/fuzz $(FUZZ_SECONDS)
 
-bench: hako guest-arm64 ## measure speed and memory, against QEMU on the same guest
-	@scripts/deps install bench
+bench: bench-deps hako guest-arm64 guest-amd64 static-arm64 static-amd64 ## measure speed and memory, against QEMU on the same guest
 	bench/run --hako $(BUILD)/hako --guest $(GUEST)/arm64 --json $(BUILD)/bench.json
 
 # ---- The end ----

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Measures the disk /dev/vda from inside Linux; runs as process 1 of an initramfs, after the
- * modules are loaded (bench/run makes it). Freestanding: nothing but system calls, whose numbers
- * are those of Linux's include/uapi/asm-generic/unistd.h.
+ * modules are loaded (bench/run makes it). Freestanding: nothing but system calls, in ARCH/linux.h.
  *
  * Each argument is TEST:COUNT:
  *
@@ -11,33 +10,22 @@
  *	dread:MIB, dwrite:MIB   the same with O_DIRECT
  *	rand:N      N reads of 4 KiB at random places, O_DIRECT, one after the other
  *	randq:N     the same, 16 in flight
+ *	randqq:N    the same, 32 in flight
  *	randw:N     as rand, but writes
  *
- * and prints "diskio TEST BYTES NANOSECONDS"; then the machine is powered off.
+ * and prints "diskio TEST BYTES NANOSECONDS"; then process 1 powers the machine off.
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "linux.h"
+
 #define MIB   (1 << 20)
 #define BLOCK 4096
-#define DEPTH 16
+#define DEPTH 32
 
-enum {
-	SYS_io_setup = 0,
-	SYS_io_submit = 2,
-	SYS_io_getevents = 4,
-	SYS_openat = 56,
-	SYS_close = 57,
-	SYS_lseek = 62,
-	SYS_write = 64,
-	SYS_pread64 = 67,
-	SYS_pwrite64 = 68,
-	SYS_fsync = 82,
-	SYS_clock_gettime = 113,
-	SYS_reboot = 142
-};
-enum { AT_FDCWD = -100, O_RDWR = 2, O_DIRECT = 0x10000, SEEK_END = 2, CLOCK_MONOTONIC = 1 };
+enum { AT_FDCWD = -100, O_RDWR = 2, SEEK_END = 2, CLOCK_MONOTONIC = 1 };
 
 /* include/uapi/linux/aio_abi.h */
 struct iocb {
@@ -58,22 +46,6 @@ struct io_event {
 };
 
 static char buffer[MIB] __attribute__((aligned(BLOCK)));
-
-static long call(long nr, long a, long b, long c, long d, long e)
-{
-	register long x8 __asm__("x8") = nr;
-	register long x0 __asm__("x0") = a;
-	register long x1 __asm__("x1") = b;
-	register long x2 __asm__("x2") = c;
-	register long x3 __asm__("x3") = d;
-	register long x4 __asm__("x4") = e;
-
-	__asm__ volatile("svc #0"
-			 : "+r"(x0)
-			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4)
-			 : "memory", "cc");
-	return x0;
-}
 
 static void say(const char *s)
 {
@@ -151,7 +123,7 @@ static void one_by_one(int fd, uint64_t n, uint64_t size, bool write)
 		      write ? "write" : "read");
 }
 
-static void in_flight(int fd, uint64_t n, uint64_t size)
+static void in_flight(int fd, uint64_t n, uint64_t size, int depth)
 {
 	struct iocb iocbs[DEPTH], *ready[DEPTH];
 	struct io_event events[DEPTH];
@@ -160,7 +132,7 @@ static void in_flight(int fd, uint64_t n, uint64_t size)
 	long idle = 0;
 
 	check(call(SYS_io_setup, DEPTH, (long)&context, 0, 0, 0), "set up asynchronous I/O");
-	for (int i = 0; i < DEPTH; i++)
+	for (int i = 0; i < depth; i++)
 		ready[idle++] = &iocbs[i];
 	while (ended < n) {
 		long submit = idle, done;
@@ -221,7 +193,9 @@ static void run(const char *arg)
 	} else if (is(arg, "randw")) {
 		one_by_one(fd, count, size, true);
 	} else if (is(arg, "randq")) {
-		in_flight(fd, count, size);
+		in_flight(fd, count, size, DEPTH / 2);
+	} else if (is(arg, "randqq")) {
+		in_flight(fd, count, size, DEPTH);
 	} else {
 		bytes = count * MIB;
 		sequential(fd, count, is(arg, "write") || is(arg, "dwrite"));
@@ -274,11 +248,8 @@ void start(long *stack)
 		buffer[i] = (char)(i >> 12);
 	for (long i = 1; i < stack[0]; i++)
 		run(argv[i]);
-	power_off();
+	if (call(SYS_getpid, 0, 0, 0, 0, 0) == 1)
+		power_off();
+	call(SYS_exit, 0, 0, 0, 0, 0);
+	__builtin_unreachable();
 }
-
-__asm__(".globl _start\n"
-	"_start:\n"
-	"	mov	x0, sp\n"
-	"	mov	x29, xzr\n"
-	"	bl	start\n");
