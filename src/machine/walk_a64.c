@@ -14,7 +14,9 @@
 
 /* SCTLR_EL1, TCR_EL1 (D17.2.118, D17.2.139) and descriptors (D8.3) */
 enum { SCTLR_M = 0, SCTLR_WXN = 19 };
-enum { EPD0 = 7, EPD1 = 23, TBI0 = 37, TBI1 = 38, HA = 39, HD = 40 };
+enum { EPD0 = 7, EPD1 = 23, TBI0 = 37, TBI1 = 38, HA = 39, HD = 40, E0PD0 = 55, E0PD1 = 56 };
+/* hako's CPU has so many bits of physical address (ID_AA64MMFR0_EL1.PARange) */
+enum { PA_BITS = 40 };
 enum { VALID = 0, TABLE = 1, AP1 = 6, AP2 = 7, AF = 10, DBM = 51, PXN = 53, UXN = 54 };
 enum { TABLE_PXN = 59, TABLE_UXN = 60, TABLE_AP0 = 61, TABLE_AP1 = 62 };
 #define ADDRESS 0x0000fffffffff000ULL
@@ -73,11 +75,14 @@ static void describe_leaf(char *text, size_t size, uint64_t desc, uint64_t pa, u
 }
 
 /* Is the address in one of the two halves, and are there tables for that? Else: why not. */
-static const char *in_range(uint64_t va, uint64_t tcr, unsigned va_bits)
+static const char *in_range(uint64_t va, uint64_t tcr, unsigned va_bits, unsigned el)
 {
 	bool upper = bit(va, 55);
 	unsigned top = bit(tcr, upper ? TBI1 : TBI0) ? 55 : 63;
 
+	if (el == 0 && bit(tcr, upper ? E0PD1 : E0PD0))
+		return upper ? "TCR_EL1.E0PD1 is set: upper addresses are not for EL0"
+			     : "TCR_EL1.E0PD0 is set: lower addresses are not for EL0";
 	if (bits(va, top, va_bits) != (upper ? mask_low(top - va_bits + 1) : 0))
 		return "the address is between the two ranges that TCR_EL1.T0SZ and T1SZ give";
 	if (bit(tcr, upper ? EPD1 : EPD0))
@@ -96,9 +101,13 @@ void walk_a64(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 	const char *no;
 
 	if (!bit(sctlr, SCTLR_M)) {
+		unsigned top = bit(tcr, upper ? TBI1 : TBI0) ? 55 : 63;
 		snprintf(w->how, sizeof(w->how), "not translated: SCTLR_EL1.M is 0");
-		w->ok = true;
-		w->pa = va & mask_low(48);
+		w->pa = va & mask_low(PA_BITS);
+		w->ok = !bits(va, top, PA_BITS);
+		if (!w->ok)
+			snprintf(w->why, sizeof(w->why),
+				 "the address is beyond the %d bits of physical address", PA_BITS);
 		return;
 	}
 	w->translated = true;
@@ -109,8 +118,18 @@ void walk_a64(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 	base &= ~mask_low(va_bits - (12 + 9 * (3 - level)) + 3);
 	snprintf(w->how, sizeof(w->how), "%u bits, tables at 0x%llx (TTBR%d_EL1)", va_bits,
 		 ull(base), upper);
-	if ((no = in_range(va, tcr, va_bits))) {
+	if ((no = in_range(va, tcr, va_bits, a->level))) {
 		snprintf(w->why, sizeof(w->why), "%s", no);
+		return;
+	}
+	/* TCR_EL1.IPS */
+	static const uint8_t ips_bits[8] = { 32, 36, 40, 42, 44, 48, 48, 48 };
+	unsigned pa_bits = ips_bits[bits(tcr, 34, 32)];
+	pa_bits = pa_bits < PA_BITS ? pa_bits : PA_BITS;
+	if (base >> pa_bits) {
+		snprintf(w->why, sizeof(w->why),
+			 "the tables are beyond the %u bits of physical address (TCR_EL1.IPS)",
+			 pa_bits);
 		return;
 	}
 	for (;; level++) {
@@ -134,13 +153,26 @@ void walk_a64(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 			snprintf(w->why, sizeof(w->why), "the level-%u entry is not valid", level);
 			return;
 		}
-		if (bit(desc, TABLE) && level < 3) {
+		bool table = bit(desc, TABLE) && level < 3;
+		bool leaf = bit(desc, TABLE) == (level == 3) && level != 0;
+		if (leaf)
+			addr &= ~mask_low(shift);
+		if ((table || leaf) && addr >> pa_bits) {
+			snprintf(s->meaning, sizeof(s->meaning), "a %s at 0x%llx",
+				 table ? "table" : "block", ull(addr));
+			snprintf(w->why, sizeof(w->why),
+				 "the level-%u entry points beyond the %u bits of physical address "
+				 "(TCR_EL1.IPS)",
+				 level, pa_bits);
+			return;
+		}
+		if (table) {
 			snprintf(s->meaning, sizeof(s->meaning), "a table at 0x%llx", ull(addr));
 			hier |= desc;
 			base = addr;
 			continue;
 		}
-		if (bit(desc, TABLE) != (level == 3) || level == 0) {
+		if (!leaf) {
 			snprintf(s->meaning, sizeof(s->meaning), "a block, which level %u has not",
 				 level);
 			snprintf(w->why, sizeof(w->why),
@@ -149,7 +181,6 @@ void walk_a64(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 				 level);
 			return;
 		}
-		addr &= ~mask_low(shift);
 		describe_leaf(s->meaning, sizeof(s->meaning), desc, addr, shift,
 			      debug_reg(cpu, "MAIR_EL1"));
 		w->pa = addr | (va & mask_low(shift));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * RISC-V address translation, told in words: Sv32, Sv39, Sv48 (volume II of the manual, version
- * 20240411, chapter 10).
+ * 20240411, chapter 10). Physical memory protection is not looked at.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,9 +14,10 @@
 
 enum { V = 0, R = 1, W = 2, X = 3, U = 4, G = 5, A = 6, D = 7 };
 enum { LEVEL_U = 0, LEVEL_S = 1, LEVEL_M = 3 };
-#define SUM  BIT(18)
-#define MXR  BIT(19)
-#define ADUE BIT(61)
+#define SUM   BIT(18)
+#define MXR   BIT(19)
+#define ADUE  BIT(61)
+#define PBMTE BIT(62)
 
 /* What is wrong with an access by this leaf; NULL: nothing. */
 static const char *denied(uint64_t pte, uint64_t status, const struct walk_access *a)
@@ -58,6 +59,7 @@ void walk_rv(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 {
 	bool wide = cpu->vm->kernel.arch == KERNEL_RV64;
 	uint64_t satp = debug_reg(cpu, "satp"), status = debug_reg(cpu, "sstatus");
+	bool pbmte = wide && (debug_reg(cpu, "menvcfg") & PBMTE);
 	bool adue = (wide ? debug_reg(cpu, "menvcfg") : debug_reg(cpu, "menvcfgh") << 32) & ADUE;
 	unsigned mode = (unsigned)(wide ? satp >> 60 : satp >> 31 & 1);
 	unsigned levels = !wide ? 2 : mode == 9 ? 4 : 3, width = wide ? 9 : 10;
@@ -110,10 +112,22 @@ void walk_rv(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 				 "the level-%u entry has W without R, which is reserved", level);
 			return;
 		}
+		/* Svpbmt: 1 and 2 in a leaf, where menvcfg lets them; 3 is reserved (chapter 13) */
+		uint64_t pbmt = wide ? bits(pte, 62, 61) : 0;
+		if (pbmt && (pbmt == 3 || !pbmte || !(bit(pte, R) || bit(pte, X)))) {
+			snprintf(s->meaning, sizeof(s->meaning), "a memory type (PBMT) of %llu",
+				 ull(pbmt));
+			snprintf(w->why, sizeof(w->why),
+				 "the level-%u entry has a PBMT of %llu, %s", level, ull(pbmt),
+				 pbmt == 3 ? "which is reserved"
+				 : pbmte   ? "and is a table"
+					   : "and menvcfg.PBMTE is 0");
+			return;
+		}
 		if (wide && (bit(pte, 63) || bits(pte, 60, 54))) {
 			snprintf(s->meaning, sizeof(s->meaning), "reserved bits are set");
 			snprintf(w->why, sizeof(w->why),
-				 "the level-%u entry has reserved bits set (63 to 54)", level);
+				 "the level-%u entry has reserved bits set (63, 60 to 54)", level);
 			return;
 		}
 		if (!bit(pte, R) && !bit(pte, X)) {
