@@ -59,7 +59,7 @@ class Gdb:
         self.process = subprocess.Popen([GDB, "-nx", "-q", elf], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.n = 0
-        for setting in ("pagination off", "confirm off", "width 0", "height 0"):
+        for setting in ("pagination off", "confirm off", "width 0", "height 0", "remotetimeout 60"):
             self("set " + setting)
 
     def __enter__(self):

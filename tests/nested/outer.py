@@ -42,7 +42,8 @@ ARCHES = {
         "console": "ttyAMA0",
         # Linux names disks by address; QEMU alone would give the first the highest.
         "disk": "virtio-blk-device,bus=virtio-mmio-bus.%d",
-        "modules": ["virtio_mmio", "virtio_blk"],
+        "serial": "virtio-serial-device,bus=virtio-mmio-bus.31",
+        "modules": ["virtio_mmio", "virtio_blk", "virtio_console"],
     },
 }
 # The same with the other interrupt controller that arm64 hosts have.
@@ -78,7 +79,7 @@ def make_initrd(out, tree, files, modules):
 class Outer(Console):
     patience = 300
 
-    def __init__(self, arch, guest, files, disks=(), memory="2048", cpus=1):
+    def __init__(self, arch, guest, files, disks=(), memory="2048", cpus=1, port=None):
         a = ARCHES[arch]
         if not shutil.which(a["qemu"]):
             raise Skip("there is no %s: install %s" % (a["qemu"], a["package"]))
@@ -93,6 +94,9 @@ class Outer(Console):
         for i, disk in enumerate(disks):
             command += ["-drive", "if=none,id=d%d,format=raw,file=%s" % (i, disk),
                         "-device", "%s,drive=d%d" % (a["disk"].replace("%d", str(i)), i)]
+        if port and "serial" in a:  # a serial port, to the socket of that name
+            command += ["-chardev", "socket,id=port,path=" + port, "-device", a["serial"],
+                        "-device", "virtserialport,chardev=port"]
         super().__init__(command)
         try:
             self.login(PROMPT)

@@ -7,20 +7,23 @@ usage: test_nested.py SYSTEM HAKO IMAGES KERNEL [GUEST...]       prints TAP
 
 SYSTEM is one of outer.py; HAKO static and for its architecture; IMAGES the folder with guest images
 for it; KERNEL our own small kernel for arm64; each GUEST a bare-metal program of tests/guest, which
-run on arm64.
+run on arm64. Beside KERNEL and GUESTs are their ELF files.
 """
 import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 
 from outer import Outer, Skip  # first: it says where console.py is
 from console import assert_clean, run_tests  # pylint: disable=wrong-import-order
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../guest"))
 import run_guest  # noqa: E402 pylint: disable=wrong-import-position
+from remote_gdb import Bridge, test_gdb, use  # noqa: E402 pylint: disable=wrong-import-position
 
 SYSTEM = sys.argv[1]
 HAKO, IMAGES, KERNEL, *GUESTS = (os.path.abspath(name) for name in sys.argv[2:])
@@ -44,17 +47,26 @@ class System:
     """The outer system, booted when a test needs it and again when one has failed."""
 
     def __init__(self):
-        self.outer = None
+        self.outer = self.bridge = None
+        self.folder = tempfile.mkdtemp(prefix="hako-nested-")
 
     def get(self):
         if not self.outer:
-            self.outer = Outer(SYSTEM, IMAGES, FILES, disks=[DISK, GUEST_DISK])
+            self.bridge = Bridge(self.folder + "/gdb.sock").__enter__()
+            self.outer = Outer(SYSTEM, IMAGES, FILES, disks=[DISK, GUEST_DISK],
+                               port=self.bridge.port)
         return self.outer
 
     def drop(self, why=None):
         if self.outer:
             self.outer.__exit__(why, None, None)
-        self.outer = None
+        if self.bridge:
+            self.bridge.__exit__()
+        self.outer = self.bridge = None
+
+    def end(self):
+        self.drop()
+        os.rmdir(self.folder)
 
 
 system = System()
@@ -266,6 +278,61 @@ def bare_metal(name, cpus=1):
     return test
 
 
+def gdb_module(outer):
+    """What tests/debug has to drive a guest, for one in the outer system."""
+    test_gdb.GDB = shutil.which("gdb-multiarch")
+    if not test_gdb.GDB:
+        raise Skip("there is no gdb-multiarch; install the package")
+    test_gdb.PATIENCE = 100
+    return use(test_gdb, outer)
+
+
+@in_outer
+def gdb_drives_a_guest(outer):
+    """More breakpoints than the CPU has, in our kernel; and the breakpoints of a guest's own. arm64
+    only: a guest of QEMU's SVM has no debug registers, and its INT3 is not intercepted."""
+    module = gdb_module(outer)
+    check, value, where = module.check, module.value, system.folder + "/gdb.sock"
+    with module.Hako("kernel.img", where, "--disk /dev/vdb") as hako, module.Gdb(KERNEL[:-4] + ".elf") as gdb:
+        text = gdb("target remote " + where)
+        check("at the first instruction", value(gdb("print/x $pc")) == 0x40200000, text)
+        before = gdb("x/2wx kernel_main")
+        for n in range(8):
+            gdb("break *%#x" % (0x40000000 + 4 * n))
+        gdb("break kernel_main")
+        text = gdb("continue")
+        check("a breakpoint in memory", re.search(r"Breakpoint 9, .*kernel_main", text), text)
+        check("is not seen", gdb("x/2wx kernel_main") == before)
+        gdb("delete")
+        pc = value(gdb("print/x $pc"))
+        gdb("stepi")
+        check("a step", value(gdb("print/x $pc")) != pc)
+        gdb("set var $v3.u64[0] = 5")
+        check("a vector register", value(gdb("print $v3.u64[0]")) == 5)
+        gdb("tbreak disks_init")
+        text = gdb("continue")
+        check("the CPU's own breakpoint", "disks_init" in text, text)
+        text = gdb("monitor walk 0x10") + gdb("info registers cpsr TTBR0_EL1 SP_EL1")
+        check("translation", "tables at" in text and re.search(r"TTBR0_EL1 +0x[1-9a-f]", text), text)
+        gdb("watch n_disks")
+        text = gdb("continue")
+        check("a watchpoint", "n_disks" in text and "New value = " in text, text)
+        gdb("delete")
+        gdb("set var $pc = arch_off")
+        gdb("detach")
+        status, _, said = hako.end()
+        check("it runs on", status == 0 and "powered off" in said, status, said)
+    with module.Hako("guest-exceptions.img", where, "--no-reboot") as hako, \
+            module.Gdb(GUESTS[0].rpartition("/")[0] + "/guest-exceptions.elf") as gdb:
+        gdb("target remote " + where)
+        for n in range(8):
+            gdb("break *%#x" % (0x40000000 + 4 * n))
+        gdb("continue")
+        said = hako.end()[2]
+        for name in ("brk at EL1: ELR is the brk's own address", "brk #0"):
+            check(name, re.search(r"(?m)^ok.* %s\r?$" % name, said), said)
+
+
 @in_outer
 def what_cannot_be_is_refused(outer):
     run = "./hako run --kernel Image --initrd initrd.gz --disk /dev/vda "
@@ -315,6 +382,7 @@ TESTS = [
     (a_triple_fault_is_a_reset, ["amd64"]),
     (a_guest_that_has_halted_is_found, ["amd64"]),
     (what_a_read_leaves_the_guest_for, ["amd64", "arm64"]),
+    (gdb_drives_a_guest, ["arm64"]),
     (what_cannot_be_is_refused, ["amd64", "arm64"]),
     (the_outer_system_ends, None),
 ]
@@ -340,6 +408,6 @@ try:
     run_tests([test for test, where in TESTS if (not where or SYSTEM in where) and
                (not only or test.__name__ in only)], "hako-nested-")
 finally:
-    system.drop()
+    system.end()
     os.unlink(DISK)
     os.unlink(GUEST_DISK)
