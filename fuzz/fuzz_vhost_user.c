@@ -178,25 +178,61 @@ static void set_up(struct target *t, struct input *in)
 	message(t, VHOST_SET_VRING_ENABLE, 1, &on, 8, -1, 0);
 }
 
-/* A message of any kind; its fields are small numbers, near addresses, or anything. */
+/* What a good front end sends with each: bytes of payload, descriptors. */
+static const struct shape {
+	uint8_t size, fds;
+} shapes[] = {
+	[VHOST_SET_FEATURES] = { 8, 0 },     [VHOST_SET_MEM_TABLE] = { 40, 1 },
+	[VHOST_SET_LOG_BASE] = { 16, 1 },    [VHOST_SET_LOG_FD] = { 8, 1 },
+	[VHOST_SET_VRING_NUM] = { 8, 0 },    [VHOST_SET_VRING_ADDR] = { 40, 0 },
+	[VHOST_SET_VRING_BASE] = { 8, 0 },   [VHOST_GET_VRING_BASE] = { 8, 0 },
+	[VHOST_SET_VRING_KICK] = { 8, 1 },   [VHOST_SET_VRING_CALL] = { 8, 1 },
+	[VHOST_SET_VRING_ERR] = { 8, 1 },    [VHOST_SET_PROTOCOL_FEATURES] = { 8, 0 },
+	[VHOST_SET_VRING_ENABLE] = { 8, 0 }, [VHOST_SET_BACKEND_REQ_FD] = { 0, 1 },
+	[VHOST_GET_CONFIG] = { 12, 0 },      [VHOST_SET_CONFIG] = { 12, 0 },
+	[VHOST_GET_INFLIGHT_FD] = { 24, 0 }, [VHOST_SET_INFLIGHT_FD] = { 24, 1 },
+	[VHOST_ADD_MEM_REG] = { 40, 1 },     [VHOST_REM_MEM_REG] = { 40, 0 },
+	[VHOST_SET_STATUS] = { 8, 0 },       [43] = { 0, 0 },
+};
+
+/* A message of any kind; its fields are small numbers, near addresses, or anything. With bit 7 of
+ * its second byte it has the shape that such messages have. */
 static void any_message(struct target *t, struct input *in)
 {
-	uint32_t request = (uint32_t)input_take(in, 1) % 44;
+	uint32_t request = (uint32_t)input_take(in, 1) % ARRAY_SIZE(shapes);
 	unsigned shape = (unsigned)input_take(in, 1), size = (unsigned)input_take(in, 1) % 80;
+	unsigned n = shape & 7;
 	uint64_t word[10];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(word); i++) {
 		unsigned how = (unsigned)input_take(in, 1);
 
-		word[i] = how < 64    ? how
+		word[i] = how < 60    ? how
+			  : how < 64  ? VHOST_VRING_NOFD | (how & 3)
 			  : how < 128 ? VF_USER + 64 * input_take(in, 2)
 			  : how < 160 ? VF_GUEST + 4096 * input_take(in, 1)
 			  : how < 192 ? input_take(in, 2) << 32 | input_take(in, 1)
 			  : how < 224 ? 4096 * input_take(in, 1)
 				      : input_take(in, 8);
 	}
+	if (shape & 0x80) {
+		size = shapes[request].size;
+		n = shapes[request].fds;
+		if (request == VHOST_GET_CONFIG || request == VHOST_SET_CONFIG)
+			size += (unsigned)(word[0] >> 32) % 64; /* vhost_config.size */
+		else if (request != VHOST_SET_MEM_TABLE && (word[0] & VHOST_VRING_NOFD) &&
+			 size == 8)
+			n = 0;
+	}
 	message(t, request, shape & 0xc0 ? 1 | (shape & 8) : shape, word, size,
-		some_fd(t, (shape >> 3) & 7), shape & 7);
+		some_fd(t, (shape >> 3) & 7), n);
+}
+
+/* The disk has another length: whoever wants to know is told. */
+static void resize(struct target *t, struct input *in)
+{
+	fuzz_check(!ftruncate(t->disk, (off_t)(512 * input_take(in, 1))));
+	fuzz_check(virtio_blk_resize(t->dev) >= 0);
 }
 
 static void request(struct target *t, struct input *in)
@@ -232,7 +268,7 @@ static void operate(struct target *t, struct input *in)
 	uint8_t bytes[32];
 	uint8_t *area;
 
-	switch (input_take(in, 1) % 10) {
+	switch (input_take(in, 1) % 11) {
 	case 0: connect_again(t); break;
 	case 1: set_up(t, in); break;
 	case 2:
@@ -249,6 +285,7 @@ static void operate(struct target *t, struct input *in)
 		munmap(area, 4096);
 		fuzz_check(write(t->front.kick[0], &one, sizeof(one)) == sizeof(one));
 		break;
+	case 9: resize(t, in); break;
 	default: /* bytes that are no message */
 		for (unsigned i = 0; i < sizeof(bytes); i++)
 			bytes[i] = (uint8_t)input_take(in, 1);
@@ -297,6 +334,7 @@ static void begin(struct target *t)
 	memset(t->front.map, 0, VF_OFFSET + RAM_SIZE);
 	fuzz_check(pwrite(t->front.inflight_fd, zeros, sizeof(zeros), 0) == sizeof(zeros));
 	fuzz_check(!ftruncate(t->disk, 0) && !ftruncate(t->disk, DISK_SIZE));
+	fuzz_check(virtio_blk_resize(t->dev) >= 0);
 	for (unsigned i = 0; i < VF_QUEUES; i++)
 		while (read(t->front.kick[i], &n, sizeof(n)) > 0 ||
 		       read(t->front.call[i], &n, sizeof(n)) > 0)

@@ -303,13 +303,36 @@ SYMBOLS = {
 SET_UP, SET_UP_PACKED = bytes([1, 0x30, 0, 1]), bytes([1, 0x30, 4, 1])
 READS = b''.join(bytes([5, i, 2, kind, i]) for i, kind in enumerate((0, 1, 4, 8, 0, 11, 13, 0)))
 STOP = bytes([2, 11, 0x40, 8]) + bytes(10)
+# packed rings' choice is bits 0 to 14 of two bytes, for features 24 to 38: 26 is the log
+SET_UP_LOG = bytes([1, 0x34, 0, 1])
+
+
+def word(high, low):
+    return bytes([160]) + high.to_bytes(2, 'little') + bytes([low])
+
+
+def good(request, *words, kind=0):
+    """A message in the shape that it has, with a descriptor of that kind"""
+    return bytes([2, request, 0x80 | kind << 3, 0]) + b''.join(words) + bytes(10 - len(words))
+
+
+# guest address behind the other memory, size, user address behind it, offset
+REGION = (b'\0', b'\xe0' + (0x50000000).to_bytes(8, 'little'), b'\xc0\x08', b'\x40\x00\x80',
+          b'\xc0\x01')
 VHOST_USER = {
     'split': SET_UP + READS + STOP,
     'packed': SET_UP_PACKED + READS + STOP,
     'again': SET_UP + READS + bytes([8, 16, 0, 1, 1, 1]) + bytes([0]) + SET_UP + READS,
     'again-packed': SET_UP_PACKED + READS + bytes([8, 32, 0, 1, 1, 1]) + bytes([0]) + SET_UP_PACKED,
     'messages': b''.join(bytes([2, i, 0x41, 8]) + bytes([1] * 10) for i in range(44)),
-    'no-message': SET_UP + bytes([9]) + bytes(range(33)),
+    'no-message': SET_UP + bytes([10]) + bytes(range(33)),
+    'config': SET_UP + good(21, kind=5) + good(24, word(1, 32)) + good(25, word(1, 32))
+    + bytes([9, 64]) + good(34),
+    'memory': SET_UP + good(37, *REGION) + good(38, *REGION) + READS,
+    'log': SET_UP_LOG + good(6, b'\xe0' + (33000).to_bytes(8, 'little')) + READS,
+    'polled': SET_UP + good(12, b'\x3c') + READS + STOP,
+    **{'good-%d' % i: SET_UP + good(i, b'\1') + READS for i in range(1, 44)},
+    'inflight': SET_UP + good(31, word(0, 0), b'\0', b'\xe0' + bytes([1, 0, 8, 0]) + bytes(4)),
 }
 
 
