@@ -310,7 +310,7 @@ static int open_file(struct raw *raw, const struct blk_config *config, struct er
 		return 0;
 	}
 	if (!config->readonly && (code == -EACCES || code == -EROFS || code == -EPERM))
-		hint = "; add ,ro to use it read-only";
+		hint = ", with ,ro behind its name";
 	return err_set(err, code, "%s%s", why.msg, hint);
 }
 

@@ -275,6 +275,10 @@ int elf_file_open(struct kernel *k, unsigned arch, struct err *err)
 	r = read_ehdr(k, &h, err);
 	for (unsigned i = 0; !r && i < h.n; i++) {
 		r = read_phdr(k, &h, i, &p, err);
+		if (!r && p.p_type == PT_INTERP)
+			r = refuse(k,
+				   "that an operating system has to run (PT_INTERP); give a kernel",
+				   err);
 		if (!r && p.p_type == PT_NOTE && arch == KERNEL_X86_64)
 			r = find_pvh(k, &p, err);
 		if (r || p.p_type != PT_LOAD || !p.p_memsz)

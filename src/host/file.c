@@ -39,7 +39,7 @@ static const char *open_hint(int code, bool writable)
 	case -EPERM:
 		return writable ? "; check its permissions, or open it read-only"
 				: "; check its permissions and those of its directories";
-	case -EROFS: return "; open it read-only, or copy it elsewhere";
+	case -EROFS: return "; copy it elsewhere, or open it read-only";
 	case -ETXTBSY:
 	case -EBUSY: return "; another program is using it";
 	case -EMFILE: return "; raise the limit of open files (ulimit -n)";
@@ -140,8 +140,8 @@ int file_lock(int fd, bool exclusive, const char *path, struct err *err)
 {
 	/* Start 0 and length 0 mean the whole file, also what it may grow to; fcntl(2). */
 	struct flock lock = { .l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET };
-	const char *hint = exclusive ? "stop it, or open the file read-only in both"
-				     : "it is open there for writing; stop it first";
+	const char *hint = exclusive ? "is using it; stop that, or open the file read-only in both"
+				     : "has it open for writing; stop that first";
 	int code = -EAGAIN;
 
 	for (unsigned i = 0; i < LOCK_TRIES && (code == -EAGAIN || code == -EACCES); i++) {
@@ -156,10 +156,9 @@ int file_lock(int fd, bool exclusive, const char *path, struct err *err)
 
 	/* Who? The kernel names a process for a POSIX lock, and -1 for a lock like ours. */
 	if (fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
-		return err_set(err, -EAGAIN, "cannot lock '%s': process %ld is using it; %s", path,
+		return err_set(err, -EAGAIN, "cannot lock '%s': process %ld %s", path,
 			       (long)lock.l_pid, hint);
-	return err_set(err, -EAGAIN, "cannot lock '%s': another program or disk is using it; %s",
-		       path, hint);
+	return err_set(err, -EAGAIN, "cannot lock '%s': another program or disk %s", path, hint);
 }
 
 int file_read_at(int fd, void *dst, size_t len, uint64_t off)

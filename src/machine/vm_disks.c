@@ -158,8 +158,14 @@ static void warn_of_format(const struct vm_disk *disk)
 	if (hako_disk_inspect(disk->path, &d, NULL) < 0 || !d.warning[0] ||
 	    d.bytes % HAKO_SECTOR_SIZE)
 		return; /* a length that is rounded up needs no warning: zeros are served */
-	log_msg(&disk->vm->log, LOG_WARN, disk->name, "'%s': %s: %s", disk->path, d.contents,
-		d.warning);
+	if (d.bytes)
+		log_msg(&disk->vm->log, LOG_WARN, disk->name, "'%s': %s: %s", disk->path,
+			d.contents, d.warning);
+	else
+		log_msg(&disk->vm->log, LOG_WARN, disk->name,
+			"'%s' is empty: the guest has a disk of no sectors; 'hako disk create' "
+			"makes one that has some",
+			disk->path);
 }
 
 int vm_disks_open(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)

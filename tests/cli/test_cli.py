@@ -709,7 +709,7 @@ def disk_test_in_use():
     with open("used.img", "r+b") as f:
         fcntl.fcntl(f, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
         before = tree()
-        fails(1, ["used.img", "using it"], "disk", "test", "used.img")
+        fails(1, ["used.img", "open for writing"], "disk", "test", "used.img")
         fails(1, ["used.img", "using it"], "disk", "test", "--write", "used.img")
         assert tree() == before
     os.unlink("used.img")

@@ -157,6 +157,7 @@ static void bad_elf(void **state)
 	CASE(f.e.e_entry = 0xffffffff80203000ULL, -EINVAL, "nothing loaded");
 	CASE(f.e.e_entry += 1, -EINVAL, "no instruction");
 	CASE(f.p[0].p_type = f.p[1].p_type = PT_NOTE, -ENOEXEC, "nothing is to be loaded");
+	CASE(f.p[2].p_type = PT_INTERP, -ENOEXEC, "an operating system has to run");
 #undef CASE
 	/* Cut anywhere: refused or whole, and never read beyond. */
 	for (size_t len = 1; len < 4096 + 100; len += 7) {

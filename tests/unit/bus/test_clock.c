@@ -362,8 +362,8 @@ static void disarm_at_any_moment(void **state)
 		clock_arm(w->clock, &s.timer, 0);
 		if (i % 3)
 			clock_arm(w->clock, &s.timer, clock_now(w->clock) + i % 50 * 1000);
-		if (i % 16 == 1) /* now and then, let it begin for certain */
-			usleep(100);
+		while (i % 16 == 1 && !atomic_load(&s.begun)) /* now and then, let it begin */
+			usleep(20);
 		clock_disarm(w->clock, &s.timer);
 		fired += *s.used;
 		free(s.used);
