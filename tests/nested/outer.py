@@ -45,6 +45,15 @@ ARCHES = {
         "serial": "virtio-serial-device,bus=virtio-mmio-bus.31",
         "modules": ["virtio_mmio", "virtio_blk", "virtio_console"],
     },
+    "riscv64": {
+        "qemu": "qemu-system-riscv64",
+        "package": "qemu-system-misc",
+        "machine": ["-M", "virt", "-cpu", "rv64,h=true"],
+        "console": "ttyS0",
+        # Here Linux names disks by address downwards, as QEMU places them.
+        "disk": "virtio-blk-device",
+        "modules": ["kvm", "virtio_mmio", "virtio_blk"],
+    },
 }
 # The same with the other interrupt controller that arm64 hosts have.
 ARCHES["arm64-gicv2"] = dict(ARCHES["arm64"], machine=[

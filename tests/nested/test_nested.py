@@ -6,8 +6,9 @@ place and ends as it does on the software CPU.
 usage: test_nested.py SYSTEM HAKO IMAGES KERNEL [GUEST...]       prints TAP
 
 SYSTEM is one of outer.py; HAKO static and for its architecture; IMAGES the folder with guest images
-for it; KERNEL our own small kernel for arm64; each GUEST a bare-metal program of tests/guest, which
-run on arm64. Beside KERNEL and GUESTs are their ELF files.
+for it; KERNEL our own small kernel, for arm64 where there is none for ARCH; each GUEST a bare-metal
+program of tests/guest, which run on arm64, or for riscv64 our own kernel for riscv32. Beside those
+for arm64 are their ELF files.
 """
 import functools
 import json
@@ -33,10 +34,11 @@ if "HAKO_GUEST" in os.environ:  # the folder of another architecture, beside our
 
 DIFFERENCES = os.path.join(os.path.dirname(os.path.abspath(run_guest.__file__)), "differences.txt")
 PROMPT = re.compile(rb"hako:~# ")
-MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}[ARCH]
+MACHINE = {"amd64": "x86_64", "arm64": "aarch64", "riscv64": "riscv64"}[ARCH]
+HELLO = rb"hello from the %s kernel" % {"amd64": "arm64"}.get(ARCH, ARCH).encode()
 FILES = {"hako": HAKO, "kernel.img": KERNEL, "Image": os.path.join(IMAGES, "Image"),
          "initrd.gz": os.path.join(IMAGES, "initrd.gz")}
-if ARCH == "arm64":
+if ARCH != "amd64":
     FILES.update((os.path.basename(guest), guest) for guest in GUESTS)
 # Folders that a test leaves are gone with it, and the outer system's disk lives longer.
 DISK = os.path.abspath("nested-%s-%d.ext4" % (SYSTEM, os.getpid()))
@@ -99,6 +101,7 @@ def power_off(outer):
     assert status == 0 and "powered off" in said, "status %d: %s" % (status, said)
     outer.sync()
     assert_clean(DISK)
+    return said
 
 
 # ---- The tests
@@ -106,7 +109,7 @@ def power_off(outer):
 @in_outer
 def the_software_cpu_runs_here_too(outer):
     outer.start("./hako run --engine soft --kernel kernel.img --mem 64M")
-    outer.expect(rb"hello from the arm64 kernel")
+    outer.expect(HELLO)
     outer.write(b"halt\n")
     status, said = outer.end()
     assert status == 0 and "powered off" in said, said
@@ -122,11 +125,11 @@ def kvm_is_the_engine_of_choice(outer):
 
 @in_outer
 def our_kernel_runs(outer):
-    """It knows no device tree: interrupts are levels to it. arm64 only, there is none for x86."""
+    """It knows no device tree: interrupts are levels to it. There is none for x86."""
     outer.sh("dd if=/dev/zero of=/tmp/blank bs=1M count=1 2>/dev/null")
     outer.start("./hako run --engine kvm --kernel kernel.img --mem 64M --disk /tmp/blank "
                 "--virtio-mmio legacy")
-    outer.expect(rb"hello from the arm64 kernel.*> ")
+    outer.expect(HELLO + rb".*> ")
     outer.write(b"poll off\n")
     outer.expect(rb"> ")
     outer.write(b"bench\n")
@@ -169,6 +172,36 @@ def a_second_run_with_two_cpus(outer):
     outer.write(b"reboot\n")
     outer.login(PROMPT)
     assert outer.sh("nproc") == "2"
+    power_off(outer)
+
+
+@in_outer
+def two_harts_boot_and_reset_in_place(outer):
+    """Also SBI's console, which the kernel passes on, and harts that stop and start by its SBI."""
+    reads = 500
+    boot(outer, "--cpus", "2", "--timing=json", append="quiet earlycon=sbi keep_bootcon")
+    assert outer.sh("uname -m") == MACHINE
+    assert outer.sh("nproc") == "2"
+    outer.sh("echo '<0>twice' >/dev/kmsg; echo 0 >/sys/devices/system/cpu/cpu1/online")
+    assert outer.sh("nproc") == "1"
+    outer.sh("echo 1 >/sys/devices/system/cpu/cpu1/online")
+    outer.sh("(taskset 1 md5sum /bin/busybox & taskset 2 dd if=/dev/vda of=/dev/null bs=4k count=%d "
+             "iflag=direct; wait) >/dev/null 2>&1" % reads)
+    interrupts = outer.sh("cat /proc/interrupts")
+    assert re.search(r"(?m)PLIC +1 +Edge +virtio0$", interrupts), interrupts
+    outer.sh("echo first >/root/kept")
+    outer.write(b"reboot\n")
+    outer.login(PROMPT)
+    assert outer.sh("nproc; cat /root/kept") == "2\nfirst"
+    counters = json.loads(power_off(outer).strip().splitlines()[-1])["counters"]
+    assert counters["kvm_mmio_in_kernel"] >= reads, counters  # kicks
+    assert counters["firmware_call"] > 0, counters
+
+
+@in_outer
+def a_second_run_with_one_hart(outer):
+    boot(outer)
+    assert outer.sh("nproc; cat /root/kept") == "1\nfirst"
     power_off(outer)
 
 
@@ -359,6 +392,20 @@ def what_cannot_be_is_refused(outer):
 
 
 @in_outer
+def what_only_the_software_cpu_can(outer):
+    """On RISC-V hosts: it is chosen, with a line that says why, and KVM refuses."""
+    for options, why in (("--kernel kernel.img --firmware none", "begin in M-mode"),
+                         ("--kernel kernel-riscv32.elf", "runs riscv64 guests and no others")):
+        run = "./hako run --timeout 1 -v %s %s 2>&1 </dev/null"
+        status, said = outer.run(run % (options, ""))
+        assert status == 12 and re.search(r"soft runs the CPUs \(.*%s" % why, said), said
+        status, said = outer.run(run % (options, "--engine kvm"))
+        assert status == 1 and re.search("'kvm' cannot.*%s.*'soft' can\n" % why, said), said
+    status, said = outer.run("./hako run --engine kvm --kernel kernel.img --gdb 2>&1 </dev/null")
+    assert status == 1 and "use --engine soft" in said, said
+
+
+@in_outer
 def the_outer_system_ends(outer):
     outer.write(b"exit\n")
     assert outer.wait() == 0, outer.said()
@@ -367,28 +414,34 @@ def the_outer_system_ends(outer):
 
 # Which systems a test is for; None: all of them.
 TESTS = [
-    (the_software_cpu_runs_here_too, ["amd64"]),
+    (the_software_cpu_runs_here_too, ["amd64", "riscv64"]),
     (kvm_is_the_engine_of_choice, None),
-    (our_kernel_runs, ["arm64", "arm64-gicv2"]),
+    (our_kernel_runs, ["arm64", "arm64-gicv2", "riscv64"]),
     (bare_metal("devices"), ["arm64"]),
     (bare_metal("gic"), ["arm64"]),
     (bare_metal("smp", 2), ["arm64"]),
     (bare_metal("ends_reset"), ["arm64"]),
     (bare_metal("ends_off", 2), ["arm64"]),
-    (boots_from_disk_and_resets_in_place, None),
-    (a_second_run_with_two_cpus, None),
-    (disks_of_every_kind, None),
-    (a_panic_is_a_reset, None),
+    (boots_from_disk_and_resets_in_place, ["amd64", "arm64", "arm64-gicv2"]),
+    (a_second_run_with_two_cpus, ["amd64", "arm64", "arm64-gicv2"]),
+    (two_harts_boot_and_reset_in_place, ["riscv64"]),
+    (a_second_run_with_one_hart, ["riscv64"]),
+    (disks_of_every_kind, ["amd64", "arm64", "arm64-gicv2"]),
+    (a_panic_is_a_reset, ["amd64", "arm64", "arm64-gicv2"]),
     (a_triple_fault_is_a_reset, ["amd64"]),
     (a_guest_that_has_halted_is_found, ["amd64"]),
     (what_a_read_leaves_the_guest_for, ["amd64", "arm64"]),
     (gdb_drives_a_guest, ["arm64"]),
-    (what_cannot_be_is_refused, ["amd64", "arm64"]),
+    (what_cannot_be_is_refused, ["amd64", "arm64", "riscv64"]),
+    (what_only_the_software_cpu_can, ["riscv64"]),
     (the_outer_system_ends, None),
 ]
 
 
 def why_not():
+    if os.path.exists(IMAGES + ".why"):  # riscv64 is not on every mirror
+        with open(IMAGES + ".why", encoding="utf-8") as f:
+            return "there are no guest images: " + f.read().strip().rpartition("\n")[2]
     for path, how in ((HAKO, "'make static' makes it"),
                       (KERNEL, "it is built with clang, lld and llvm-objcopy"),
                       (os.path.join(IMAGES, "Image"), "'make guest' makes it"),

@@ -736,6 +736,16 @@ static int handle(struct vcpu *v, enum vcpu_exit *exit)
 	return res == -ENOSYS ? gave_up(v) : res;
 }
 
+static void does_not_run(struct vcpu *v, int code)
+{
+	const char *hint = code == -EFAULT       ? "; the guest's memory cannot be had"
+			   : code == -EOPNOTSUPP ? "; it may run where no memory is"
+						 : "";
+
+	log_msg(v->engine->cfg.log, LOG_ERROR, "kvm", "CPU %u at %#llx does not run: %s%s",
+		v->index, (unsigned long long)kvm_arch_get(v, kvm_arch_pc), strerror(-code), hint);
+}
+
 static int kvm_vcpu_run(struct vcpu *v, enum vcpu_exit *exit)
 {
 	int res = v->failed ? v->failed : kvm_arch_enter(v);
@@ -755,9 +765,7 @@ static int kvm_vcpu_run(struct vcpu *v, enum vcpu_exit *exit)
 			return 0;
 		} else if (errno != EAGAIN) { /* EAGAIN: it has been given its start, say SIPI */
 			res = -errno;
-			log_msg(v->engine->cfg.log, LOG_ERROR, "kvm", "CPU %u does not run: %s%s",
-				v->index, strerror(errno),
-				errno == EFAULT ? "; the guest's memory cannot be had" : "");
+			does_not_run(v, res);
 		}
 	}
 	return res;
