@@ -135,16 +135,10 @@ static unsigned room(const struct uring *u)
 	return sq < cq ? sq : cq;
 }
 
-/*
- * The next entry, for which there is room. What is the same in all of them was set with the ring:
- * the file, and zeros.
- */
-static inline void sqe_add(struct uring *u, uint8_t opcode, const void *addr, uint32_t len,
-			   int flags, const struct blk_req *req)
+/* Fill in an entry. What is the same in all of them was set with the ring: the file, and zeros. */
+static inline void sqe_fill(struct io_uring_sqe *sqe, uint8_t opcode, const void *addr,
+			    uint32_t len, int flags, const struct blk_req *req)
 {
-	struct io_uring_sq *sq = &u->ring.sq;
-	struct io_uring_sqe *sqe = &sq->sqes[sq->sqe_tail++ % ENTRIES];
-
 	sqe->opcode = opcode;
 	sqe->off = req->off;
 	sqe->addr = (uintptr_t)addr;
@@ -154,19 +148,22 @@ static inline void sqe_add(struct uring *u, uint8_t opcode, const void *addr, ui
 }
 
 /* A READ or WRITE. One buffer or a vector of them is told apart by the opcode. */
-static inline void sqe_add_rw(struct uring *u, const struct blk_req *req, uint8_t one,
-			      uint8_t vector, int flags)
+static inline void sqe_fill_rw(struct io_uring_sqe *sqe, uint8_t one, uint8_t vector, int flags,
+			       const struct blk_req *req)
 {
 	const struct iovec *iov = req->iov;
 
 	if (likely(req->iovcnt == 1))
-		sqe_add(u, one, iov->iov_base, (uint32_t)iov->iov_len, flags, req);
+		sqe_fill(sqe, one, iov->iov_base, (uint32_t)iov->iov_len, flags, req);
 	else
-		sqe_add(u, vector, iov, (uint32_t)req->iovcnt, flags, req);
+		sqe_fill(sqe, vector, iov, (uint32_t)req->iovcnt, flags, req);
 }
 
 bool uring_add(struct uring *uring, struct blk_req *req)
 {
+	struct io_uring_sq *const sq = &uring->ring.sq;
+	struct io_uring_sqe *sqe;
+
 	if (req->op > BLK_FLUSH || req->len > LEN_MAX)
 		return false;
 	/* Watching the ring is the loop's thread's to do. */
@@ -177,13 +174,14 @@ bool uring_add(struct uring *uring, struct blk_req *req)
 		uring_submit(uring);
 	if (!room(uring))
 		return false;
+	sqe = &sq->sqes[sq->sqe_tail++ % ENTRIES];
 	if (req->op == BLK_FLUSH)
-		sqe_add(uring, IORING_OP_FSYNC, NULL, 0, IORING_FSYNC_DATASYNC, req);
+		sqe_fill(sqe, IORING_OP_FSYNC, NULL, 0, IORING_FSYNC_DATASYNC, req);
 	else if (req->op == BLK_READ)
-		sqe_add_rw(uring, req, IORING_OP_READ, IORING_OP_READV, 0);
+		sqe_fill_rw(sqe, IORING_OP_READ, IORING_OP_READV, 0, req);
 	else
-		sqe_add_rw(uring, req, IORING_OP_WRITE, IORING_OP_WRITEV,
-			   req->durable ? RWF_DSYNC : 0);
+		sqe_fill_rw(sqe, IORING_OP_WRITE, IORING_OP_WRITEV, req->durable ? RWF_DSYNC : 0,
+			    req);
 	uring->added++;
 	uring->in_flight++;
 	return true;
@@ -191,17 +189,20 @@ bool uring_add(struct uring *uring, struct blk_req *req)
 
 unsigned uring_add_reads(struct uring *uring, struct blk_req **list)
 {
-	unsigned n = 0, max = uring->started ? room(uring) : 0;
+	struct io_uring_sq *const sq = &uring->ring.sq;
+	struct io_uring_sqe *const sqes = sq->sqes;
+	const unsigned begin = sq->sqe_tail, end = begin + (uring->started ? room(uring) : 0);
 	struct blk_req *req = *list;
+	unsigned at = begin;
 
-	for (; req && n < max && req->op == BLK_READ && req->len <= LEN_MAX; req = req->next, n++) {
-		req->moved = 0;
-		sqe_add_rw(uring, req, IORING_OP_READ, IORING_OP_READV, 0);
-	}
+	/* However long: what the kernel leaves out is done elsewhere. */
+	for (; req && at != end && req->op == BLK_READ; req = req->next)
+		sqe_fill_rw(&sqes[at++ % ENTRIES], IORING_OP_READ, IORING_OP_READV, 0, req);
 	*list = req;
-	uring->added += n;
-	uring->in_flight += n;
-	return n;
+	sq->sqe_tail = at;
+	uring->added += at - begin;
+	uring->in_flight += at - begin;
+	return at - begin;
 }
 
 bool uring_busy(const struct uring *uring)
@@ -235,28 +236,33 @@ static bool for_others(const struct blk_req *req)
 
 unsigned uring_reap(struct uring *uring, struct reqs *done, struct reqs *rest)
 {
-	const unsigned n = io_uring_cq_ready(&uring->ring), head = *uring->ring.cq.khead;
+	const struct io_uring_cq *const cq = &uring->ring.cq;
+	const struct io_uring_cqe *const cqes = cq->cqes;
+	const unsigned n = io_uring_cq_ready(&uring->ring), head = *cq->khead;
+	struct blk_req **last = done->last; /* kept here, since each store might change it there */
 	unsigned others = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		const struct io_uring_cqe *cqe = &uring->ring.cq.cqes[(head + i) % IN_FLIGHT];
+		const struct io_uring_cqe *cqe = &cqes[(head + i) % IN_FLIGHT];
 		struct blk_req *req = io_uring_cqe_get_data(cqe);
 
-		if (likely(cqe->res == (int64_t)req->len)) { /* for a flush, both are 0 */
-			req->res = 0;
-			reqs_add(done, req);
-			continue;
-		}
-		if (cqe->res >= 0) /* short, and not always for good: the end of the file */
-			req->moved = (uint64_t)cqe->res;
-		req->res = cqe->res < 0 ? cqe->res : 0;
-		if (for_others(req)) {
-			reqs_add(rest, req);
-			others++;
+		if (unlikely(cqe->res != (int64_t)req->len)) { /* for a flush, both are 0 */
+			/* Short, and maybe not for good: the end of the file. */
+			req->moved = cqe->res < 0 ? 0 : (uint64_t)cqe->res;
+			req->res = cqe->res < 0 ? cqe->res : 0;
+			if (for_others(req)) {
+				reqs_add(rest, req);
+				others++;
+				continue;
+			}
 		} else {
-			reqs_add(done, req);
+			req->res = 0;
 		}
+		*last = req;
+		last = &req->next;
 	}
+	*last = NULL;
+	done->last = last;
 	io_uring_cq_advance(&uring->ring, n);
 	uring->in_flight -= n;
 	return n - others;

@@ -76,11 +76,12 @@ struct vblk_queue;
 
 struct request {
 	struct blk_req io;
+	/* Of the slot, for good */
 	struct vblk_queue *q;
 	struct vq_chain *chain;
-	uint8_t *status;           /* in guest memory */
-	unsigned n_segments, next; /* the one to go on with */
-	struct segment segment[SEGMENTS_MAX];
+	/* While it lasts */
+	uint8_t *status;         /* in guest memory */
+	unsigned next, segments; /* the segment to go on with, and how many are left */
 };
 
 struct vblk_queue {
@@ -91,7 +92,9 @@ struct vblk_queue {
 	struct vq *vq;
 	unsigned judge_from; /* for the lint: chains of this many buffers or more have a shape to
 				judge */
+	bool judges;         /* there are such */
 	unsigned in_flight;  /* requests that the backend has, or is about to get */
+	bool draining;       /* ends before a stop is reported */
 	bool unpublished;    /* some are over since; in the device's list of such queues */
 	struct vblk_queue *next_unpublished;
 	bool again_posted; /* the ring was not drained: `again` goes on */
@@ -101,7 +104,9 @@ struct vblk_queue {
 
 	struct vq_chain *answer[VQ_SIZE_MAX]; /* not given back yet, */
 	unsigned n_answers;                   /* so many */
-	struct request req[VQ_SIZE_MAX];      /* by slot */
+	/* By slot */
+	struct request *req; /* [VQ_SIZE_MAX] */
+	struct segment (*segment)[SEGMENTS_MAX];
 };
 
 struct vblk {
@@ -158,17 +163,21 @@ static void iov_take(struct iovec **iov, uint16_t *n, void *dst, size_t len)
 }
 
 /* The same of the header, which is most often a buffer of its own. */
-static inline void header_take(struct iovec **iov, uint16_t *n, struct req_header *h)
+static inline void header_take(struct iovec **iov, uint16_t *n, uint32_t *type, uint64_t *sector)
 {
-	struct iovec *v = *iov;
+	const volatile struct req_header *w = (*iov)->iov_base;
+	struct req_header h;
 
-	if (unlikely(v->iov_len != sizeof(*h))) {
-		iov_take(iov, n, h, sizeof(*h));
+	if (unlikely((*iov)->iov_len != sizeof(h))) {
+		iov_take(iov, n, &h, sizeof(h));
+		*type = le32_get(h.type);
+		*sector = le64_get(h.sector);
 		return;
 	}
-	fetch_begin(v->iov_base, sizeof(*h));
-	memcpy(h, v->iov_base, sizeof(*h));
-	fetch_end(v->iov_base, sizeof(*h), FETCH_CHAIN);
+	fetch_begin(w, sizeof(h));
+	*type = le32toh(w->type.raw);
+	*sector = le64toh(w->sector.raw);
+	fetch_end(w, sizeof(h), FETCH_CHAIN);
 	(*iov)++;
 	(*n)--;
 }
@@ -190,18 +199,30 @@ static uint32_t iov_put(const struct iovec *iov, uint16_t n, const uint8_t *src,
 /* Requests */
 
 /*
- * Answer a request of which `data` bytes were written, from the first writable byte on. The used
- * length is the prefix that was written without a gap (2.7.8.2), so the status counts only when it
- * follows the data at once.
+ * When `data` bytes are written, from the first writable byte on: the used length is the prefix
+ * that was written without a gap (2.7.8.2), so the status counts only when it follows the data at
+ * once.
  */
-static void request_answer(struct request *r, uint8_t status, uint64_t data)
+static inline void will_write(struct request *r, uint64_t data)
 {
-	struct vblk_queue *q = r->q;
 	uint64_t room = r->chain->in_len - 1;
 
-	*r->status = status;
 	r->chain->written = (uint32_t)(data == room ? data + 1 : data);
+}
+
+/* Answer it; what is written of it is told by now. */
+static inline void request_over(struct request *r, uint8_t status)
+{
+	struct vblk_queue *q = r->q;
+
+	*r->status = status;
 	q->answer[q->n_answers++] = r->chain;
+}
+
+static void request_answer(struct request *r, uint8_t status, uint64_t data)
+{
+	will_write(r, data);
+	request_over(r, status);
 }
 
 /* Give the driver the answers so far. */
@@ -222,7 +243,7 @@ static void stop_if_quiet(struct vblk_queue *q)
 {
 	void (*stopped)(void *) = q->stopped;
 
-	if (!stopped || q->in_flight || q->again_posted)
+	if (!stopped || q->in_flight || q->again_posted || q->draining)
 		return;
 	q->stopped = NULL;
 	q->vq = NULL;
@@ -251,7 +272,7 @@ static const char *const op_name[] = {
 
 static bool segment_next(struct request *r);
 
-/* The backend could not do it. True: nobody answers the driver. */
+/* True: somebody else is told, and nobody answers the driver. */
 static bool request_failed(const struct vblk *b, const struct blk_req *io, int res)
 {
 	const struct virtio_blk_failure failure = {
@@ -267,27 +288,30 @@ static bool request_failed(const struct vblk *b, const struct blk_req *io, int r
 	return true;
 }
 
-static inline void request_done(struct vblk *b, struct request *r)
+/* The backend could not do it. */
+static __attribute__((cold, noinline)) void request_bad(struct vblk *b, struct request *r)
 {
 	const struct blk_req *io = &r->io;
-	struct vblk_queue *q = r->q;
-	bool in = io->op == BLK_READ, untold = false;
-	int res = io->res;
 
-	if (unlikely(res)) {
-		log_guest(b->log, &b->limit, LOG_ERROR, b->name,
-			  "%s of %llu bytes at sector %llu failed: %s", op_name[io->op],
-			  (unsigned long long)io->len, (unsigned long long)io->off >> SECTOR_SHIFT,
-			  strerror(-res));
-		untold = request_failed(b, io, res);
-	}
+	log_guest(b->log, &b->limit, LOG_ERROR, b->name,
+		  "%s of %llu bytes at sector %llu failed: %s", op_name[io->op],
+		  (unsigned long long)io->len, (unsigned long long)io->off >> SECTOR_SHIFT,
+		  strerror(-io->res));
+	r->segments = 0;
+	/* Of a read we do not know what was written: claim nothing. */
+	if (!request_failed(b, io, io->res))
+		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
+}
+
+static inline void request_done(struct vblk *b, struct request *r)
+{
+	struct vblk_queue *q = r->q;
+
 	q->in_flight--;
-	/* Of a read that failed we do not know what was written: claim nothing. */
-	if (unlikely(untold))
-		r->next = r->n_segments;
-	else if (likely(res || r->next == r->n_segments || !segment_next(r)))
-		request_answer(r, res ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
-			       in && !res ? io->len : 0);
+	if (unlikely(r->io.res))
+		request_bad(b, r);
+	else if (likely(!r->segments || !segment_next(r)))
+		request_over(r, VIRTIO_BLK_S_OK);
 	if (!q->unpublished) {
 		q->unpublished = true;
 		q->next_unpublished = b->unpublished;
@@ -330,19 +354,29 @@ static bool write_through(const struct vblk *b)
 	return !(b->dev.acked & BIT(VIRTIO_BLK_F_FLUSH));
 }
 
-static inline void request_submit(struct request *r, enum blk_op op, uint64_t off, uint64_t len,
-				  struct iovec *iov, unsigned n)
+/* Of the queue `q` of `b`. The length that is written, if all goes well, is told by now. */
+static inline void request_begin(struct vblk *b, struct vblk_queue *q, struct request *r,
+				 enum blk_op op, uint64_t off, uint64_t len, struct iovec *iov,
+				 unsigned n)
 {
-	struct vblk_queue *q = r->q;
-
 	r->io.op = op;
-	r->io.durable = op != BLK_READ && write_through(q->b);
 	r->io.off = off;
 	r->io.len = len;
 	r->io.iov = iov;
 	r->io.iovcnt = (int)n;
 	q->in_flight++;
-	reqs_add(&q->b->begun, &r->io);
+	reqs_add(&b->begun, &r->io);
+}
+
+/* All but reads. */
+static void request_submit(struct request *r, enum blk_op op, uint64_t off, uint64_t len,
+			   struct iovec *iov, unsigned n)
+{
+	struct vblk_queue *q = r->q;
+
+	r->io.durable = write_through(q->b);
+	will_write(r, 0);
+	request_begin(q->b, q, r, op, off, len, iov, n);
 }
 
 /* Are these whole sectors, all of them on the disk? Never computes a byte offset beyond it. */
@@ -377,24 +411,32 @@ direction_wrong(const struct request *r, const char *which, uint64_t wrong, uint
 	return !right;
 }
 
-static inline void request_read(struct request *r, uint64_t sector, struct iovec *in, unsigned n)
+/* The status is the last byte of `last`. */
+static inline void request_read(struct vblk_queue *q, struct request *r, struct vq_chain *chain,
+				uint64_t sector, struct iovec *in, struct iovec *last)
 {
-	uint64_t len = r->chain->in_len - 1, out = r->chain->out_len - sizeof(struct req_header);
+	struct vblk *b = q->b;
+	uint64_t len = chain->in_len - 1;
 
-	if (unlikely(out) && direction_wrong(r, "readable", out, len)) {
+	if (unlikely(chain->out_len != sizeof(struct req_header)) &&
+	    direction_wrong(r, "readable", chain->out_len - sizeof(struct req_header), len)) {
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 		return;
 	}
-	if (!sectors_ok(r->q->b, sector, len)) {
+	if (unlikely(!sectors_ok(b, sector, len))) {
 		sectors_wrong(r, sector, len);
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 		return;
 	}
-	/* Leave the status, the last byte, out of the data. */
-	if (--in[n - 1].iov_len == 0)
-		n--;
-	mark_hit(r->q->b->read);
-	request_submit(r, BLK_READ, sector << SECTOR_SHIFT, len, in, n);
+	if (unlikely(b->read)) {
+		mark_hit(b->read);
+		b->read = NULL;
+	}
+	/* Leave the status out of the data; but it is written right behind them. */
+	chain->written = (uint32_t)(len + 1);
+	if (--last->iov_len)
+		last++;
+	request_begin(b, q, r, BLK_READ, sector << SECTOR_SHIFT, len, in, (unsigned)(last - in));
 }
 
 static void request_write(struct request *r, uint64_t sector, struct iovec *out, uint16_t n)
@@ -448,10 +490,11 @@ static void request_get_id(struct request *r, struct iovec *in, uint16_t n)
 /* Begin the next segment that is not empty; false: there is none left. */
 static bool segment_next(struct request *r)
 {
-	while (r->next < r->n_segments) {
-		const struct segment *s = &r->segment[r->next++];
+	while (r->segments) {
+		const struct segment *s = &r->q->segment[r->chain->slot][r->next++];
 		uint64_t len = (uint64_t)le32_get(s->num_sectors) << SECTOR_SHIFT;
 
+		r->segments--;
 		if (!len)
 			continue;
 		r->io.may_unmap = le32_get(s->flags) & SEGMENT_UNMAP;
@@ -493,9 +536,11 @@ static void request_segments(struct request *r, enum blk_op op, struct iovec *ou
 	unsigned feature = op == BLK_DISCARD ? VIRTIO_BLK_F_DISCARD
 			   : op == BLK_ZERO  ? VIRTIO_BLK_F_WRITE_ZEROES
 					     : VIRTIO_BLK_F_SECURE_ERASE;
+	struct segment *segment = r->q->segment[r->chain->slot];
 	uint8_t status = VIRTIO_BLK_S_OK;
+	unsigned count;
 
-	if (!(r->q->b->dev.acked & BIT(feature)) || len > sizeof(r->segment)) {
+	if (!(r->q->b->dev.acked & BIT(feature)) || len > SEGMENTS_MAX * sizeof(*segment)) {
 		bool agreed = r->q->b->dev.acked & BIT(feature);
 
 		lint_report(r->q->b->dev.lint, agreed ? LINT_BLK_SEGMENTS : LINT_BLK_NOT_AGREED,
@@ -504,17 +549,19 @@ static void request_segments(struct request *r, enum blk_op op, struct iovec *ou
 		request_answer(r, VIRTIO_BLK_S_UNSUPP, 0);
 		return;
 	}
-	if (!len || len % sizeof(struct segment)) {
+	if (!len || len % sizeof(*segment)) {
 		lint_report(r->q->b->dev.lint, LINT_BLK_SEGMENT_SIZE, r->q->index,
 			    "%s with %llu bytes of segments", op_name[op], (unsigned long long)len);
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 		return;
 	}
-	iov_take(&out, &n, r->segment, len);
-	r->n_segments = (unsigned)(len / sizeof(struct segment));
-	for (unsigned i = 0; !status && i < r->n_segments; i++)
-		status = segment_status(r->q, &r->segment[i], op);
+	iov_take(&out, &n, segment, len);
+	count = (unsigned)(len / sizeof(*segment));
+	for (unsigned i = 0; !status && i < count; i++)
+		status = segment_status(r->q, &segment[i], op);
 	r->io.op = op;
+	r->next = 0;
+	r->segments = count;
 	if (status || !segment_next(r))
 		request_answer(r, status, 0);
 }
@@ -567,38 +614,53 @@ static __attribute__((cold, noinline)) void judge_shape(const struct vblk_queue 
 			    le32_get(b->config.size_max));
 }
 
+/* The request of a slot that has its first chain. */
+static __attribute__((noinline)) struct request *request_of(struct vblk_queue *q,
+							    struct vq_chain *chain)
+{
+	struct request *r = &q->req[chain->slot];
+
+	r->q = q;
+	r->chain = chain;
+	r->segments = 0;
+	chain->owner = r;
+	return r;
+}
+
 /* Begin a request. False: the chain is no request that could be answered; the ring is broken. */
 static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 {
-	struct request *r = &q->req[chain->slot];
-	struct iovec *out = chain->iov, *in = chain->iov + chain->n_out;
+	struct request *r = chain->owner;
+	struct iovec *out = chain->iov, *in = out + chain->n_out, *last;
 	uint16_t n_out = chain->n_out;
-	struct req_header h;
 	uint64_t sector;
+	uint32_t type;
 
+	if (unlikely(!r))
+		r = request_of(q, chain);
 	fetch_chain(q->vq, chain->slot);
-	if (chain->out_len < sizeof(h)) {
+	if (unlikely(chain->out_len < sizeof(struct req_header))) {
 		vq_reject(q->vq, chain, LINT_BLK_SHORT,
 			  "block request without a whole header (5.2.6)");
 		return false;
 	}
-	if (!chain->in_len) {
+	if (unlikely(!chain->in_len)) {
 		vq_reject(q->vq, chain, LINT_BLK_SHORT,
 			  "block request without room for a status (5.2.6)");
 		return false;
 	}
-	if (unlikely((unsigned)chain->n_out + chain->n_in >= q->judge_from))
+	if (unlikely(q->judges && (unsigned)chain->n_out + chain->n_in >= q->judge_from))
 		judge_shape(q, chain);
 	/* 2.7.4.1: the header may be cut into descriptors anywhere. */
-	header_take(&out, &n_out, &h);
-	sector = le64_get(h.sector);
+	header_take(&out, &n_out, &type, &sector);
 
-	r->q = q;
-	r->chain = chain;
-	r->n_segments = r->next = 0;
-	r->status = (uint8_t *)in[chain->n_in - 1].iov_base + in[chain->n_in - 1].iov_len - 1;
-	switch (le32_get(h.type)) {
-	case VIRTIO_BLK_T_IN: request_read(r, sector, in, chain->n_in); break;
+	last = in + chain->n_in - 1;
+	r->status = (uint8_t *)last->iov_base + last->iov_len - 1;
+	if (likely(type == VIRTIO_BLK_T_IN)) {
+		request_read(q, r, chain, sector, in, last);
+		return true;
+	}
+	switch (type) {
 	case VIRTIO_BLK_T_OUT: request_write(r, sector, out, n_out); break;
 	case VIRTIO_BLK_T_FLUSH: request_flush(r, sector); break;
 	case VIRTIO_BLK_T_DISCARD: request_segments(r, BLK_DISCARD, out, n_out); break;
@@ -612,8 +674,7 @@ static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 		}
 		/* fall through */
 	default:
-		lint_report(q->b->dev.lint, LINT_BLK_TYPE, q->index, "request of type %u",
-			    le32_get(h.type));
+		lint_report(q->b->dev.lint, LINT_BLK_TYPE, q->index, "request of type %u", type);
 		request_answer(r, VIRTIO_BLK_S_UNSUPP, 0);
 		break;
 	}
@@ -653,10 +714,13 @@ static bool take(struct vblk_queue *q, unsigned budget)
 static void drain(struct vblk_queue *q)
 {
 	struct vblk *b = q->b;
-	bool good = take(q, QUEUE_SIZE);
+	bool good;
 
+	q->draining = true;
+	good = take(q, QUEUE_SIZE);
 	submit(b);
 	publish(q); /* what was answered without the backend */
+	q->draining = false;
 	if (!good)
 		b->dev.host->ops->needs_reset(b->dev.host);
 }
@@ -735,8 +799,11 @@ static void vblk_reset(struct virtio_dev *dev)
 
 static int vblk_start(struct virtio_dev *dev, unsigned q, struct vq *vq)
 {
-	vblk(dev)->queue[q].vq = vq;
-	vblk(dev)->queue[q].judge_from = judge_from(dev);
+	struct vblk_queue *queue = &vblk(dev)->queue[q];
+
+	queue->vq = vq;
+	queue->judge_from = judge_from(dev);
+	queue->judges = queue->judge_from != UINT_MAX;
 	return 0;
 }
 
@@ -891,6 +958,27 @@ int virtio_blk_resize(struct virtio_dev *dev)
 	return 1;
 }
 
+static int queues_create(struct vblk *b, uint16_t n)
+{
+	b->queue = calloc(n, sizeof(*b->queue));
+	if (!b->queue)
+		return -ENOMEM;
+	b->ops.n_queues = n;
+	for (uint16_t i = 0; i < n; i++) {
+		struct vblk_queue *q = &b->queue[i];
+
+		q->b = b;
+		q->index = i;
+		q->again.run = drain_again;
+		/* Zero pages until requests touch them. */
+		q->req = calloc(VQ_SIZE_MAX, sizeof(*q->req));
+		q->segment = calloc(VQ_SIZE_MAX, sizeof(*q->segment));
+		if (!q->req || !q->segment)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 int virtio_blk_create(struct virtio_dev **dev, const struct virtio_blk_config *config,
 		      struct err *err)
 {
@@ -907,14 +995,13 @@ int virtio_blk_create(struct virtio_dev **dev, const struct virtio_blk_config *c
 			       config->name, n, VIRTIO_BLK_QUEUES_MAX);
 	b = calloc(1, sizeof(*b));
 	if (b)
-		b->queue = calloc(n, sizeof(*b->queue));
-	if (!b || !b->queue) {
-		free(b);
+		b->ops = vblk_ops;
+	if (!b || queues_create(b, n)) {
+		if (b)
+			virtio_blk_destroy(&b->dev);
 		return err_set(err, -ENOMEM, "cannot create the disk %s: out of memory",
 			       config->name);
 	}
-	b->ops = vblk_ops;
-	b->ops.n_queues = n;
 	b->dev.ops = &b->ops;
 	b->dev.loop = config->loop;
 	snprintf(b->name, sizeof(b->name), "%s", config->name);
@@ -928,11 +1015,6 @@ int virtio_blk_create(struct virtio_dev **dev, const struct virtio_blk_config *c
 	reqs_init(&b->begun);
 	blk_answer_to(b->blk, answered, b);
 	memcpy(b->id, id, strnlen(id, ID_BYTES));
-	for (uint16_t i = 0; i < n; i++) {
-		b->queue[i].b = b;
-		b->queue[i].index = i;
-		b->queue[i].again.run = drain_again;
-	}
 	if (set_block_size(b, config, err)) {
 		virtio_blk_destroy(&b->dev);
 		return -EINVAL;
@@ -944,8 +1026,14 @@ int virtio_blk_create(struct virtio_dev **dev, const struct virtio_blk_config *c
 
 void virtio_blk_destroy(struct virtio_dev *dev)
 {
-	if (!dev)
+	struct vblk *b = dev ? vblk(dev) : NULL;
+
+	if (!b)
 		return;
-	free(vblk(dev)->queue);
-	free(vblk(dev));
+	for (uint16_t i = 0; b->queue && i < b->ops.n_queues; i++) {
+		free(b->queue[i].req);
+		free(b->queue[i].segment);
+	}
+	free(b->queue);
+	free(b);
 }

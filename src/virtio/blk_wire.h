@@ -42,7 +42,7 @@ struct req_header {
 	le32_t type;
 	le32_t reserved;
 	le64_t sector;
-};
+} __attribute__((packed)); /* it may be at any address */
 _Static_assert(sizeof(struct req_header) == 16, "5.2.6");
 
 /* 5.2.6: what DISCARD, WRITE_ZEROES and SECURE_ERASE carry, one or more. */

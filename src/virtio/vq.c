@@ -24,9 +24,10 @@ int vq_create(struct vq **vq, struct gmem *mem, struct log *log, const char *nam
 	if (!q)
 		return -ENOMEM;
 	/* Zero pages until a chain touches them: a row costs memory only once it was that long. */
+	q->slot = calloc(VQ_SIZE_MAX, sizeof(*q->slot));
 	q->iov = calloc((size_t)VQ_SIZE_MAX * VQ_ROW, sizeof(*q->iov));
 	q->buf = calloc((size_t)VQ_SIZE_MAX * VQ_ROW, sizeof(*q->buf));
-	if (!q->iov || !q->buf) {
+	if (!q->slot || !q->iov || !q->buf) {
 		vq_destroy(q);
 		return -ENOMEM;
 	}
@@ -43,6 +44,7 @@ void vq_destroy(struct vq *vq)
 		return;
 	vq_reset(vq);
 	vq_watch_free(vq);
+	free(vq->slot);
 	free(vq->iov);
 	free(vq->buf);
 	free(vq);
@@ -97,15 +99,15 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 	vq->event_idx = features & BIT(VIRTIO_F_EVENT_IDX);
 	vq->in_order = features & BIT(VIRTIO_F_IN_ORDER);
 	vq->chain_max = s.size < VQ_CHAIN_MAX ? s.size : VQ_CHAIN_MAX;
+	vq->table_max = vq->chain_max * DESC_SIZE;
 	vq->reports = gmem_observed(vq->mem) || vq->watch;
 	vq->slow = vq->reports || vq->in_order;
 	vq->resume = resume;
 	vq->tracked = tracked;
-	for (uint16_t i = 0; i < s.size; i++) {
-		vq->slot[i].chain.slot = i;
-		vq->slot[i].chain.iov = &vq->iov[(size_t)i * VQ_ROW];
-		vq->slot[i].buf = &vq->buf[(size_t)i * VQ_ROW];
-	}
+	vq->plain = !vq->slow && !tracked && vq->indirect;
+	for (uint16_t i = 0; i < s.size; i++)
+		vq->slot[i].chain =
+			(struct vq_chain){ .slot = i, .iov = &vq->iov[(size_t)i * VQ_ROW] };
 	bad = ring->setup(vq);
 	fetch_call_over(false); /* not for guests: the lint may look twice */
 	if (bad) {
@@ -122,7 +124,7 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 static void buffers_release(struct vq *vq, uint16_t slot)
 {
 	const struct vq_chain *c = &vq->slot[slot].chain;
-	const struct vq_buf *buf = vq->slot[slot].buf + c->n_out;
+	const struct vq_buf *buf = vq_bufs_of(vq, c) + c->n_out;
 
 	for (unsigned i = 0; vq->reports && i < c->n_in; i++)
 		gmem_unmap(vq->mem, buf[i].gpa, buf[i].len, GMEM_WRITE);
@@ -185,7 +187,7 @@ int vq_broken(struct vq *vq, unsigned at, const struct vq_fault *why)
 
 void vq_keep_buffers(struct vq *vq, const struct vq_chain *c)
 {
-	struct vq_buf *buf = vq_slot_of(c)->buf;
+	struct vq_buf *buf = vq_bufs_of(vq, c);
 
 	for (unsigned i = 0; i < (unsigned)c->n_out + c->n_in; i++)
 		buf[i] = (struct vq_buf){
@@ -196,7 +198,7 @@ void vq_keep_buffers(struct vq *vq, const struct vq_chain *c)
 
 int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const struct vq_fault *why)
 {
-	const struct vq_buf *buf = vq_slot_of(c)->buf;
+	const struct vq_buf *buf = vq_bufs_of(vq, c);
 
 	fetch_call_over(false); /* loops come by the same place again */
 	fetch_chain_over(vq, c->slot);
@@ -230,6 +232,8 @@ int vq_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 		return vq_watch_pop(vq, chain, max);
 	got = vq->ring->pop(vq, chain, max);
 	fetch_call_over(!vq->s.broken);
+	if (likely(got > 0))
+		vq->in_flight += (unsigned)got;
 	return got;
 }
 

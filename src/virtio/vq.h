@@ -68,6 +68,8 @@ struct vq_chain {
 	/* The device's, for vq_push(): the length of the prefix of the writable bytes that was
 	 * written (2.7.8.2). */
 	uint32_t written;
+	/* The device's, for what it has by slot: NULL after vq_setup(), and left alone then. */
+	void *owner;
 };
 
 struct vq;

@@ -95,10 +95,9 @@ enum vq_slot_state {
 	VQ_SLOT_UNSEEN, /* split, tracked: its used entry is written and not published */
 };
 
-/* A chain in flight. Its rows of vq->iov and vq->buf, and its number, are set with the queue. */
+/* A chain in flight. Its row of vq->iov and its number are set with the queue. */
 struct vq_slot {
 	struct vq_chain chain;
-	struct vq_buf *buf;
 	uint16_t id, count;  /* packed: the driver's name for it, its descriptors in the ring */
 	uint16_t head, last; /* packed, tracked: its entries in the area */
 	uint8_t state;       /* enum vq_slot_state */
@@ -129,7 +128,9 @@ struct vq {
 	bool indirect, event_idx, in_order;
 	bool reports;       /* somebody is told of what is written, or looks on: vq->buf is kept */
 	bool slow;          /* that, or in_order */
+	bool plain;         /* none of it, nothing tracked, and indirect tables agreed on */
 	uint16_t chain_max; /* buffers */
+	uint32_t table_max; /* bytes of a table that has no more entries */
 	unsigned in_flight; /* popped and not pushed */
 
 	/* Of the ring, mapped: the split ring's parts, or the packed ring's descriptors, driver
@@ -144,7 +145,7 @@ struct vq {
 		bool owes_irq;        /* of a batch that was published before its time */
 	} packed;
 
-	struct vq_slot slot[VQ_SIZE_MAX];
+	struct vq_slot *slot;       /* [VQ_SIZE_MAX] */
 	struct iovec *iov;          /* [VQ_SIZE_MAX][VQ_ROW] */
 	struct vq_buf *buf;         /* [VQ_SIZE_MAX][VQ_ROW] */
 	uint16_t free[VQ_SIZE_MAX]; /* packed: slots not in flight, a stack */
@@ -257,16 +258,26 @@ int vq_part_map(struct vq *vq, const char *what, gpa_t gpa, size_t len, unsigned
 /* gmem_map() of a buffer that is not in the region known; NULL if it is not in RAM. */
 void *vq_map_elsewhere(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access access);
 
-/* gmem_map() of a buffer; NULL if it is empty or not in RAM. */
-static inline void *vq_map(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access access)
+/* gmem_map() of a buffer in the region known. False: it is not there, or empty. */
+static inline bool vq_map_here(const struct vq *vq, gpa_t gpa, uint32_t len, void **host)
 {
 	uint64_t off = gpa - vq->ram_base, last = off + len - 1;
 
 	/* Where an address below the base has wrapped, and goes on at 0, or there is no length at
 	 * all, the last byte is before the first; or both are beyond the size. */
-	if (likely(last < vq->ram_size && off <= last))
-		return vq->ram_host + off;
-	return vq_map_elsewhere(vq, gpa, len, access);
+	if (unlikely(last >= vq->ram_size || off > last))
+		return false;
+	*host = vq->ram_host + off;
+	return true;
+}
+
+/* gmem_map() of a buffer; NULL if it is empty or not in RAM. */
+static inline void *vq_map(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access access)
+{
+	void *host;
+
+	return likely(vq_map_here(vq, gpa, len, &host)) ? host
+							: vq_map_elsewhere(vq, gpa, len, access);
 }
 
 /* 2.7.5.2: no chain is longer than this. */
@@ -328,6 +339,12 @@ vq_walk_add(struct vq *vq, struct vq_walk *w, gpa_t gpa, uint32_t len, bool writ
 	return why;
 }
 
+/* The row of vq->buf that is a chain's. */
+static inline struct vq_buf *vq_bufs_of(const struct vq *vq, const struct vq_chain *c)
+{
+	return &vq->buf[(size_t)c->slot * VQ_ROW];
+}
+
 /* Keep what gmem_unmap() wants of a chain. */
 void vq_keep_buffers(struct vq *vq, const struct vq_chain *c);
 
@@ -366,7 +383,6 @@ static inline const struct vq_fault *vq_table_map(struct vq *vq, gpa_t gpa, uint
 static inline void vq_chain_taken(struct vq *vq, struct vq_slot *s)
 {
 	s->state = VQ_SLOT_TAKEN;
-	vq->in_flight++;
 	if (unlikely(vq->in_order))
 		vq->order[(vq->first + vq->n_order++) % VQ_SIZE_MAX] = s->chain.slot;
 }

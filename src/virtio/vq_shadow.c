@@ -68,7 +68,7 @@ static struct vq_shadow *shadow(const struct vq *vq)
  */
 static uint64_t digest_readable(const struct vq *vq, const struct vq_chain *c)
 {
-	const struct vq_buf *buf = vq_slot_of(c)->buf;
+	const struct vq_buf *buf = vq_bufs_of(vq, c);
 	uint64_t total = 0, hash = VQ_HASH_INIT;
 	size_t left;
 
@@ -91,7 +91,7 @@ static uint64_t digest_readable(const struct vq *vq, const struct vq_chain *c)
 /* A buffer that the device would write over the ring itself. */
 static void judge_places(const struct vq *vq, const struct vq_chain *c)
 {
-	const struct vq_buf *buf = vq_slot_of(c)->buf;
+	const struct vq_buf *buf = vq_bufs_of(vq, c);
 
 	for (unsigned i = c->n_out; i < (unsigned)c->n_out + c->n_in; i++)
 		for (unsigned k = 0; k < vq->n_parts; k++) {

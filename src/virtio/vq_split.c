@@ -4,6 +4,7 @@
  * slot is the index of its first descriptor.
  */
 #include <errno.h>
+#include <stddef.h>
 
 #include "virtio/vq_inflight.h"
 
@@ -36,10 +37,26 @@ enum { AVAIL_ALIGN = 2, USED_ALIGN = 4 };
 
 /* A descriptor, copied and in host byte order. */
 struct desc {
-	uint64_t addr;
-	uint32_t len;
-	uint16_t flags, next;
+	uint64_t addr, rest; /* 31:0 len, 47:32 flags, 63:48 next */
 };
+
+static inline uint32_t len_of(struct desc d)
+{
+	return (uint32_t)d.rest;
+}
+
+/* Flags, and in 31:16 next. */
+static inline uint32_t tail_of(struct desc d)
+{
+	return (uint32_t)(d.rest >> 32);
+}
+#define DESC_NEXT(i)     ((uint32_t)(i) << 16)
+#define DESC_INDEX(tail) (((tail) >> 16) - 1) /* that `next` follows */
+
+static inline uint16_t next_of(struct desc d)
+{
+	return (uint16_t)(d.rest >> 48);
+}
 
 static const struct wire_avail *avail(const struct vq *vq)
 {
@@ -102,46 +119,58 @@ static int split_setup(struct vq *vq)
 static inline struct desc desc_read(const void *table, size_t i, enum fetch_life life)
 {
 	const volatile struct wire_desc *w = (const struct wire_desc *)table + i;
-	uint64_t addr, rest;
+	struct desc d;
 
 	fetch_begin(w, sizeof(*w));
-	addr = le64toh(w->addr);
-	rest = le64toh(w->rest);
+	d.addr = le64toh(w->addr);
+	d.rest = le64toh(w->rest);
 	fetch_end(w, sizeof(*w), life);
-	return (struct desc){
-		.addr = addr,
-		.len = (uint32_t)rest,
-		.flags = (uint16_t)(rest >> 32),
-		.next = (uint16_t)(rest >> 48),
-	};
+	return d;
 }
 
 #define FAULT_NEXT      FAULT(LINT_NEXT, "descriptor index beyond the table")
 #define FAULT_NESTED    FAULT(LINT_INDIRECT_NESTED, "INDIRECT inside an indirect table")
 #define FAULT_IN_FLIGHT FAULT(LINT_IN_FLIGHT, "head is in flight already (3.3.1)")
 
-/* Read an indirect table, which `d` is for, from its first descriptor on. */
+/* Go through an indirect table of `entries`, of which `d` is the next descriptor. */
+static __attribute__((noinline)) const struct vq_fault *
+table_walk(struct vq *vq, struct vq_walk *w, const void *table, uint32_t entries, struct desc d)
+{
+	for (;;) {
+		const struct vq_fault *why;
+
+		if (tail_of(d) & DESC_F_INDIRECT)
+			return FAULT(LINT_INDIRECT_NESTED, "INDIRECT inside an indirect table");
+		why = vq_walk_add(vq, w, d.addr, len_of(d), tail_of(d) & DESC_F_WRITE);
+		if (why || !(tail_of(d) & DESC_F_NEXT))
+			return why;
+		if (next_of(d) >= entries)
+			return FAULT_NEXT;
+		d = desc_read(table, next_of(d), FETCH_CHAIN);
+	}
+}
+
+/* Read an indirect table, which `d` is for. */
 static const struct vq_fault *table_read(struct vq *vq, struct vq_walk *w, struct desc d)
 {
-	const uint32_t entries = d.len / DESC_SIZE;
-	const struct vq_fault *why = NULL;
-	uint32_t i = 0;
+	const struct vq_fault *why;
 	void *table;
 
-	if (d.flags & DESC_F_NEXT)
+	if (tail_of(d) & DESC_F_NEXT)
 		return FAULT(LINT_INDIRECT_NEXT, "INDIRECT together with NEXT");
-	why = vq_table_map(vq, d.addr, d.len, &table);
-	while (!why) {
-		if (i >= entries)
-			return FAULT_NEXT;
-		d = desc_read(table, i, FETCH_CHAIN);
-		if (d.flags & DESC_F_INDIRECT)
-			return FAULT_NESTED;
-		why = vq_walk_add(vq, w, d.addr, d.len, d.flags & DESC_F_WRITE);
-		if (!(d.flags & DESC_F_NEXT))
-			break;
-		i = d.next;
-	}
+	why = vq_table_map(vq, d.addr, len_of(d), &table);
+	if (why)
+		return why;
+	return table_walk(vq, w, table, len_of(d) / DESC_SIZE, desc_read(table, 0, FETCH_CHAIN));
+}
+
+/* The chain is whole, if `why` is NULL. */
+static inline const struct vq_fault *taken(struct vq *vq, struct vq_slot *s,
+					   const struct vq_walk *w, const struct vq_fault *why)
+{
+	why = vq_walk_end(vq, w, &s->chain, why);
+	if (likely(!why))
+		vq_chain_taken(vq, s);
 	return why;
 }
 
@@ -151,89 +180,109 @@ static const struct vq_fault *table_read(struct vq *vq, struct vq_walk *w, struc
  * with it.
  */
 static __attribute__((noinline)) const struct vq_fault *chain_take(struct vq *vq, struct vq_slot *s,
-								   struct desc d)
+								   uint64_t addr, uint64_t rest)
 {
 	struct vq_walk w = vq_walk_begin(vq, s->chain.slot);
+	struct desc d = { addr, rest };
 	const struct vq_fault *why;
 
 	for (;;) {
-		if (d.flags & DESC_F_INDIRECT) {
+		if (tail_of(d) & DESC_F_INDIRECT) {
 			why = table_read(vq, &w, d);
 			break;
 		}
-		why = vq_walk_add(vq, &w, d.addr, d.len, d.flags & DESC_F_WRITE);
-		if (why || !(d.flags & DESC_F_NEXT))
+		why = vq_walk_add(vq, &w, d.addr, len_of(d), tail_of(d) & DESC_F_WRITE);
+		if (why || !(tail_of(d) & DESC_F_NEXT))
 			break;
-		if (d.next >= vq->s.size) {
+		if (next_of(d) >= vq->s.size) {
 			why = FAULT_NEXT;
 			break;
 		}
-		d = desc_read(vq->desc, d.next, FETCH_CALL);
+		d = desc_read(vq->desc, next_of(d), FETCH_CALL);
 	}
-	why = vq_walk_end(vq, &w, &s->chain, why);
-	if (likely(!why))
-		vq_chain_taken(vq, s);
-	return why;
+	return taken(vq, s, &w, why);
+}
+
+/* table_walk() for table_take(), from the descriptor at `t` on, which is `d` and whose buffer is to
+ * be at `v`; `len`: bytes so far of those like it, readable or writable ones. */
+static __attribute__((noinline)) const struct vq_fault *
+table_finish(struct vq *vq, struct vq_slot *s, struct iovec *v, uint64_t len, bool writable,
+	     const struct wire_desc *t, const struct wire_desc *end, struct desc d)
+{
+	struct iovec *first = s->chain.iov, *in = first + s->chain.n_out;
+	const struct wire_desc *table = t - (v - first);
+	struct vq_walk w = { .v = v, .first = first, .end = first + vq->chain_max, .len = len };
+
+	if (writable) {
+		w.in = v > in ? in : NULL; /* none yet */
+		w.out_len = s->chain.out_len;
+		w.len += s->chain.out_len;
+	}
+	return taken(vq, s, &w, table_walk(vq, &w, table, (uint32_t)(end - table), d));
 }
 
 /*
- * The same of a chain that is one indirect table, of a queue that is not `slow`: what Linux makes,
- * and where most of a request's instructions would be. It knows little at a time, and what is wrong
- * breaks the queue at once.
+ * The same as chain_take() where `d` is an indirect table, of a queue where nothing is to be done
+ * besides. It is made for what Linux sends, and where most of a request's instructions would be:
+ * descriptors one after the other, first the readable ones, so that each is compared with what is
+ * expected of it, and buffers in the region of RAM where the last ones were. From the first that is
+ * something else on, it is table_finish()'s.
  */
 static inline __attribute__((always_inline)) const struct vq_fault *
 table_take(struct vq *vq, struct vq_slot *s, struct desc d)
 {
-	const uint32_t entries = d.len / DESC_SIZE;
-	struct iovec *const first = s->chain.iov, *v = first, *in;
-	const struct iovec *const end = first + vq->chain_max;
-	const struct vq_fault *why;
-	uint64_t len = 0, out_len;
-	void *table;
+	uint32_t expected = DESC_F_NEXT | DESC_NEXT(1);
+	const struct wire_desc *t, *end;
+	struct iovec *v = s->chain.iov;
+	uint64_t len = 0;
+	void *p;
 
+	if (unlikely(len_of(d) > vq->table_max || len_of(d) % DESC_SIZE ||
+		     !vq_map_here(vq, d.addr, len_of(d), &p)))
+		return chain_take(vq, s, d.addr, d.rest);
 	fetch_chain(vq, s->chain.slot);
-	why = vq_table_map(vq, d.addr, d.len, &table);
-	if (unlikely(why))
-		return why;
-	d = desc_read(table, 0, FETCH_CHAIN);
-	while (!(d.flags & (DESC_F_WRITE | DESC_F_INDIRECT))) {
-		why = vq_buffer_put(vq, &v, end, d.addr, d.len, GMEM_READ);
-		if (unlikely(why))
-			return why;
-		len += d.len;
-		if (unlikely(!(d.flags & DESC_F_NEXT)))
-			goto readable_only;
-		if (unlikely(d.next >= entries))
+	t = p;
+	end = (const struct wire_desc *)((const uint8_t *)p + len_of(d));
+	for (;;) {
+		d = desc_read(t, 0, FETCH_CHAIN);
+		if (tail_of(d) != expected)
+			break;
+		if (unlikely(!vq_map_here(vq, d.addr, len_of(d), &v->iov_base)))
+			return table_finish(vq, s, v, len, false, t, end, d);
+		v++->iov_len = len_of(d);
+		len += len_of(d);
+		expected += DESC_NEXT(1);
+		if (unlikely(++t == end))
 			return FAULT_NEXT;
-		d = desc_read(table, d.next, FETCH_CHAIN);
 	}
-readable_only:
-	in = v;
-	out_len = len;
-	while (d.flags & (DESC_F_WRITE | DESC_F_INDIRECT)) {
-		if (unlikely(d.flags & DESC_F_INDIRECT))
-			return FAULT_NESTED;
-		why = vq_buffer_put(vq, &v, end, d.addr, d.len, GMEM_WRITE);
-		if (unlikely(why))
-			return why;
-		len += d.len;
-		if (!(d.flags & DESC_F_NEXT))
-			goto whole;
-		if (unlikely(d.next >= entries))
+	s->chain.n_out = (uint16_t)DESC_INDEX(expected);
+	s->chain.out_len = len;
+	len = 0;
+	for (expected |= DESC_F_WRITE; tail_of(d) == expected; d = desc_read(t, 0, FETCH_CHAIN)) {
+		if (unlikely(!vq_map_here(vq, d.addr, len_of(d), &v->iov_base)))
+			goto finish;
+		v++->iov_len = len_of(d);
+		len += len_of(d);
+		expected += DESC_NEXT(1);
+		if (unlikely(++t == end))
 			return FAULT_NEXT;
-		d = desc_read(table, d.next, FETCH_CHAIN);
 	}
-	if (v != in)
-		return FAULT_WRITABLE_FIRST;
-whole:
-	if (unlikely(len > VQ_CHAIN_BYTES_MAX))
+	/* The last one. */
+	if (unlikely((tail_of(d) & (DESC_F_NEXT | DESC_F_WRITE | DESC_F_INDIRECT)) !=
+			     DESC_F_WRITE ||
+		     !vq_map_here(vq, d.addr, len_of(d), &v->iov_base)))
+		goto finish;
+	v->iov_len = len_of(d);
+	len += len_of(d);
+	if (unlikely((len + s->chain.out_len) >> 32 && len + s->chain.out_len > VQ_CHAIN_BYTES_MAX))
 		return FAULT_CHAIN_BYTES;
-	s->chain.n_out = (uint16_t)(in - first);
-	s->chain.n_in = (uint16_t)(v - in);
-	s->chain.out_len = out_len;
-	s->chain.in_len = len - out_len;
-	vq_chain_taken(vq, s);
+	s->chain.n_in = (uint16_t)(DESC_INDEX(expected) + 1 - s->chain.n_out);
+	s->chain.in_len = len;
+	s->state = VQ_SLOT_TAKEN;
 	return NULL;
+
+finish:
+	return table_finish(vq, s, v, len, true, t, end, d);
 }
 
 /* One that was in flight when another process served the ring. */
@@ -242,91 +291,105 @@ static __attribute__((noinline)) int take_again(struct vq *vq, struct vq_chain *
 	uint16_t head = vq->again[vq->next_again++];
 	struct vq_slot *s = &vq->slot[head];
 	const struct vq_fault *why;
+	struct desc d;
 
 	if (vq->next_again == vq->n_again)
 		vq->next_again = vq->n_again = 0;
 	if (s->state != VQ_SLOT_FREE)
 		return vq_broken(vq, head, FAULT_IN_FLIGHT);
-	why = chain_take(vq, s, desc_read(vq->desc, head, FETCH_CALL));
+	d = desc_read(vq->desc, head, FETCH_CALL);
+	why = chain_take(vq, s, d.addr, d.rest);
 	if (why)
 		return vq_chain_broken(vq, &s->chain, why);
 	*chain = &s->chain;
 	return 1;
 }
 
-/* The chain at next_avail. */
-static inline __attribute__((always_inline)) int pop_one(struct vq *vq, struct vq_chain **chain)
+/* The chain at `head`. */
+static inline __attribute__((always_inline)) int pop_one(struct vq *vq, uint16_t head,
+							 struct vq_chain **chain)
 {
-	const unsigned size = vq->s.size;
-	uint16_t head = ring_load16(&avail(vq)->ring[vq->s.next_avail & (size - 1)]);
-	struct vq_slot *s;
 	const struct vq_fault *why;
+	struct vq_slot *s;
 	struct desc d;
 
-	if (unlikely(head >= size))
+	if (unlikely(head >= vq->s.size))
 		return vq_broken(vq, head, FAULT(LINT_HEAD, "head beyond the descriptor table"));
 	s = &vq->slot[head];
+	*chain = &s->chain;
 	if (unlikely(s->state != VQ_SLOT_FREE))
 		return vq_broken(vq, head, FAULT_IN_FLIGHT);
 	d = desc_read(vq->desc, head, FETCH_CALL);
-	if (likely((d.flags & (DESC_F_INDIRECT | DESC_F_NEXT)) == DESC_F_INDIRECT && !vq->slow))
+	if (likely((tail_of(d) & (DESC_F_INDIRECT | DESC_F_NEXT)) == DESC_F_INDIRECT &&
+		   vq->plain)) {
 		why = table_take(vq, s, d);
-	else
-		why = chain_take(vq, s, d);
+	} else {
+		why = chain_take(vq, s, d.addr, d.rest);
+		if (!why && vq->tracked)
+			vq_inflight_split_taken(vq, head);
+	}
 	if (unlikely(why))
 		return vq_chain_broken(vq, &s->chain, why);
-	if (unlikely(vq->tracked))
-		vq_inflight_split_taken(vq, head);
-	vq->s.next_avail++;
-	*chain = &s->chain;
 	return 1;
 }
 
 static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 {
-	unsigned n = 0, ready;
-	int got = 1;
-
-	while (unlikely(vq->n_again) && n < max && (got = take_again(vq, &chain[n])) == 1)
-		n++;
-	if (unlikely(got < 0))
-		return n ? (int)n : got;
+	struct vq_chain **const begin = chain, **end = chain + max;
+	const struct wire_avail *a = avail(vq);
+	const unsigned mask = vq->s.size - 1U;
 	/*
 	 * Acquire. The driver writes descriptors and ring entries, then idx. Were they loaded
 	 * before idx, we could see the new idx and an entry from the lap before.
 	 */
-	ready = (uint16_t)(ring_load16_acquire(&avail(vq)->idx) - vq->s.next_avail);
-	if (unlikely(ready > vq->s.size)) {
-		got = vq_broken(
+	unsigned ready = (uint16_t)(ring_load16_acquire(&a->idx) - vq->s.next_avail);
+	int got = 1;
+
+	if (unlikely(ready > vq->s.size))
+		return vq_broken(
 			vq, 0,
 			FAULT(LINT_IDX_JUMPS, "available index more than the queue size ahead"));
-		return n ? (int)n : got;
-	}
-	for (max = ready < max - n ? n + ready : max; n < max; n++) {
-		got = pop_one(vq, &chain[n]);
-		if (unlikely(got < 0))
-			return n ? (int)n : got;
+	while (unlikely(vq->n_again) && chain < end && (got = take_again(vq, chain)) == 1)
+		chain++;
+	if (ready < end - chain)
+		end = chain + ready;
+	while (got == 1 && chain < end) {
+		got = pop_one(vq, ring_load16(&a->ring[vq->s.next_avail & mask]), chain);
+		if (unlikely(got != 1))
+			break;
+		vq->s.next_avail++;
+		chain++;
 		fetch_call_over(true);
 	}
-	return (int)n;
+	return got == 1 || chain > begin ? (int)(chain - begin) : got;
+}
+
+/* What else there is to an entry of the used ring, of a queue that is not plain. */
+static __attribute__((noinline)) void put_besides(struct vq *vq, const struct vq_chain *c,
+						  unsigned at)
+{
+	vq_written(vq, vq->s.used + offsetof(struct wire_used, ring[at]),
+		   sizeof(struct wire_used_elem));
+	if (vq->tracked)
+		vq_inflight_split_put(vq, c->slot);
 }
 
 static void split_put(struct vq *vq, struct vq_chain *const *chain, unsigned n)
 {
+	struct wire_used_elem *const ring = used(vq)->ring;
 	const unsigned mask = vq->s.size - 1U;
+	unsigned next = vq->s.next_used;
 
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n; i++, next++) {
 		struct vq_chain *c = chain[i];
-		unsigned at = vq->s.next_used++ & mask;
-		struct wire_used_elem *e = &used(vq)->ring[at];
 
-		ring_store32(&e->id, c->slot);
-		ring_store32(&e->len, c->written);
-		vq_written(vq, vq->s.used + sizeof(struct wire_used) + at * sizeof(*e), sizeof(*e));
+		ring_store32(&ring[next & mask].id, c->slot);
+		ring_store32(&ring[next & mask].len, c->written);
 		vq_slot_of(c)->state = VQ_SLOT_FREE;
-		if (unlikely(vq->tracked))
-			vq_inflight_split_put(vq, c->slot);
+		if (unlikely(!vq->plain))
+			put_besides(vq, c, next & mask);
 	}
+	vq->s.next_used = (uint16_t)next;
 }
 
 /* 2.7.7.1: for the lint; they count as if they were right. */
@@ -430,20 +493,20 @@ static void split_digest(const struct vq *vq, uint16_t slot, uint16_t pos, bool 
 		uint64_t *hash = in_table ? &digest->table : &digest->ring;
 
 		*hash = vq_hash(*hash, &d, sizeof(d));
-		if (d.flags & DESC_F_INDIRECT) {
-			if (in_table || gmem_map(vq->mem, d.addr, d.len, GMEM_READ, &host))
+		if (tail_of(d) & DESC_F_INDIRECT) {
+			if (in_table || gmem_map(vq->mem, d.addr, len_of(d), GMEM_READ, &host))
 				return;
 			table = host;
 			in_table = true;
-			entries = d.len / DESC_SIZE;
+			entries = len_of(d) / DESC_SIZE;
 			i = 0;
 			continue;
 		}
-		if (!(d.flags & DESC_F_NEXT))
+		if (!(tail_of(d) & DESC_F_NEXT))
 			return;
 		if (judge && vq->in_order)
-			judge_next(vq, i, entries, in_table, d.next);
-		i = d.next;
+			judge_next(vq, i, entries, in_table, next_of(d));
+		i = next_of(d);
 	}
 }
 

@@ -98,7 +98,7 @@ static void taken(struct vq *vq, const struct vq_chain *c)
 	vq->watch->avail = vq->s.next_avail;
 	n = (unsigned)c->n_out + c->n_in;
 	for (unsigned i = 0; i < n && i < BUFFERS_SHOWN; i++) {
-		const struct vq_buf *b = &vq_slot_of(c)->buf[i];
+		const struct vq_buf *b = &vq_bufs_of(vq, c)[i];
 
 		note(vq, (struct vq_event){ .kind = VQ_EV_BUFFER,
 					    .a = b->gpa,
@@ -115,8 +115,10 @@ int vq_watch_pop(struct vq *vq, struct vq_chain **c, unsigned max)
 	unsigned n = 0;
 	int got = 0;
 
-	while (n < max && (got = vq->ring->pop(vq, &c[n], 1)) == 1)
+	while (n < max && (got = vq->ring->pop(vq, &c[n], 1)) == 1) {
+		vq->in_flight++;
 		taken(vq, c[n++]);
+	}
 	if (got < 0)
 		note(vq, (struct vq_event){ .kind = VQ_EV_BROKEN,
 					    .pos = position(vq, vq->s.next_avail) });
