@@ -46,6 +46,10 @@ static void cat(char *args)
 	const char *name = next_word(&args);
 	const struct tar_file *f = tarfs_find(name);
 
+	if (!*name) {
+		printf("cat what? Say: cat FILE\n");
+		return;
+	}
 	if (!f) {
 		printf("%s: no such file\n", name);
 		return;
@@ -142,9 +146,14 @@ static void bench(char *args)
 
 static void set_polling(char *args)
 {
-	bool on = !strcmp(next_word(&args), "on");
+	const char *how = next_word(&args);
+	bool on = !strcmp(how, "on");
 	struct disk *d;
 
+	if (!on && strcmp(how, "off")) {
+		printf("poll how? Say: poll on, or poll off\n");
+		return;
+	}
 	for (unsigned i = 0; (d = disk_get(i)); i++)
 		d->polling = on;
 	printf("the driver %s\n", on ? "polls" : "waits for interrupts");

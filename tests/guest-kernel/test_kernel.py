@@ -159,6 +159,8 @@ def test_files(tmp):
             got = guest.run(f"cat {name}")
             check(got == content.decode(), f"cat {name[:20]} is wrong", len(got), got[-200:])
         check("no such file" in guest.run("cat nothing"), "cat of nothing")
+        check("Say: cat FILE" in guest.run("cat"), "cat without a name")
+        check("Say: poll on" in guest.run("poll maybe"), "poll neither on nor off")
         check("no such command" in guest.run("nonsense"), "an unknown command")
         check("lsblk" in guest.run("help"), "help")
         check(guest.run("") == "", "an empty line")
