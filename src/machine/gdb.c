@@ -158,8 +158,9 @@ static void describe(struct gdb *g, FILE *f)
 			fprintf(f, " type=\"%s\"", r->type);
 		if (generic(r->name))
 			fprintf(f, " generic=\"%s\"", generic(r->name));
+		/* Calls of functions do not change these, and writing them back might. */
 		if (r->system)
-			fprintf(f, " group=\"%s\"", system);
+			fprintf(f, " group=\"%s\" save-restore=\"no\"", system);
 		fprintf(f, "/>");
 	}
 	fprintf(f, "</feature></target>");

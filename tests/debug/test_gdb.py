@@ -215,6 +215,12 @@ def test_two(tmp):
         check("and a read", "Value = 4" in text and "work_second (" in text, text)
         gdb("delete")
 
+        # gdb saves registers, calls, and puts them back.
+        gdb("thread 1")
+        before = value(gdb("print counts[0]"))
+        text = gdb("call work_first(1000000)")
+        check("a function is called", value(gdb("print counts[0]")) >= before + 1000000, text)
+
         # Two kinds at one place; one of them goes.
         gdb("hbreak work_second")
         gdb("tbreak work_second")

@@ -165,7 +165,7 @@ bool a64_reg_set(struct vcpu *v, size_t n, const void *val)
 		else if (r->write)
 			write_row(c, r, value);
 		else if (r->offset == A64_NO_STATE)
-			return false;
+			break; /* read-only */
 		else
 			*(uint64_t *)(void *)((char *)&c->sys + r->offset) = value & r->value;
 	}
