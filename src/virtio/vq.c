@@ -151,6 +151,7 @@ void vq_reset(struct vq *vq)
 	vq->tracked = NULL;
 	vq->n_again = vq->next_again = vq->n_batch = 0;
 	memset(&vq->s, 0, sizeof(vq->s));
+	vq->awake = false;
 	vq->in_flight = 0;
 	vq->first = vq->n_order = 0;
 	vq->desc = vq->avail = vq->used = NULL;
@@ -307,6 +308,8 @@ bool vq_kicks(struct vq *vq, bool on)
 {
 	bool more;
 
+	if (vq->awake) /* they are off */
+		return on && vq_available(vq);
 	/* With the event index there is nothing to switch off. */
 	if ((!on && vq->event_idx && !vq->slow) || !vq->ring || vq->s.broken)
 		return false;
@@ -315,4 +318,12 @@ bool vq_kicks(struct vq *vq, bool on)
 	more = vq->ring->kicks(vq, on);
 	fetch_call_over(true);
 	return more;
+}
+
+bool vq_awake(struct vq *vq, bool awake)
+{
+	if (awake)
+		vq_kicks(vq, false);
+	vq->awake = awake;
+	return !awake && vq_kicks(vq, true);
 }

@@ -130,8 +130,13 @@ bool vq_publish(struct vq *vq);
  */
 bool vq_kicks(struct vq *vq, bool on);
 
-/* Is anything available that was not popped yet? For those who look again and again. */
+/*
+ * For those who look again and again instead of being told: is anything available that was not
+ * popped yet? While the queue is awake, vq_kicks(true) asks for no kicks. To let it sleep asks for
+ * them, and is true if something is available that nobody may have kicked for.
+ */
 bool vq_available(const struct vq *vq);
+bool vq_awake(struct vq *vq, bool awake);
 
 /* Chains popped and not pushed yet. */
 unsigned vq_in_flight(const struct vq *vq);

@@ -131,6 +131,7 @@ struct vq {
 	bool plain;         /* none of it, nothing tracked, and indirect tables agreed on */
 	uint16_t chain_max; /* buffers */
 	uint32_t table_max; /* bytes of a table that has no more entries */
+	bool awake;         /* somebody looks, and needs no kicks */
 	unsigned in_flight; /* popped and not pushed */
 
 	/* Of the ring, mapped: the split ring's parts, or the packed ring's descriptors, driver

@@ -673,6 +673,41 @@ static void test_many(void **state)
 	many(BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER));
 }
 
+/* While somebody looks, no kick is asked for; a chain that came without one is told of at the end.
+ */
+static void awake(uint64_t features)
+{
+	struct vqrig rig;
+	struct vq_chain *c;
+
+	vqrig_init(&rig, 0);
+	vqrig_setup(&rig, SIZE, features | BIT(VIRTIO_F_INDIRECT_DESC));
+	assert_false(vq_kicks(rig.vq, true));
+	vqrig_offer(&rig, 16, true);
+	assert_true(vd_wants_kick(&rig.q));
+	assert_false(vq_awake(rig.vq, true));
+	assert_true(vq_kicks(rig.vq, true)); /* there is more, */
+	assert_int_equal(vq_pop(rig.vq, &c, 1), 1);
+	assert_false(vq_kicks(rig.vq, true)); /* there is none, and none is asked for */
+	vqrig_offer(&rig, 16, true);
+	assert_false(vd_wants_kick(&rig.q));
+	assert_true(vq_awake(rig.vq, false));
+	assert_int_equal(vq_pop(rig.vq, &c, 1), 1);
+	assert_false(vq_kicks(rig.vq, true));
+	vqrig_offer(&rig, 16, true);
+	assert_true(vd_wants_kick(&rig.q));
+	vqrig_fini(&rig);
+}
+
+static void test_awake(void **state)
+{
+	(void)state;
+	awake(0);
+	awake(BIT(VIRTIO_F_EVENT_IDX));
+	awake(BIT(VIRTIO_F_RING_PACKED));
+	awake(BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_EVENT_IDX));
+}
+
 static void test_reject(void **state)
 {
 	struct vd_buf b;
@@ -878,6 +913,7 @@ int main(void)
 		cmocka_unit_test(test_duplicate_head),
 		cmocka_unit_test(test_in_flight_bound),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_awake),
 		cmocka_unit_test(test_reject),
 		cmocka_unit_test(test_setup_refuses),
 		cmocka_unit_test(test_no_event_words),
