@@ -16,7 +16,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
 sys.path.insert(0, os.path.join(TOP, "tests/nested"))
-from outer import Outer, Skip  # noqa: E402 pylint: disable=wrong-import-position
+import outer  # noqa: E402 pylint: disable=wrong-import-position
 
 MEM_MIB = 512
 
@@ -57,7 +57,7 @@ def files_of_qemu(arch, folder, fetched):
     machine's, that comes from Debian, in the packages that have it here; they go to `fetched`."""
     path = shutil.which(ARCHES[arch]["qemu"])
     if not path:
-        raise Skip(f"there is no {ARCHES[arch]['qemu']}")
+        raise outer.Skip(f"there is no {ARCHES[arch]['qemu']}")
     libraries = re.findall(r"/\S+(?= \(0x)", run("ldd", path))
     names = [path, *libraries]
     if os.uname().machine != ARCHES[arch]["machine_name"]:
@@ -93,7 +93,7 @@ class Kvm:
         home = os.getcwd()
         os.chdir(work)  # the outer system's own files
         try:
-            self.outer = Outer(arch, guest, files, disks=disks)
+            self.outer = outer.Outer(arch, guest, files, disks=disks)
         finally:
             os.chdir(home)
         # Into the page cache: neither program waits for its own files.
@@ -104,7 +104,9 @@ class Kvm:
         self.outer.__exit__(None, None, None)
 
     def command(self, who, kernel, initrd=None, disk=None, append=""):
-        words = f"console={ARCHES[self.arch]['console']} quiet {append}".strip()
+        words = [f"console={ARCHES[self.arch]['console']} quiet", append,
+                 outer.ARCHES[self.arch].get("guest_append", "")]
+        words = " ".join(word for word in words if word)
         if who == "hako":
             argv = f"./hako run --engine kvm --quiet --mem {MEM_MIB}M --kernel {kernel}"
             argv += f" --initrd {initrd}" if initrd else ""

@@ -161,10 +161,24 @@ guest_mirror: /* reads, a write, a doorbell */
 
 /* ---- interrupts ---- */
 
+/*
+ * No interrupt comes between STI and HLT, so what follows HLT is where it returns to. But QEMU's
+ * emulation of SVM forgets that when the CPU leaves the guest there, and the guest would halt for an
+ * interrupt that it has had; then HLT is skipped.
+ */
+	.macro SKIP_HLT
+	movq (%rsp), %rdx
+	cmpb $0xf4, (%rdx)
+	jne 9f
+	incq (%rsp)
+9:
+	.endm
+
 /* Vectors that the C part puts into the IDT. */
 	.globl isr_count
 isr_count: /* count in R15, end of interrupt */
 	incq %r15
+	SKIP_HLT
 	movl $LAPIC + 0xb0, %edx
 	movl $0, (%rdx)
 	iretq
@@ -172,6 +186,7 @@ isr_count: /* count in R15, end of interrupt */
 	.globl isr_lower
 isr_lower: /* the same for a level: ask for the line to be lowered first */
 	incq %r15
+	SKIP_HLT
 	outl %eax, $PORT_LOWER
 	movl $LAPIC + 0xb0, %edx
 	movl $0, (%rdx)

@@ -6,10 +6,23 @@ it is started.
     ...                                     the guest has it as a disk, read-only
     fio.set_up(vm, "vdb")
     status, output = vm.run(fio.command("vdc"))
+
+And the ways to serve a disk that are tested with it. A way is a ring, a number of queues, who asks
+the host's disk and a cache mode.
 """
+import itertools
 import os
 
 from console import Skip
+
+RINGS = {
+    "legacy": "transport=legacy",
+    "split": "transport=modern,packed=off",
+    "packed": "transport=modern",
+}
+QUEUES = [1, 4]
+AIOS = ["io_uring", "threads"]
+CACHES = ["writeback", "writethrough", "none", "unsafe"]
 
 SIZE = 32 << 20  # of the disk: what the job takes
 
@@ -76,3 +89,33 @@ def set_up(vm, disk):
 def command(disk):
     """What runs it in the guest, on a disk whose contents it overwrites."""
     return "DISK=/dev/%s chroot /mnt fio --eta=never /tmp/job 2>&1" % disk
+
+
+def each_once():
+    """Ways in which each value is there, at least once."""
+    for n, cache in enumerate(CACHES):
+        yield list(RINGS)[(n + 2) % 3], QUEUES[n % 2], AIOS[n // 2], cache
+
+
+def covering():
+    """Ways in which any two values go together, in some way at least once."""
+    for (r, ring), (c, cache) in itertools.product(enumerate(RINGS), enumerate(CACHES)):
+        yield ring, QUEUES[(r + c) % 2], AIOS[(r + c // 2) % 2], cache
+
+
+def everything():
+    yield from itertools.product(RINGS, QUEUES, AIOS, CACHES)
+
+
+def options(way):
+    ring, queues, aio, cache = way
+    return ",%s,queues=%d,aio=%s,cache=%s" % (RINGS[ring], queues, aio, cache)
+
+
+def is_as_asked(vm, name, way):
+    """The driver has the ring and the queues that it was to get: feature bits 32 and 34."""
+    ring, queues, _, _ = way
+    features = vm.sh("cat /sys/block/%s/device/features" % name)
+    modern, packed = features[32] == "1", features[34] == "1"
+    assert (modern, packed) == (ring != "legacy", ring == "packed"), (way, features)
+    assert vm.sh("ls /sys/block/%s/mq" % name).split() == [str(n) for n in range(queues)], way

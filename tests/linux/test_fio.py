@@ -5,10 +5,8 @@ processes at once, for every way that hako has to serve a disk.
 
 usage: test_fio.py HAKO IMAGES [--all]          prints TAP
 
-A way is a ring, a number of queues, who asks the host's disk and a cache mode. Every two of these
-go together in one of the 12 ways that are tested; --all is for all 48.
+12 ways are tested, in which every two choices go together; --all is for all 48 (tests/lib/fio.py).
 """
-import itertools
 import os
 import sys
 import time
@@ -16,27 +14,9 @@ import time
 from vm import GUEST, Vm, blank_disk, main, root_disk
 import fio
 
-RINGS = {
-    "legacy": "transport=legacy",
-    "split": "transport=modern,packed=off",
-    "packed": "transport=modern",
-}
-QUEUES = [1, 4]
-AIOS = ["io_uring", "threads"]
-CACHES = ["writeback", "writethrough", "none", "unsafe"]
 CPUS = 4
 AT_ONCE = 24  # disks of one guest
 MIB = 1 << 20
-
-
-def covering():
-    """Ways in which any two values go together, in some way at least once."""
-    for (r, ring), (c, cache) in itertools.product(enumerate(RINGS), enumerate(CACHES)):
-        yield ring, QUEUES[(r + c) % 2], AIOS[(r + c // 2) % 2], cache
-
-
-def everything():
-    yield from itertools.product(RINGS, QUEUES, AIOS, CACHES)
 
 
 def direct_io():
@@ -49,29 +29,15 @@ def direct_io():
         return False
 
 
-def options(way):
-    ring, queues, aio, cache = way
-    return ",%s,queues=%d,aio=%s,cache=%s" % (RINGS[ring], queues, aio, cache)
-
-
-def is_as_asked(vm, name, way):
-    """The driver has the ring and the queues that it was to get: feature bits 32 and 34."""
-    ring, queues, _, _ = way
-    features = vm.sh("cat /sys/block/%s/device/features" % name)
-    modern, packed = features[32] == "1", features[34] == "1"
-    assert (modern, packed) == (ring != "legacy", ring == "packed"), (way, features)
-    assert vm.sh("ls /sys/block/%s/mq" % name).split() == [str(n) for n in range(queues)], way
-
-
 def run_ways(ways):
-    disks = [blank_disk("fio%d.img" % n, fio.SIZE) + options(way) for n, way in enumerate(ways)]
+    disks = [blank_disk("fio%d.img" % n, fio.SIZE) + fio.options(way) for n, way in enumerate(ways)]
     with Vm("--cpus", str(CPUS),
             disks=[root_disk(), fio.image(GUEST) + ",ro"] + disks) as vm:
         vm.login()
         fio.set_up(vm, "vdb")
         for n, way in enumerate(ways):
             name = "vd" + chr(ord("c") + n)
-            is_as_asked(vm, name, way)
+            fio.is_as_asked(vm, name, way)
             start = time.monotonic()
             status, output = vm.run(fio.command(name), patience=300)
             assert status == 0, "%s: %s" % (way, output[-2000:])
@@ -85,7 +51,7 @@ def run_ways(ways):
 
 
 def fio_finds_what_it_wrote():
-    ways = list(everything() if "--all" in sys.argv else covering())
+    ways = list(fio.everything() if "--all" in sys.argv else fio.covering())
     if not direct_io():
         print("# without cache=none: files here cannot do without the page cache")
         ways = [way for way in ways if way[3] != "none"]

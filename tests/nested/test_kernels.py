@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 
-from outer import Outer, Skip  # first: it says where console.py is
+from outer import ARCHES, Outer, Skip  # first: it says where console.py is
 from console import run_tests  # pylint: disable=wrong-import-order
 
 HAKO, IMAGES = (os.path.abspath(name) for name in sys.argv[1:3])
 if "HAKO_GUEST" in os.environ:  # the folder of another architecture, beside ours
     IMAGES = os.path.join(os.path.dirname(os.path.abspath(os.environ["HAKO_GUEST"])), "amd64")
+APPEND = "quiet " + ARCHES["amd64"]["guest_append"]
 PROMPT = re.compile(rb"hako:~# ")
 # Xen's note 18 with a descriptor of 8 bytes names the PVH entry.
 NOTE = struct.pack("<III4s", 4, 8, 18, b"Xen")
@@ -78,10 +79,10 @@ class Kernels:
     @staticmethod
     def boots_in(outer, kernel, *options):
         outer.start("./hako run --engine kvm --kernel %s --initrd initrd.gz --disk /dev/vda "
-                    "--append quiet %s" % (kernel, " ".join(options)))
+                    "--append '%s' %s" % (kernel, APPEND, " ".join(options)))
         outer.login(PROMPT)
         # By ACPI: a kernel that has it is told of its disks by nothing else.
-        assert outer.sh("cat /proc/cmdline") == "console=ttyS0 root=/dev/vda rw quiet"
+        assert outer.sh("cat /proc/cmdline") == "console=ttyS0 root=/dev/vda rw " + APPEND
         assert outer.sh("ls /sys/bus/acpi/devices | grep -c LNRO0005") == "1"
         mib = int(outer.sh("awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo"))
         outer.write(b"poweroff\n")

@@ -7,8 +7,8 @@ usage: test_nested.py SYSTEM HAKO IMAGES KERNEL [GUEST...]       prints TAP
 
 SYSTEM is one of outer.py; HAKO static and for its architecture; IMAGES the folder with guest images
 for it; KERNEL our own small kernel, for arm64 where there is none for ARCH; each GUEST a bare-metal
-program of tests/guest, which run on arm64, or for riscv64 our own kernel for riscv32. Beside those
-for arm64 are their ELF files.
+program of tests/guest, which run on arm64, for riscv64 our own kernel for riscv32, or for amd64 the
+program of tests/kvm. Beside those for arm64 are their ELF files.
 """
 import functools
 import json
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-from outer import Outer, Skip  # first: it says where console.py is
+from outer import ARCHES, Outer, Skip  # first: it says where console.py is
 from console import assert_clean, run_tests  # pylint: disable=wrong-import-order
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../guest"))
@@ -38,8 +38,12 @@ MACHINE = {"amd64": "x86_64", "arm64": "aarch64", "riscv64": "riscv64"}[ARCH]
 HELLO = rb"hello from the %s kernel" % {"amd64": "arm64"}.get(ARCH, ARCH).encode()
 FILES = {"hako": HAKO, "kernel.img": KERNEL, "Image": os.path.join(IMAGES, "Image"),
          "initrd.gz": os.path.join(IMAGES, "initrd.gz")}
-if ARCH != "amd64":
-    FILES.update((os.path.basename(guest), guest) for guest in GUESTS)
+FILES.update((os.path.basename(guest), guest) for guest in GUESTS)
+LIBRARIES = {}
+if ARCH == "amd64" and GUESTS:  # the dynamic linker among them
+    found = re.findall(r"/\S+\.so\S*", subprocess.check_output(["ldd", GUESTS[0]], text=True))
+    LIBRARIES = {os.path.basename(name): name for name in found}
+    FILES.update(LIBRARIES)
 # Folders that a test leaves are gone with it, and the outer system's disk lives longer.
 DISK = os.path.abspath("nested-%s-%d.ext4" % (SYSTEM, os.getpid()))
 GUEST_DISK = DISK + ".guest"  # the outer system's second
@@ -91,7 +95,8 @@ def in_outer(test):
 def boot(outer, *options, append="quiet"):
     """Boot Debian's kernel on hako to its shell, which then has the console."""
     outer.start("./hako run --engine kvm --kernel Image --initrd initrd.gz --disk /dev/vda "
-                "--append '%s' %s" % (append, " ".join(options)))
+                "--append '%s %s' %s"
+                % (append, ARCHES[SYSTEM].get("guest_append", ""), " ".join(options)))
     outer.login(PROMPT)
 
 
@@ -121,6 +126,17 @@ def kvm_is_the_engine_of_choice(outer):
     assert re.search(r"(?m)^ *kvm +yes ", said), said
     status, said = outer.run("./hako run --kernel Image --timeout 1 -v 2>&1 </dev/null")
     assert status == 12 and "engine: kvm runs the CPUs" in said, said
+
+
+@in_outer
+def the_engine_alone(outer):
+    """tests/kvm, on a KVM that runs its guests on the CPU; that of the host may not."""
+    if not GUESTS:
+        raise Skip("tests/kvm is not built for this system here")
+    linker = next(name for name in LIBRARIES if name.startswith("ld-"))
+    status, said = outer.run("CMOCKA_MESSAGE_OUTPUT=TAP ./%s --library-path . ./%s 2>&1"
+                             % (linker, os.path.basename(GUESTS[0])))
+    assert status == 0 and "the guests are skipped" not in said, said
 
 
 @in_outer
@@ -416,6 +432,7 @@ def the_outer_system_ends(outer):
 TESTS = [
     (the_software_cpu_runs_here_too, ["amd64", "riscv64"]),
     (kvm_is_the_engine_of_choice, None),
+    (the_engine_alone, ["amd64"]),
     (our_kernel_runs, ["arm64", "arm64-gicv2", "riscv64"]),
     (bare_metal("devices"), ["arm64"]),
     (bare_metal("gic"), ["arm64"]),
