@@ -237,10 +237,16 @@ struct engine_ops {
 	/*
 	 * Is the vCPU asleep in WFI with no timer armed, so that only an interrupt from outside can
 	 * wake it; or, with an interrupt controller of the engine's own, asleep or off so that none
-	 * can, and only another vCPU may start it? May be stale at once; the machine asks under its
-	 * own rules (see watch() in machine/vm.c).
+	 * can, and only another vCPU may start it; or, with `wakeable`, asleep in any way? May be
+	 * stale at once; the machine asks under its own rules (see watch() in machine/vm.c).
 	 */
 	bool (*vcpu_stuck)(struct vcpu *vcpu);
+
+	/*
+	 * Every vCPU has been stuck, and is parked now: has one run in between, or is there an
+	 * interrupt or a timer that could wake one? Parking has woken those that slept.
+	 */
+	bool (*wakeable)(struct engine *engine);
 
 	/*
 	 * NULL: nothing is counted. Why this vCPU left the guest, and how often so far: count() is

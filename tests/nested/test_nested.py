@@ -439,6 +439,7 @@ TESTS = [
     (bare_metal("smp", 2), ["arm64"]),
     (bare_metal("ends_reset"), ["arm64"]),
     (bare_metal("ends_off", 2), ["arm64"]),
+    (bare_metal("ends_wfi", 2), ["arm64"]),
     (boots_from_disk_and_resets_in_place, ["amd64", "arm64", "arm64-gicv2"]),
     (a_second_run_with_two_cpus, ["amd64", "arm64", "arm64-gicv2"]),
     (two_harts_boot_and_reset_in_place, ["riscv64"]),

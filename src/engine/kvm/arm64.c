@@ -470,7 +470,41 @@ void kvm_arch_written(const void *at, size_t len)
 	__asm__ volatile("dsb sy" : : : "memory");
 }
 
-/* Off, by PSCI. Of WFI the kernel tells nothing. */
+/* ---- sleep ---- */
+
+const bool kvm_arch_asks_wakeable = true;
+
+static bool timer_armed(struct vcpu *v, uint64_t ctl)
+{
+	enum { ENABLE = 0, IMASK = 1 }; /* CNTV_CTL_EL0, CNTP_CTL_EL0 */
+	uint64_t val = 0;
+	struct kvm_one_reg arg = { .id = ctl, .addr = (uintptr_t)&val };
+
+	/* Older hosts do not tell of the physical timer; then it is as if there were none. */
+	return kvm_ioctl(v->fd, KVM_GET_ONE_REG, &arg) == 0 && bit(val, ENABLE) && !bit(val, IMASK);
+}
+
+/* Of SPIs, not whether their priority would do: those that are enabled can wake. */
+bool kvm_arch_wakeable(struct engine *e)
+{
+	enum { GICD_ISENABLER = 0x100 };
+	struct kvm_arch_vm *a = e->arch;
+
+	for (struct vcpu *v = e->vcpus; v; v = v->next)
+		if (timer_armed(v, KVM_REG_ARM_TIMER_CTL) || timer_armed(v, KVM_REG_ARM_PTIMER_CTL))
+			return true;
+	for (unsigned at = 32 / 8; at < a->n_intids / 8; at += 4) {
+		uint32_t enabled = 0;
+
+		if (gic_attr(a, KVM_GET_DEVICE_ATTR, KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
+			     GICD_ISENABLER + at, &enabled) ||
+		    enabled)
+			return true;
+	}
+	return false;
+}
+
+/* Off, by PSCI. Of WFI it is known that it sleeps (KVM_STAT_BLOCKING), and not whether it will. */
 bool kvm_arch_asleep(struct vcpu *v)
 {
 	struct kvm_mp_state state = { 0 };

@@ -501,6 +501,7 @@ static int kvm_reset(struct engine *e, struct err *err)
 		line->lowered = 0;
 		pthread_mutex_unlock(&line->lock);
 	}
+	e->wait = e->waits = 0;
 	kvm_debug_reset(e);
 	return kvm_arch_reset(e, err);
 }
@@ -534,6 +535,11 @@ static int kick_signal(void)
 
 static void kvm_vcpu_destroy(struct vcpu *v)
 {
+	for (struct vcpu **at = &v->engine->vcpus; *at; at = &(*at)->next)
+		if (*at == v) {
+			*at = v->next;
+			break;
+		}
 	kvm_arch_vcpu_destroy(v);
 	if (v->run)
 		munmap(v->run, v->engine->run_size);
@@ -575,6 +581,8 @@ static int kvm_vcpu_create(struct engine *e, unsigned index, const struct vcpu_w
 	}
 	/* Now, for of a vCPU that runs they cannot be had; where KVM has none, so be it. */
 	kvm_stats_open(&v->stats, v->fd);
+	v->next = e->vcpus;
+	e->vcpus = v;
 	*out = v;
 	return 0;
 }
@@ -786,18 +794,49 @@ static void kvm_vcpu_reset(struct vcpu *v)
  */
 static bool kvm_vcpu_stuck(struct vcpu *v)
 {
-	uint64_t exits, seen = v->exits_seen;
+	uint64_t exits, sleeps, seen = v->exits_seen;
 
 	if (!kvm_stats_get(&v->stats, KVM_STAT_EXITS, &exits))
 		return false;
 	v->exits_seen = exits;
 	if (exits != seen)
 		return false;
+	if (kvm_arch_asks_wakeable && kvm_stats_get(&v->stats, KVM_STAT_BLOCKING, &sleeps) &&
+	    sleeps) {
+		if (v->engine->wait) {
+			v->engine->wait--;
+			return false;
+		}
+		return true;
+	}
 	if (atomic_load(&v->looked_at) == exits)
 		return atomic_load(&v->asleep);
 	atomic_store(&v->must_look, true);
 	kvm_vcpu_kick(v);
 	return false;
+}
+
+/*
+ * To ask costs the guest a WFI that ends for nothing, so of one that sleeps and may wake it is not
+ * asked again soon: after 1, 2, 4 and at last 64 looks of vcpu_stuck().
+ */
+static bool kvm_wakeable(struct engine *e)
+{
+	enum { WAITS_MAX = 64 };
+	bool may_wake = kvm_arch_wakeable(e);
+
+	for (struct vcpu *v = e->vcpus; v; v = v->next) {
+		uint64_t exits;
+
+		/* From its sleep straight to its parking place? */
+		may_wake |=
+			!kvm_stats_get(&v->stats, KVM_STAT_EXITS, &exits) || exits != v->exits_seen;
+	}
+	if (may_wake)
+		e->wait = e->waits = !e->waits              ? 1
+				     : e->waits < WAITS_MAX ? 2 * e->waits
+							    : WAITS_MAX;
+	return may_wake;
 }
 
 static void kvm_vcpu_stats(struct vcpu *v, void (*say)(void *arg, const char *reason, uint64_t n),
@@ -834,6 +873,7 @@ const struct engine_ops engine_kvm = {
 	.vcpu_kick = kvm_vcpu_kick,
 	.vcpu_irq = kvm_arch_vcpu_irq,
 	.vcpu_stuck = kvm_vcpu_stuck,
+	.wakeable = kvm_wakeable,
 	.vcpu_stats = kvm_vcpu_stats,
 	.debug = &kvm_debug_ops,
 };

@@ -44,7 +44,7 @@ enum kvm_count {
 };
 
 /* KVM's own counters (stats.c). */
-enum { KVM_STAT_EXITS, KVM_STATS_MAX = 16 };
+enum { KVM_STAT_EXITS, KVM_STAT_BLOCKING, KVM_STATS_MAX = 16 };
 struct kvm_stats {
 	int fd;                     /* -1: this kernel has none */
 	uint64_t at[KVM_STATS_MAX]; /* where each is in the file, 0: not there */
@@ -57,6 +57,8 @@ struct engine {
 	int kvm, vm; /* descriptors, -1: none */
 	size_t run_size;
 	unsigned n_slots;
+	struct vcpu *vcpus;   /* all that were created */
+	unsigned wait, waits; /* kvm_wakeable()'s: so many looks to pass over, and the next time */
 	struct kvm_line *lines;
 	bool attached; /* their irqfds are KVM's */
 	pthread_mutex_t mirrors_lock;
@@ -67,6 +69,7 @@ struct engine {
 
 struct vcpu {
 	struct engine *engine;
+	struct vcpu *next;
 	unsigned index;
 	int fd;
 	struct kvm_run *run; /* shared with the kernel */
@@ -166,6 +169,13 @@ int kvm_arch_exit(struct vcpu *vcpu, enum vcpu_exit *exit);
  * it off? Only another vCPU could then.
  */
 bool kvm_arch_asleep(struct vcpu *vcpu);
+/*
+ * All vCPUs are out of KVM_RUN, after a sleep: has one a timer, or is an interrupt enabled that a
+ * device could raise? Where the architecture's sleep is one that ends without an interrupt that is
+ * taken, and kvm_arch_asleep() cannot tell.
+ */
+bool kvm_arch_wakeable(struct engine *engine);
+extern const bool kvm_arch_asks_wakeable;
 /* What was just stored at `at`, the guest shall see as a device's register, past its caches. */
 void kvm_arch_written(const void *at, size_t len);
 /* The access in run->mmio reached no device; of a read, all ones are the result so far. */

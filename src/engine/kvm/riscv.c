@@ -391,3 +391,12 @@ bool kvm_arch_asleep(struct vcpu *v)
 	return kvm_ioctl(v->fd, KVM_GET_MP_STATE, &state) == 0 &&
 	       state.mp_state == KVM_MP_STATE_STOPPED;
 }
+
+/* KVM_STAT_BLOCKING is here too, but nobody looks at what could wake a hart. */
+const bool kvm_arch_asks_wakeable = false;
+
+bool kvm_arch_wakeable(struct engine *e)
+{
+	(void)e;
+	return true;
+}

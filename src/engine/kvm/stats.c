@@ -18,6 +18,7 @@ static const struct {
 	const char *kernel, *name;
 } known[KVM_STATS_MAX] = {
 	[KVM_STAT_EXITS] = { "exits", "kvm_exits" },
+	[KVM_STAT_BLOCKING] = { "blocking", NULL }, /* it sleeps, 0 or 1 */
 	{ "halt_exits", "kvm_halt_exits" },
 	{ "wfi_exit_stat", "kvm_wfi_exits" },
 	{ "wfe_exit_stat", "kvm_wfe_exits" },
@@ -80,7 +81,7 @@ void kvm_stats_say(const struct kvm_stats *s,
 	for (unsigned i = 0; i < ARRAY_SIZE(known); i++) {
 		uint64_t n;
 
-		if (kvm_stats_get(s, i, &n))
+		if (known[i].name && kvm_stats_get(s, i, &n))
 			say(arg, known[i].name, n);
 	}
 }

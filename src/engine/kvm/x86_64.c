@@ -756,6 +756,15 @@ void kvm_arch_bad_access(struct vcpu *v)
 	(void)v;
 }
 
+/* HLT with interrupts off tells it all: see kvm_arch_asleep(). */
+const bool kvm_arch_asks_wakeable = false;
+
+bool kvm_arch_wakeable(struct engine *e)
+{
+	(void)e;
+	return true;
+}
+
 /* Caches are coherent, whatever the type of memory. */
 void kvm_arch_written(const void *at, size_t len)
 {
