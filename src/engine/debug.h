@@ -111,9 +111,9 @@ struct debug_ops {
 	/* These points and no others, for every vCPU; they outlive a reset. -ENOSPC: too many;
 	 * -ENOTSUP: a kind that the engine does not have. None are set then. */
 	int (*set_points)(struct engine *engine, const struct debug_point *points, size_t n);
-	/* One instruction, without taking interrupts where the engine can keep them away, then
-	 * VCPU_DEBUG; false takes it back. */
-	void (*step)(struct vcpu *vcpu, bool on);
+	/* One instruction, without taking interrupts, then VCPU_DEBUG; false takes it back. `insn`
+	 * is the one at pc if it could be read, else 0; for engines that write memory. */
+	void (*step)(struct vcpu *vcpu, bool on, uint32_t insn);
 	/* After VCPU_DEBUG. */
 	struct debug_stop (*stopped)(struct vcpu *vcpu);
 	/* NULL: it cannot, as with watch_traps.

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/endian.h"
 #include "base/err.h"
 #include "machine/debug.h"
 #include "machine/gdb_stub.h"
@@ -336,9 +337,20 @@ static void go_all(struct gdb *g)
 		pthread_mutex_lock(&vm->lock);
 		vm->cpus[i].frozen = false;
 		pthread_mutex_unlock(&vm->lock);
-		vm->engine_ops->debug->step(vm->cpus[i].vcpu, false);
+		vm->engine_ops->debug->step(vm->cpus[i].vcpu, false, 0);
 	}
 	go_on(g);
+}
+
+/* For engines that want to know it; arm64's are of this size. */
+static uint32_t insn_at_pc(struct gdb *g, unsigned thread)
+{
+	le32_t insn = { 0 };
+
+	if (!g->vm->engine_ops->debug->writes_memory || g->vm->kernel.arch != KERNEL_ARM64 ||
+	    !mem_move(g, thread, debug_reg(cpu_of(g, thread), "pc"), &insn, sizeof(insn), false))
+		return 0;
+	return le32_get(insn);
 }
 
 static void resume(void *arg, const enum gdb_action *actions)
@@ -351,7 +363,8 @@ static void resume(void *arg, const enum gdb_action *actions)
 		pthread_mutex_lock(&vm->lock);
 		vm->cpus[i].frozen = actions[i] == GDB_STAY;
 		pthread_mutex_unlock(&vm->lock);
-		vm->engine_ops->debug->step(vm->cpus[i].vcpu, actions[i] == GDB_STEP);
+		bool one = actions[i] == GDB_STEP;
+		vm->engine_ops->debug->step(vm->cpus[i].vcpu, one, one ? insn_at_pc(g, i) : 0);
 	}
 	go_on(g);
 }
@@ -360,7 +373,7 @@ static void halt(struct gdb *g)
 {
 	vm_pause(g->vm);
 	for (unsigned i = 0; i < g->vm->n_cpus; i++)
-		g->vm->engine_ops->debug->step(g->vm->cpus[i].vcpu, false);
+		g->vm->engine_ops->debug->step(g->vm->cpus[i].vcpu, false, 0);
 	pull_points(g);
 }
 

@@ -356,6 +356,11 @@ def gdb_drives_a_guest(outer):
         pc = value(gdb("print/x $pc"))
         gdb("stepi")
         check("a step", value(gdb("print/x $pc")) != pc)
+        gdb("set var $cpsr = $cpsr & ~0xc0")
+        before = value(gdb("print/x $cpsr"))
+        gdb("stepi 3")
+        check("interrupts are as they were after steps", value(gdb("print/x $cpsr")) & 0xc0 == 0,
+              before)
         gdb("set var $v3.u64[0] = 5")
         check("a vector register", value(gdb("print $v3.u64[0]")) == 5)
         gdb("tbreak disks_init")

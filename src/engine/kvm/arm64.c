@@ -375,7 +375,7 @@ void kvm_arch_set(struct vcpu *v, unsigned reg, uint64_t val)
 	one_reg(v, KVM_SET_ONE_REG, reg, &val);
 }
 
-static uint64_t sys_reg(struct vcpu *v, uint64_t id)
+uint64_t kvm_arch_sys_reg(struct vcpu *v, uint64_t id)
 {
 	uint64_t val = 0;
 	struct kvm_one_reg arg = { .id = id, .addr = (uintptr_t)&val };
@@ -386,7 +386,7 @@ static uint64_t sys_reg(struct vcpu *v, uint64_t id)
 	return val;
 }
 
-static void set_sys_reg(struct vcpu *v, uint64_t id, uint64_t val)
+void kvm_arch_set_sys_reg(struct vcpu *v, uint64_t id, uint64_t val)
 {
 	struct kvm_one_reg arg = { .id = id, .addr = (uintptr_t)&val };
 	int res = kvm_ioctl(v->fd, KVM_SET_ONE_REG, &arg);
@@ -401,14 +401,14 @@ void kvm_arch_take_brk(struct vcpu *v, uint32_t esr)
 	enum { SCTLR_SPAN = 23, PSTATE_PAN = 22, EL1H = 5, DAIF = 15 << 6 };
 	enum { FROM_EL1_SP0 = 0, FROM_EL1_SP1 = 0x200, FROM_EL0 = 0x400 };
 	uint64_t pstate = kvm_arch_get(v, VCPU_REG_PSTATE), mode = bits(pstate, 3, 0);
-	uint64_t vbar = sys_reg(v, ARM64_SYS_REG(3, 0, 12, 0, 0));
+	uint64_t vbar = kvm_arch_sys_reg(v, ARM64_SYS_REG(3, 0, 12, 0, 0));
 	uint64_t pan = pstate & BIT(PSTATE_PAN);
 
-	if (!bit(sys_reg(v, ARM64_SYS_REG(3, 0, 1, 0, 0)), SCTLR_SPAN))
+	if (!bit(kvm_arch_sys_reg(v, ARM64_SYS_REG(3, 0, 1, 0, 0)), SCTLR_SPAN))
 		pan = BIT(PSTATE_PAN);
-	set_sys_reg(v, CORE(elr_el1), kvm_arch_get(v, VCPU_REG_PC));
-	set_sys_reg(v, CORE(spsr[KVM_SPSR_EL1]), pstate);
-	set_sys_reg(v, ARM64_SYS_REG(3, 0, 5, 2, 0), esr); /* ESR_EL1 */
+	kvm_arch_set_sys_reg(v, CORE(elr_el1), kvm_arch_get(v, VCPU_REG_PC));
+	kvm_arch_set_sys_reg(v, CORE(spsr[KVM_SPSR_EL1]), pstate);
+	kvm_arch_set_sys_reg(v, ARM64_SYS_REG(3, 0, 5, 2, 0), esr); /* ESR_EL1 */
 	kvm_arch_set(v, VCPU_REG_PSTATE, EL1H | DAIF | pan);
 	kvm_arch_set(v, VCPU_REG_PC,
 		     vbar + (mode == 0      ? FROM_EL0

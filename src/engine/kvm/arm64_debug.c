@@ -28,6 +28,12 @@ int kvm_arch_debug_probe(struct engine *e, struct err *err)
 		       "has on arm64 since 4.3); use --engine soft");
 }
 
+/* KVM's names of core registers. */
+#define CORE64(name) \
+	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(name))
+#define CORE32(name) \
+	(KVM_REG_ARM64 | KVM_REG_SIZE_U32 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(name))
+
 /* ---- points ---- */
 
 void kvm_arch_debug_limits(struct engine *e, unsigned *breaks, unsigned *watches, bool *shared)
@@ -102,6 +108,57 @@ bool kvm_arch_debug_why(struct vcpu *v, struct debug_stop *stop)
 	}
 }
 
+/* ---- steps ---- */
+
+enum { PSTATE_IF = 3 << 6, VECTORS = 0x800 };
+
+/* Does it neither read nor change PSTATE, so that a mask goes unseen? Exceptions and system
+ * instructions may (C4.1.95), and so do exception returns (C6.2.121). */
+static bool blind(uint32_t insn)
+{
+	uint32_t top = insn >> 24;
+
+	return insn && top != 0xd4 && top != 0xd5 && (insn & 0xfffff000) != 0xd69f0000;
+}
+
+/*
+ * KVM has no way to keep interrupts from a step, and after a halt there is always one, a timer's.
+ * So they are masked in PSTATE, unless the instruction would see that.
+ */
+void kvm_arch_step_begin(struct vcpu *v)
+{
+	struct kvm_debug_vcpu *d = &v->debug;
+	uint64_t pstate = kvm_arch_get(v, VCPU_REG_PSTATE);
+
+	d->masked = blind(d->insn) && (pstate & PSTATE_IF) != PSTATE_IF;
+	if (!d->masked)
+		return;
+	d->masked_pc = kvm_arch_get(v, VCPU_REG_PC);
+	d->unmasked = pstate & PSTATE_IF;
+	kvm_arch_set(v, VCPU_REG_PSTATE, pstate | PSTATE_IF);
+}
+
+void kvm_arch_step_end(struct vcpu *v)
+{
+	struct kvm_debug_vcpu *d = &v->debug;
+	const uint64_t vbar = ARM64_SYS_REG(3, 0, 12, 0, 0), spsr = CORE64(spsr[KVM_SPSR_EL1]);
+	uint64_t pc, val;
+
+	if (!d->masked)
+		return;
+	d->masked = false;
+	pc = kvm_arch_get(v, VCPU_REG_PC);
+	/* An exception has taken the mask along, and has set its own. */
+	if (pc != d->masked_pc && align_down(pc, VECTORS) == kvm_arch_sys_reg(v, vbar) &&
+	    kvm_arch_sys_reg(v, CORE64(elr_el1)) == d->masked_pc) {
+		val = kvm_arch_sys_reg(v, spsr);
+		kvm_arch_set_sys_reg(v, spsr, (val & ~(uint64_t)PSTATE_IF) | d->unmasked);
+		return;
+	}
+	val = kvm_arch_get(v, VCPU_REG_PSTATE);
+	kvm_arch_set(v, VCPU_REG_PSTATE, (val & ~(uint64_t)PSTATE_IF) | d->unmasked);
+}
+
 /* ---- registers ---- */
 
 enum {
@@ -122,11 +179,6 @@ static const char names[FIRST_SYS][5] = {
 	"v14", "v15", "v16", "v17", "v18", "v19", "v20",  "v21",  "v22", "v23",  "v24", "v25",
 	"v26", "v27", "v28", "v29", "v30", "v31", "fpsr", "fpcr",
 };
-
-#define CORE64(name) \
-	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(name))
-#define CORE32(name) \
-	(KVM_REG_ARM64 | KVM_REG_SIZE_U32 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(name))
 
 static const struct {
 	const char *name;

@@ -184,6 +184,13 @@ static int set_points(struct engine *e, const struct debug_point *points, size_t
 
 /* ---- running ---- */
 
+static void end_step(struct vcpu *v)
+{
+	if (v->debug.stepping)
+		kvm_arch_step_end(v);
+	v->debug.step = v->debug.stepping = false;
+}
+
 int kvm_debug_enter(struct vcpu *v)
 {
 	const struct kvm_debug *d = &v->engine->debug;
@@ -192,6 +199,9 @@ int kvm_debug_enter(struct vcpu *v)
 	int res;
 
 	find_again(v->engine);
+	if (mine->step && !mine->stepping)
+		kvm_arch_step_begin(v);
+	mine->stepping = mine->step;
 	if (mine->version == d->version && mine->told_step == mine->step && !mine->inject)
 		return 0;
 	if (mine->step)
@@ -218,7 +228,7 @@ bool kvm_debug_exit(struct vcpu *v)
 
 	if (!kvm_arch_debug_why(v, &mine->stop))
 		return false;
-	mine->step = false;
+	end_step(v);
 	return true;
 }
 
@@ -228,15 +238,17 @@ bool kvm_debug_at_patch(struct vcpu *v)
 	    !kvm_debug_patch(v->engine, kvm_arch_get(v, kvm_arch_pc)))
 		return false;
 	v->debug.stop = (struct debug_stop){ .why = DEBUG_BREAKPOINT };
-	v->debug.step = false;
+	end_step(v);
 	return true;
 }
 
 /* ---- debug_ops ---- */
 
-static void step(struct vcpu *v, bool on)
+static void step(struct vcpu *v, bool on, uint32_t insn)
 {
+	end_step(v); /* of one that will not be made */
 	v->debug.step = on;
+	v->debug.insn = insn;
 }
 
 static struct debug_stop stopped(struct vcpu *v)

@@ -51,7 +51,11 @@ struct kvm_debug {
 };
 
 struct kvm_debug_vcpu {
-	bool step;
+	bool step, stepping; /* asked for; and kvm_arch_step_begin() was called */
+	uint32_t insn;       /* that is stepped, 0: unknown */
+	/* arm64: interrupts are masked for the step from this pc, and were not: PSTATE's I and F */
+	bool masked;
+	uint64_t masked_pc, unmasked;
 	unsigned version; /* what KVM was told last: that version of kvm_debug, */
 	bool told_step;   /* and this */
 	uint32_t inject;  /* KVM_GUESTDBG_INJECT_*, to be told once */
@@ -93,10 +97,16 @@ void kvm_arch_debug_fill(const struct kvm_debug *debug, struct kvm_guest_debug *
  */
 bool kvm_arch_debug_why(struct vcpu *vcpu, struct debug_stop *stop);
 
-/* arm64.c's, for arm64_debug.c: KVM's name of a register of engine.h, 0: there is none; and the
- * guest's own BRK, which KVM has taken for ours. */
+/* Keep interrupts away from a step; and when it is over, or will not be made. */
+void kvm_arch_step_begin(struct vcpu *vcpu);
+void kvm_arch_step_end(struct vcpu *vcpu);
+
+/* arm64.c's, for arm64_debug.c: KVM's name of a register of engine.h, 0: there is none; the
+ * guest's own BRK, which KVM has taken for ours; and registers by KVM's names. */
 uint64_t kvm_arch_reg_id(struct vcpu *vcpu, unsigned reg);
 void kvm_arch_take_brk(struct vcpu *vcpu, uint32_t esr);
+uint64_t kvm_arch_sys_reg(struct vcpu *vcpu, uint64_t id);
+void kvm_arch_set_sys_reg(struct vcpu *vcpu, uint64_t id, uint64_t val);
 
 /* debug_ops. */
 bool kvm_arch_reg(struct engine *engine, size_t n, struct debug_reg *reg);

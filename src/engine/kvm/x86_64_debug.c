@@ -60,6 +60,17 @@ void kvm_arch_debug_fill(const struct kvm_debug *d, struct kvm_guest_debug *to)
 		to->control |= KVM_GUESTDBG_BLOCKIRQ;
 }
 
+/* KVM_GUESTDBG_BLOCKIRQ does it. */
+void kvm_arch_step_begin(struct vcpu *v)
+{
+	(void)v;
+}
+
+void kvm_arch_step_end(struct vcpu *v)
+{
+	(void)v;
+}
+
 /* Which of the debug registers has stopped it? */
 static bool hit(const struct kvm_debug *d, uint64_t dr6, struct debug_stop *stop)
 {

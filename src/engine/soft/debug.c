@@ -208,8 +208,9 @@ static int set_points(struct engine *e, const struct debug_point *points, size_t
 	return 0;
 }
 
-static void step(struct vcpu *v, bool on)
+static void step(struct vcpu *v, bool on, uint32_t insn)
 {
+	(void)insn;
 	v->debug.step = on;
 	if (!on)
 		v->debug.stop_due = false;
