@@ -163,11 +163,11 @@ void kvm_arch_set(struct vcpu *v, unsigned reg, uint64_t val)
 /* ---- what a hart has ---- */
 
 /*
- * Extensions by KVM's number (enum KVM_RISCV_ISA_EXT_ID, which only grows), with the names of
- * device trees (extensions.yaml). An empty name: guests have it not. That is the hypervisor
- * extension; Svpbmt, by which a guest would look past the host's caches at a mirror (kvm.c); AIA's
- * CSRs, which would make it look for AIA's controllers; and the seed CSR, which KVM would leave to
- * us.
+ * Extensions by KVM's number (enum KVM_RISCV_ISA_EXT_ID, which only grows; these are Linux 6.12's,
+ * and of newer ones guests are not told), with the names of device trees (extensions.yaml). An
+ * empty name: guests have it not. That is the hypervisor extension; Svpbmt, by which a guest would
+ * look past the host's caches at a mirror (kvm.c); AIA's CSRs, which would make it look for AIA's
+ * controllers; and the seed CSR, which KVM would leave to us.
  */
 static const char extensions[][12] = {
 	"a",        "c",       "d",         "f",           "",       "i",        "m",
