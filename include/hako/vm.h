@@ -61,12 +61,12 @@ enum {
 
 /* How a run ended. */
 enum hako_outcome {
-	HAKO_POWEROFF,   /* the guest powered off */
-	HAKO_RESET,      /* the guest asked for a reset and no_reboot was set */
-	HAKO_STUCK,      /* all CPUs are off, or wait with nothing that could wake them */
-	HAKO_TIMEOUT,    /* timeout_ms ran out */
-	HAKO_STOPPED,    /* hako_vm_stop() was called */
-	HAKO_FAILED,     /* the guest powered off and said that it failed: hako_vm_failure() */
+	HAKO_POWEROFF, /* the guest powered off */
+	HAKO_RESET,    /* the guest asked for a reset and no_reboot was set */
+	HAKO_STUCK,    /* all CPUs are off, wait for what cannot come, or are lost (debug_guest) */
+	HAKO_TIMEOUT,  /* timeout_ms ran out */
+	HAKO_STOPPED,  /* hako_vm_stop() was called */
+	HAKO_FAILED,   /* the guest powered off and said that it failed: hako_vm_failure() */
 	HAKO_DISK_ERROR, /* a disk failed, whose on_error is to stop: hako_vm_disk_error() */
 };
 

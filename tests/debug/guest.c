@@ -130,23 +130,37 @@ void ask_firmware(void)
 	hvc(0x84000000 /* PSCI_VERSION */, 0, 0, 0);
 }
 
-void timer_on(unsigned ticks)
-{
-	enum { TIMER = 27 /* INTID of the virtual timer */ };
-	volatile uint32_t *gicd = (void *)0x08000000, *gicr = (void *)0x080a0000;
-	volatile uint32_t *sgi = gicr + 0x10000 / 4;
+static volatile uint32_t *const gicd = (void *)0x08000000, *const gicr = (void *)0x080a0000;
 
+static void gic_on(void)
+{
 	gicd[0] = 1 << 4 | 1 << 1;                  /* GICD_CTLR: affinity routing, group 1 */
 	gicr[0x14 / 4] = 0;                         /* GICR_WAKER */
-	sgi[0x80 / 4] = ~0u;                        /* GICR_IGROUPR0 */
-	sgi[0x100 / 4] = 1 << TIMER;                /* GICR_ISENABLER0 */
 	__asm__ volatile("msr S3_0_C4_C6_0, %0\n"   /* ICC_PMR_EL1 */
 			 "msr S3_0_C12_C12_7, %1\n" /* ICC_IGRPEN1_EL1 */
 			 "isb\n"
-			 "msr cntv_tval_el0, %2\n"
-			 "msr cntv_ctl_el0, %1\n"
 			 :
-			 : "r"(0xffL), "r"(1L), "r"((uintptr_t)ticks));
+			 : "r"(0xffL), "r"(1L));
+}
+
+void timer_on(unsigned ticks)
+{
+	enum { TIMER = 27 /* INTID of the virtual timer */ };
+	volatile uint32_t *sgi = gicr + 0x10000 / 4;
+
+	gic_on();
+	sgi[0x80 / 4] = ~0u;         /* GICR_IGROUPR0 */
+	sgi[0x100 / 4] = 1 << TIMER; /* GICR_ISENABLER0 */
+	__asm__ volatile("msr cntv_tval_el0, %0\n msr cntv_ctl_el0, %1\n"
+			 :
+			 : "r"((uintptr_t)ticks), "r"(1L));
+}
+
+void uart_on(void)
+{
+	gic_on();
+	gicd[0x84 / 4] = ~0u;     /* GICD_IGROUPR1: INTIDs 32 to 63 */
+	gicd[0x104 / 4] = 1 << 1; /* GICD_ISENABLER1: 33, the UART's */
 }
 
 _Noreturn void power_off(void)

@@ -356,16 +356,23 @@ __attribute__((noinline)) void lost(void)
 		__asm__ volatile("wfi");
 }
 
-#elif LOST_PLIC
+#elif LOST_PLIC || LOST_IDLE
 
-/* A device's interrupt is enabled everywhere but in the CPU. */
+/* A device's interrupt is enabled everywhere but in the CPU; or there too: then it is not lost, a
+ * key may be pressed, though interrupts are masked while it waits, as Linux does it. */
 __attribute__((noinline)) void lost(void)
 {
 #ifdef __riscv
-	*(volatile uint32_t *)(0x0c000000 + 4 * 10) = 1; /* priority of the UART, source 10 */
-	*(volatile uint32_t *)(0x0c002080) = 1 << 10;    /* enable in context 1, hart 0's S-mode */
-	*(volatile uint32_t *)(0x0c201000) = 0;          /* threshold */
+	*(volatile uint32_t *)(0x0c000000 + 4 * 10) = 1;  /* priority of the UART, source 10 */
+	*(volatile uint32_t *)(0x0c002080) = 1 << 10;     /* enable in context 1, hart 0's S-mode */
+	*(volatile uint32_t *)(0x0c201000) = 0;           /* threshold */
+#if LOST_IDLE
+	__asm__ volatile("csrs sie, %0" : : "r"(1 << 9)); /* external */
+#else
 	__asm__ volatile("csrsi sstatus, 2");
+#endif
+#else
+	uart_on();
 #endif
 	for (;;)
 		__asm__ volatile("wfi");
@@ -379,17 +386,17 @@ __attribute__((noinline)) void lost(void)
 #ifdef __riscv
 	word pending;
 
-	set_timer(10000000); /* 1 s */
+	set_timer(20000000); /* 2 s */
 	do
 		__asm__ volatile("csrr %0, sip" : "=r"(pending));
 	while (!(pending & 0x20));
 #else
 	word ctl;
 
-	/* 1 s; ENABLE and IMASK, until ISTATUS */
+	/* 2 s; ENABLE and IMASK, until ISTATUS */
 	__asm__ volatile("msr cntv_tval_el0, %0\n msr cntv_ctl_el0, %1"
 			 :
-			 : "r"(62500000L), "r"(3L));
+			 : "r"(125000000L), "r"(3L));
 	do
 		__asm__ volatile("mrs %0, cntv_ctl_el0" : "=r"(ctl));
 	while (!(ctl & 4));

@@ -136,6 +136,7 @@ CASES = {
     "POLL": (0, []),
     "COUNT": (12, []),
     "CALLS": (12, []),
+    "IDLE": (12, []),
     "PAGING": (11, [
         rf"a trap of {UNIT} has no handler",
         rf"instruction fetch at 0x\w+ in {MODE}: the level-{TOP} entry is not valid",
@@ -159,7 +160,7 @@ CASES = {
 
 def run(*options):
     r = subprocess.run([HAKO, "run", "--kernel", KERNEL, "--mem", "64M", "--timeout",
-                        "1" if CASE in ("COUNT", "CALLS") else "20", *options],
+                        "1" if CASE in ("COUNT", "CALLS", "IDLE") else "20", *options],
                        stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     return r.returncode, r.stdout.decode(), r.stderr.decode()
 
