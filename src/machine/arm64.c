@@ -205,18 +205,7 @@ static void arm64_reset(struct hako_vm *vm)
 
 static bool arm64_alive(struct hako_vm *vm)
 {
-	bool may_wake;
-
-	if (vm->board->gic)
-		return gicv3_any_enabled(vm->board->gic);
-	/* The engine has the GIC, and all vCPUs have to stand still for a look at it. What is seen
-	 * then is seen at one moment: once is enough, and as good as twice. */
-	vm_pause(vm);
-	may_wake = vm->engine_ops->wakeable(vm->engine);
-	vm_resume(vm);
-	if (!may_wake)
-		vm->seen_stuck = 1;
-	return may_wake;
+	return vm->board->gic ? gicv3_any_enabled(vm->board->gic) : vm_wakeable(vm);
 }
 
 /* ---- boot ---- */

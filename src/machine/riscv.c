@@ -265,7 +265,8 @@ static bool riscv_alive(struct hako_vm *vm)
 {
 	const struct board *b = vm->board;
 
-	return plic_any_enabled(b->plic) || (b->aclint && aclint_any_armed(b->aclint));
+	return plic_any_enabled(b->plic) ||
+	       (b->aclint ? aclint_any_armed(b->aclint) : vm_wakeable(vm));
 }
 
 /* ---- boot ---- */

@@ -167,6 +167,20 @@ void vm_resume(struct hako_vm *vm)
 	release_cpus(vm);
 }
 
+/* All vCPUs have to stand still for the engine's look at them. What is seen then is seen at one
+ * moment: once is enough, and as good as twice. */
+bool vm_wakeable(struct hako_vm *vm)
+{
+	bool may_wake;
+
+	vm_pause(vm);
+	may_wake = vm->engine_ops->wakeable(vm->engine);
+	vm_resume(vm);
+	if (!may_wake)
+		vm->seen_stuck = 1;
+	return may_wake;
+}
+
 /* ---- the control thread ---- */
 
 static void finish(struct hako_vm *vm, enum hako_outcome outcome)

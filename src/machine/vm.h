@@ -179,6 +179,8 @@ int vm_power_cycle(struct hako_vm *vm, struct err *err);
 /* Control thread: park every vCPU, and keep them so until vm_resume(); the clock stands still. */
 void vm_pause(struct hako_vm *vm);
 void vm_resume(struct hako_vm *vm);
+/* For board_ops.alive, where the engine has what could wake a vCPU: engine_ops.wakeable. */
+bool vm_wakeable(struct hako_vm *vm);
 
 /*
  * The board's virtio-mmio slot `i` at `base`: the i-th disk is behind it, or nothing. The slot is

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -413,6 +414,18 @@ def what_cannot_be_is_refused(outer):
 
 
 @in_outer
+def a_hart_that_waits_for_nothing_is_found(outer):
+    """WFI, and again: a program of two instructions. KVM itself would leave it at that."""
+    elf = struct.pack("<16sHHIQQQIHHHHHH IIQQQQQQ II", b"\x7fELF\2\1\1", 2, 243, 1, 0x80200000, 64, 0, 0,
+                      64, 56, 1, 0, 0, 0, 1, 5, 120, 0x80200000, 0x80200000, 8, 8, 4,
+                      0x10500073, 0xffdff06f)
+    outer.sh("printf '%s' >/tmp/wfi.elf" % "".join("\\%03o" % byte for byte in elf))
+    status, said = outer.run("./hako run --engine kvm --kernel /tmp/wfi.elf --mem 64M --cpus 2 "
+                             "--timeout 60 2>&1 </dev/null")
+    assert status == 11 and "can never run again" in said, "status %d: %s" % (status, said)
+
+
+@in_outer
 def what_only_the_software_cpu_can(outer):
     """On RISC-V hosts: it is chosen, with a line that says why, and KVM refuses."""
     for options, why in (("--kernel kernel.img --firmware none", "begin in M-mode"),
@@ -456,6 +469,7 @@ TESTS = [
     (what_a_read_leaves_the_guest_for, ["amd64", "arm64"]),
     (gdb_drives_a_guest, ["arm64"]),
     (what_cannot_be_is_refused, ["amd64", "arm64", "riscv64"]),
+    (a_hart_that_waits_for_nothing_is_found, ["riscv64"]),
     (what_only_the_software_cpu_can, ["riscv64"]),
     (the_outer_system_ends, None),
 ]

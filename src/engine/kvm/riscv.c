@@ -383,7 +383,7 @@ int kvm_arch_exit(struct vcpu *v, enum vcpu_exit *exit)
 	return 0;
 }
 
-/* Off, by SBI's hart_stop. Of WFI the kernel tells nothing. */
+/* Off, by SBI's hart_stop. Of WFI it is known that it sleeps (KVM_STAT_BLOCKING). */
 bool kvm_arch_asleep(struct vcpu *v)
 {
 	struct kvm_mp_state state = { 0 };
@@ -392,11 +392,19 @@ bool kvm_arch_asleep(struct vcpu *v)
 	       state.mp_state == KVM_MP_STATE_STOPPED;
 }
 
-/* KVM_STAT_BLOCKING is here too, but nobody looks at what could wake a hart. */
-const bool kvm_arch_asks_wakeable = false;
+const bool kvm_arch_asks_wakeable = true;
 
+/* By a timer, or what is pending already, if it is enabled. Of the PLIC, the board knows. */
 bool kvm_arch_wakeable(struct engine *e)
 {
-	(void)e;
-	return true;
+	enum { STIE = 5 }; /* in sie (volume II, 12.1.3) */
+
+	for (struct vcpu *v = e->vcpus; v; v = v->next) {
+		uint64_t sie = number(v, CSR(sie));
+
+		if ((sie & number(v, CSR(sip))) ||
+		    (bit(sie, STIE) && number(v, TIMER(compare)) != UINT64_MAX))
+			return true;
+	}
+	return false;
 }
