@@ -99,12 +99,12 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 	vq->event_idx = features & BIT(VIRTIO_F_EVENT_IDX);
 	vq->in_order = features & BIT(VIRTIO_F_IN_ORDER);
 	vq->chain_max = s.size < VQ_CHAIN_MAX ? s.size : VQ_CHAIN_MAX;
-	vq->table_max = vq->chain_max * DESC_SIZE;
 	vq->reports = gmem_observed(vq->mem) || vq->watch;
 	vq->slow = vq->reports || vq->in_order;
 	vq->resume = resume;
 	vq->tracked = tracked;
 	vq->plain = !vq->slow && !tracked && vq->indirect;
+	vq->table_max = vq->plain ? vq->chain_max * DESC_SIZE : 0;
 	for (uint16_t i = 0; i < s.size; i++)
 		vq->slot[i].chain =
 			(struct vq_chain){ .slot = i, .iov = &vq->iov[(size_t)i * VQ_ROW] };

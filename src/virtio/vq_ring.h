@@ -130,7 +130,7 @@ struct vq {
 	bool slow;          /* that, or in_order */
 	bool plain;         /* none of it, nothing tracked, and indirect tables agreed on */
 	uint16_t chain_max; /* buffers */
-	uint32_t table_max; /* bytes of a table that has no more entries */
+	uint32_t table_max; /* bytes of a table that has no more entries; 0 if not plain */
 	bool awake;         /* somebody looks, and needs no kicks */
 	unsigned in_flight; /* popped and not pushed */
 

@@ -222,11 +222,11 @@ table_finish(struct vq *vq, struct vq_slot *s, struct iovec *v, uint64_t len, bo
 }
 
 /*
- * The same as chain_take() where `d` is an indirect table, of a queue where nothing is to be done
- * besides. It is made for what Linux sends, and where most of a request's instructions would be:
- * descriptors one after the other, first the readable ones, so that each is compared with what is
- * expected of it, and buffers in the region of RAM where the last ones were. From the first that is
- * something else on, it is table_finish()'s.
+ * The same as chain_take() where `d` is an indirect table of up to table_max bytes. It is made for
+ * what Linux sends, and where most of a request's instructions would be: descriptors one after the
+ * other, first the readable ones, so that each is compared with what is expected of it, and buffers
+ * in the region of RAM where the last ones were. From the first that is something else on, it is
+ * table_finish()'s.
  */
 static inline __attribute__((always_inline)) const struct vq_fault *
 table_take(struct vq *vq, struct vq_slot *s, struct desc d)
@@ -237,8 +237,7 @@ table_take(struct vq *vq, struct vq_slot *s, struct desc d)
 	uint64_t len = 0;
 	void *p;
 
-	if (unlikely(len_of(d) > vq->table_max || len_of(d) % DESC_SIZE ||
-		     !vq_map_here(vq, d.addr, len_of(d), &p)))
+	if (unlikely(len_of(d) % DESC_SIZE || !vq_map_here(vq, d.addr, len_of(d), &p)))
 		return chain_take(vq, s, d.addr, d.rest);
 	fetch_chain(vq, s->chain.slot);
 	t = p;
@@ -321,7 +320,7 @@ static inline __attribute__((always_inline)) int pop_one(struct vq *vq, uint16_t
 		return vq_broken(vq, head, FAULT_IN_FLIGHT);
 	d = desc_read(vq->desc, head, FETCH_CALL);
 	if (likely((tail_of(d) & (DESC_F_INDIRECT | DESC_F_NEXT)) == DESC_F_INDIRECT &&
-		   vq->plain)) {
+		   len_of(d) <= vq->table_max)) {
 		why = table_take(vq, s, d);
 	} else {
 		why = chain_take(vq, s, d.addr, d.rest);
