@@ -83,18 +83,10 @@ static const struct engine_ops *find(const char *name)
 
 int engines_check(const char *name, struct err *err)
 {
-	const struct engine_ops *ops = is_auto(name) ? NULL : find(name);
-	struct err why = ERR_INIT;
-	char names[64];
-
-	if (is_auto(name))
+	if (is_auto(name) || find(name))
 		return 0;
-	if (!ops)
-		return err_set(err, -EINVAL,
-			       "there is no engine '%s'; ask 'hako doctor' which there are", name);
-	if (!probe_all(ops, names, sizeof(names), &why))
-		return err_set(err, -ENODEV, "the engine '%s' cannot be used: %s", name, why.msg);
-	return 0;
+	return err_set(err, -EINVAL, "there is no engine '%s'; ask 'hako doctor' which there are",
+		       name);
 }
 
 /* What brings firmware of its own has no mode for another's. */

@@ -19,7 +19,8 @@ struct log;
 int engines_choose(const struct engine_ops **ops, const char *name, enum guest_arch arch,
 		   bool machine_mode, struct log *log, struct err *err);
 
-/* 0 when there is such an engine and it runs some guest here; NULL and "auto" are good. */
+/* 0 when there is such an engine; NULL and "auto" are good. Whether it runs here is not asked: to
+ * probe is dear, KVM makes a VM for it. */
 int engines_check(const char *name, struct err *err);
 
 /* "arm64", ... */
