@@ -219,6 +219,17 @@ void *host_map(size_t size, struct err *err)
 	return p;
 }
 
+void *host_map_sparse(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	madvise(p, size, MADV_NOHUGEPAGE); /* a host that has none says so: fine */
+	return p;
+}
+
 void host_unmap(void *p, size_t size)
 {
 	if (p)

@@ -35,6 +35,12 @@ int file_read_at(int fd, void *dst, size_t len, uint64_t off);
 
 /* Page-aligned anonymous memory, reserved but not committed. NULL and a sentence on failure. */
 void *host_map(size_t size, struct err *err);
+/*
+ * The same for what is large and mostly stays untouched: each page that is touched takes that page
+ * only, where the host would give a huge one unasked. NULL when there is no memory.
+ */
+void *host_map_sparse(size_t size);
+/* Of either; NULL is fine. */
 void host_unmap(void *p, size_t size);
 /* Zero memory of host_map() again and give it back to the host. */
 void host_clear(void *p, size_t size);

@@ -12,8 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/file.h"
 #include "virtio/vq_ring.h"
 #include "virtio/vq_watch.h"
+
+enum { VQ_ROOM = VQ_SIZE_MAX * VQ_ROW }; /* descriptors of all rows, one for each chain */
 
 /* Life */
 
@@ -25,8 +28,8 @@ int vq_create(struct vq **vq, struct gmem *mem, struct log *log, const char *nam
 		return -ENOMEM;
 	/* Zero pages until a chain touches them: a row costs memory only once it was that long. */
 	q->slot = calloc(VQ_SIZE_MAX, sizeof(*q->slot));
-	q->iov = calloc((size_t)VQ_SIZE_MAX * VQ_ROW, sizeof(*q->iov));
-	q->buf = calloc((size_t)VQ_SIZE_MAX * VQ_ROW, sizeof(*q->buf));
+	q->iov = host_map_sparse(VQ_ROOM * sizeof(*q->iov));
+	q->buf = host_map_sparse(VQ_ROOM * sizeof(*q->buf));
 	if (!q->slot || !q->iov || !q->buf) {
 		vq_destroy(q);
 		return -ENOMEM;
@@ -45,8 +48,8 @@ void vq_destroy(struct vq *vq)
 	vq_reset(vq);
 	vq_watch_free(vq);
 	free(vq->slot);
-	free(vq->iov);
-	free(vq->buf);
+	host_unmap(vq->iov, VQ_ROOM * sizeof(*vq->iov));
+	host_unmap(vq->buf, VQ_ROOM * sizeof(*vq->buf));
 	free(vq);
 }
 

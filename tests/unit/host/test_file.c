@@ -251,6 +251,13 @@ static void maps(void **state)
 	host_unmap(p, (64 << 20) + 4096);
 	host_unmap(NULL, 4096);
 
+	p = host_map_sparse(4 << 20);
+	assert_non_null(p);
+	assert_int_equal(p[0] | p[(4 << 20) - 1], 0);
+	p[0] = p[(4 << 20) - 1] = 1;
+	host_unmap(p, 4 << 20);
+	assert_null(host_map_sparse((size_t)1 << 62));
+
 	assert_null(host_map(0, &e));
 	assert_int_equal(e.code, -EINVAL);
 	assert_null(host_map(SIZE_MAX, NULL));
