@@ -54,11 +54,11 @@ class System:
     """The outer system, booted when a test needs it and again when one has failed."""
 
     def __init__(self):
-        self.outer = self.bridge = None
-        self.folder = tempfile.mkdtemp(prefix="hako-nested-")
+        self.outer = self.bridge = self.folder = None
 
     def get(self):
         if not self.outer:
+            self.folder = self.folder or tempfile.mkdtemp(prefix="hako-nested-")
             self.bridge = Bridge(self.folder + "/gdb.sock").__enter__()
             self.outer = Outer(SYSTEM, IMAGES, FILES, disks=[DISK, GUEST_DISK],
                                port=self.bridge.port)
@@ -73,7 +73,8 @@ class System:
 
     def end(self):
         self.drop()
-        os.rmdir(self.folder)
+        if self.folder:
+            shutil.rmtree(self.folder)
 
 
 system = System()
