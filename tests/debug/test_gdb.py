@@ -180,6 +180,43 @@ def test_kernel(tmp):
         check("the breakpoints were invisible", "hello from the" in out and "panic" not in out, out)
 
 
+def counts(gdb, cpu):
+    return value(gdb("print counts[%d]" % cpu))
+
+
+def second_is_met(gdb):
+    """What two CPUs do in test_two(): each counts, in a function of its own."""
+    gdb("break work_second")
+    text = gdb("continue")
+    check("the second CPU meets a breakpoint", "Thread 2" in text and "work_second" in text,
+          text)
+    text = gdb("backtrace")
+    check("its stack", "guest_second" in text, text)
+    text = gdb("thread 1") + gdb("backtrace")
+    check("the first one's", "guest_main" in text, text)
+    gdb("delete")
+
+
+def one_runs(gdb):
+    gdb("set scheduler-locking on")
+    gdb("thread 1")
+    first, second = counts(gdb, 0), counts(gdb, 1)
+    gdb("break work_first")
+    for _ in range(3):
+        gdb("continue")
+    check("one CPU runs", counts(gdb, 0) > first)
+    check("while the other is held", counts(gdb, 1) == second)
+    gdb("delete")
+    gdb("set scheduler-locking off")
+
+
+def run_and_interrupt(gdb):
+    gdb.send("continue")
+    time.sleep(0.3)
+    gdb.process.send_signal(signal.SIGINT)
+    return gdb.finish()
+
+
 def test_two(tmp):
     """two.c, by two CPUs."""
     cpu = ARCH_FACTS[ARCH][3]
@@ -188,15 +225,7 @@ def test_two(tmp):
         gdb("target remote " + where)
         text = gdb("info threads")
         check("two threads, one not started", f"({cpu} 1, off)" in text, text)
-        gdb("break work_second")
-        text = gdb("continue")
-        check("the second CPU meets a breakpoint", "Thread 2" in text and "work_second" in text,
-              text)
-        text = gdb("backtrace")
-        check("its stack", "guest_second" in text, text)
-        text = gdb("thread 1") + gdb("backtrace")
-        check("the first one's", "guest_main" in text, text)
-        gdb("delete")
+        second_is_met(gdb)
 
         # Each stops right behind the access, in the function that did it.
         gdb("watch counts[1]")
@@ -217,9 +246,9 @@ def test_two(tmp):
 
         # gdb saves registers, calls, and puts them back.
         gdb("thread 1")
-        before = value(gdb("print counts[0]"))
+        before = counts(gdb, 0)
         text = gdb("call work_first(1000000)")
-        check("a function is called", value(gdb("print counts[0]")) >= before + 1000000, text)
+        check("a function is called", counts(gdb, 0) >= before + 1000000, text)
 
         # Two kinds at one place; one of them goes.
         gdb("hbreak work_second")
@@ -238,42 +267,27 @@ def test_two(tmp):
         with open(tmp + "/back", "rb") as f:
             check("much memory, there and back", f.read() == bytes_, text)
 
-        gdb("set scheduler-locking on")
-        gdb("thread 1")
-        first, second = value(gdb("print counts[0]")), value(gdb("print counts[1]"))
-        gdb("break work_first")
-        for _ in range(3):
-            gdb("continue")
-        check("one CPU runs", value(gdb("print counts[0]")) > first)
-        check("while the other is held", value(gdb("print counts[1]")) == second)
-        gdb("delete")
-        gdb("set scheduler-locking off")
+        one_runs(gdb)
 
         # Steps of one while the other runs
-        second = value(gdb("print counts[1]"))
+        second = counts(gdb, 1)
         for _ in range(20):
             gdb("stepi")
-        check("steps", value(gdb("print counts[1]")) >= second)
+        check("steps", counts(gdb, 1) >= second)
 
-        gdb.send("continue")
-        time.sleep(0.3)
-        gdb.process.send_signal(signal.SIGINT)
-        text = gdb.finish()
+        text = run_and_interrupt(gdb)
         check("Ctrl-C halts", "SIGINT" in text, text)
-        now = value(gdb("print counts[1]"))
+        now = counts(gdb, 1)
         check("both had run", now > second, now, second)
 
         # Code is written: the second CPU's function does nothing any more.
         nop = {"arm64": 0xd65f03c0, "riscv64": 0x00008067, "riscv32": 0x00008067}[ARCH]
         gdb("set var *(unsigned *)work_second = %d" % nop)
-        first, second = value(gdb("print counts[0]")), value(gdb("print counts[1]"))
-        gdb.send("continue")
-        time.sleep(0.3)
-        gdb.process.send_signal(signal.SIGINT)
-        gdb.finish()
+        first, second = counts(gdb, 0), counts(gdb, 1)
+        run_and_interrupt(gdb)
         # One call may have been under way.
-        check("what is written over code is what runs", value(gdb("print counts[1]")) <= second + 2
-              and value(gdb("print counts[0]")) > first)
+        check("what is written over code is what runs", counts(gdb, 1) <= second + 2
+              and counts(gdb, 0) > first)
 
         text = gdb("monitor reset")
         check("a reset", "reset" in text, text)

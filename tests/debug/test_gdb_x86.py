@@ -15,16 +15,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 import test_gdb
-from test_gdb import Gdb, Hako, check, checks, value
+from test_gdb import (Gdb, Hako, check, checks, counts, one_runs, run_and_interrupt, second_is_met,
+                      value)
 
 NAMES = "abcdef"
-
-
-def counts(gdb, cpu):
-    return value(gdb("print counts[%d]" % cpu))
 
 
 def go(gdb):
@@ -156,31 +152,12 @@ def test_two(tmp):
     where = tmp + "/gdb.sock"
     with Hako(ELF, where, "--cpus", "2") as hako, Gdb(ELF) as gdb:
         gdb("target remote " + where)
-        gdb("break work_second")
-        text = gdb("continue")
-        check("the second CPU meets a breakpoint", "Thread 2" in text and "work_second" in text,
-              text)
-        text = gdb("backtrace")
-        check("its stack", "guest_second" in text, text)
-        text = gdb("thread 1") + gdb("backtrace")
-        check("the first one's", "guest_main" in text, text)
-        gdb("delete")
+        second_is_met(gdb)
 
-        gdb("set scheduler-locking on")
-        gdb("thread 1")
+        one_runs(gdb)
+
         first, second = counts(gdb, 0), counts(gdb, 1)
-        gdb("break work_first")
-        for _ in range(3):
-            gdb("continue")
-        check("one CPU runs", counts(gdb, 0) > first)
-        check("while the other is held", counts(gdb, 1) == second)
-        gdb("delete")
-        gdb("set scheduler-locking off")
-
-        gdb.send("continue")
-        time.sleep(0.3)
-        gdb.process.send_signal(signal.SIGINT)
-        text = gdb.finish()
+        text = run_and_interrupt(gdb)
         check("Ctrl-C halts", "SIGINT" in text, text)
         check("both had run", counts(gdb, 0) > first and counts(gdb, 1) > second)
 
