@@ -204,6 +204,8 @@ def run_tests(tests, prefix="hako-test-"):
     """Run test functions, each in a folder of its own, and exit. A test's name is its __name__."""
     # A test that is ended from outside ends its guests too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    # Who is started with SIGHUP ignored, by nohup say, leaves it so, and hako would.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     print("1..%d" % len(tests), flush=True)
     failed = False
     for i, test in enumerate(tests, 1):
