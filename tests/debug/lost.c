@@ -17,6 +17,20 @@ void set_vector(void (*handler)(void))
 #endif
 }
 
+#ifdef __riscv
+#define FOR_ARCH(rv, a64) rv
+#else
+#define FOR_ARCH(rv, a64) a64
+#endif
+/* The handler, by instructions: it is where the vector is, so nothing comes before the first. */
+#define HANDLER(rv, a64)                                         \
+	__asm__(".pushsection .text\n"                           \
+		".balign 2048\n"                                 \
+		".space 0x200\n"                                 \
+		".globl handler\n"                               \
+		"handler:\n" FOR_ARCH(rv, a64) ".popsection\n"); \
+	void handler(void);
+
 __attribute__((noinline)) void store_to(word addr)
 {
 	*(volatile unsigned *)addr = 1;
@@ -38,22 +52,12 @@ __attribute__((noinline)) void lost(void)
 
 #elif LOST_BAD_HANDLER
 
-/* Where the vector is, so nothing before its first instruction. */
-__asm__(".pushsection .text\n"
-	".balign 2048\n"
-	".space 0x200\n"
-	".globl handler\n"
-#ifdef __riscv
-	"handler:	li	t0, 8\n"
+HANDLER("	li	t0, 8\n"
 	"	sw	zero, 0(t0)\n"
-	"	sret\n"
-#else
-	"handler:	mov	x9, #8\n"
+	"	sret\n",
+	"	mov	x9, #8\n"
 	"	str	wzr, [x9]\n"
-	"	eret\n"
-#endif
-	".popsection\n");
-void handler(void);
+	"	eret\n")
 
 __attribute__((noinline)) void lost(void)
 {
@@ -63,17 +67,7 @@ __attribute__((noinline)) void lost(void)
 
 #elif LOST_RETRY
 
-__asm__(".pushsection .text\n"
-	".balign 2048\n"
-	".space 0x200\n"
-	".globl handler\n"
-#ifdef __riscv
-	"handler:	sret\n"
-#else
-	"handler:	eret\n"
-#endif
-	".popsection\n");
-void handler(void);
+HANDLER("	sret\n", "	eret\n")
 
 __attribute__((noinline)) void lost(void)
 {
@@ -83,17 +77,7 @@ __attribute__((noinline)) void lost(void)
 
 #elif LOST_JUMP
 
-__asm__(".pushsection .text\n"
-	".balign 2048\n"
-	".space 0x200\n"
-	".globl handler\n"
-#ifdef __riscv
-	"handler:	j	power_off\n"
-#else
-	"handler:	b	power_off\n"
-#endif
-	".popsection\n");
-void handler(void);
+HANDLER("	j	power_off\n", "	b	power_off\n")
 
 void (*volatile nowhere)(void) = (void (*)(void))0x1234560;
 
@@ -129,17 +113,7 @@ __attribute__((noinline)) void lost(void)
 
 #elif LOST_HANDLER_SPINS
 
-__asm__(".pushsection .text\n"
-	".balign 2048\n"
-	".space 0x200\n"
-	".globl handler\n"
-#ifdef __riscv
-	"handler:	j	handler\n"
-#else
-	"handler:	b	handler\n"
-#endif
-	".popsection\n");
-void handler(void);
+HANDLER("	j	handler\n", "	b	handler\n")
 
 __attribute__((noinline)) void lost(void)
 {
@@ -149,17 +123,7 @@ __attribute__((noinline)) void lost(void)
 
 #elif LOST_NULL
 
-__asm__(".pushsection .text\n"
-	".balign 2048\n"
-	".space 0x200\n"
-	".globl handler\n"
-#ifdef __riscv
-	"handler:	j	handler\n"
-#else
-	"handler:	b	handler\n"
-#endif
-	".popsection\n");
-void handler(void);
+HANDLER("	j	handler\n", "	b	handler\n")
 
 void (*volatile hook)(void);
 
@@ -183,27 +147,18 @@ __attribute__((noinline)) void lost(void)
 #elif LOST_TURNS
 
 /* A handler that faults, at two places in turn. */
-__asm__(".pushsection .text\n"
-	".balign 2048\n"
-	".space 0x200\n"
-	".globl handler\n"
-#ifdef __riscv
-	"handler:	addi	s11, s11, 1\n"
+HANDLER("	addi	s11, s11, 1\n"
 	"	andi	t0, s11, 1\n"
 	"	bnez	t0, 1f\n"
 	"	lw	zero, 8(zero)\n"
 	"1:	sw	zero, 8(zero)\n"
-	"	sret\n"
-#else
-	"handler:	add	x28, x28, #1\n"
+	"	sret\n",
+	"	add	x28, x28, #1\n"
 	"	mov	x9, #8\n"
 	"	tbnz	x28, #0, 1f\n"
 	"	ldr	wzr, [x9]\n"
 	"1:	str	wzr, [x9]\n"
-	"	eret\n"
-#endif
-	".popsection\n");
-void handler(void);
+	"	eret\n")
 
 __attribute__((noinline)) void lost(void)
 {
@@ -214,18 +169,9 @@ __attribute__((noinline)) void lost(void)
 #elif LOST_STACK
 
 /* Registers go to the stack first, as in any handler. */
-__asm__(".pushsection .text\n"
-	".balign 2048\n"
-	".space 0x200\n"
-	".globl handler\n"
-#ifdef __riscv
-	"handler:	addi	sp, sp, -16\n"
-	"	sw	ra, 0(sp)\n"
-#else
-	"handler:	stp	x29, x30, [sp, #-16]!\n"
-#endif
-	".popsection\n");
-void handler(void);
+HANDLER("	addi	sp, sp, -16\n"
+	"	sw	ra, 0(sp)\n",
+	"	stp	x29, x30, [sp, #-16]!\n")
 
 __attribute__((noinline)) unsigned deeper(unsigned n)
 {
