@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -195,6 +196,14 @@ static void run_tasks(struct loop *loop)
 	}
 }
 
+/* epoll_wait(), but for being a point of cancellation: where there are threads, that costs many
+ * times what the rest of it does. */
+static int wait_events(struct loop *loop, int timeout_ms)
+{
+	return (int)syscall(SYS_epoll_pwait, loop->epfd, loop->batch, LOOP_BATCH, timeout_ms, NULL,
+			    0L);
+}
+
 int loop_run(struct loop *loop)
 {
 	bool left = true; /* an earlier run may have left tasks that wake nobody any more */
@@ -202,7 +211,7 @@ int loop_run(struct loop *loop)
 
 	atomic_store_explicit(&loop->thread, (uintptr_t)pthread_self(), memory_order_relaxed);
 	do {
-		int n = epoll_wait(loop->epfd, loop->batch, LOOP_BATCH, left ? 0 : -1);
+		int n = wait_events(loop, left ? 0 : -1);
 
 		if (n < 0 && errno != EINTR) {
 			int code = -errno;
