@@ -12,7 +12,8 @@
  * alignment (2.7.5.3 asks for none). */
 struct wire_desc {
 	uint64_t addr;
-	uint64_t rest; /* 31:0 len, 47:32 flags, 63:48 next */
+	uint32_t len;
+	uint32_t tail; /* 15:0 flags, 31:16 next */
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_desc) == DESC_SIZE, "2.7.5");
 
@@ -37,25 +38,20 @@ enum { AVAIL_ALIGN = 2, USED_ALIGN = 4 };
 
 /* A descriptor, copied and in host byte order. */
 struct desc {
-	uint64_t addr, rest; /* 31:0 len, 47:32 flags, 63:48 next */
+	uint64_t addr;
+	uint32_t len, tail;
 };
+#define DESC_NEXT(i)     ((uint32_t)(i) << 16) /* in a tail */
+#define DESC_INDEX(tail) (((tail) >> 16) - 1)  /* that `next` follows */
 
-static inline uint32_t len_of(struct desc d)
+static inline uint16_t flags_of(struct desc d)
 {
-	return (uint32_t)d.rest;
+	return (uint16_t)d.tail;
 }
-
-/* Flags, and in 31:16 next. */
-static inline uint32_t tail_of(struct desc d)
-{
-	return (uint32_t)(d.rest >> 32);
-}
-#define DESC_NEXT(i)     ((uint32_t)(i) << 16)
-#define DESC_INDEX(tail) (((tail) >> 16) - 1) /* that `next` follows */
 
 static inline uint16_t next_of(struct desc d)
 {
-	return (uint16_t)(d.rest >> 48);
+	return (uint16_t)(d.tail >> 16);
 }
 
 static const struct wire_avail *avail(const struct vq *vq)
@@ -115,7 +111,7 @@ static int split_setup(struct vq *vq)
 }
 
 /* The one read of a descriptor: volatile, so that no later use of a field goes back to memory that
- * the guest may have changed in between. Two loads: what follows the address is one word. */
+ * the guest may have changed in between. */
 static inline struct desc desc_read(const void *table, size_t i, enum fetch_life life)
 {
 	const volatile struct wire_desc *w = (const struct wire_desc *)table + i;
@@ -123,7 +119,8 @@ static inline struct desc desc_read(const void *table, size_t i, enum fetch_life
 
 	fetch_begin(w, sizeof(*w));
 	d.addr = le64toh(w->addr);
-	d.rest = le64toh(w->rest);
+	d.len = le32toh(w->len);
+	d.tail = le32toh(w->tail);
 	fetch_end(w, sizeof(*w), life);
 	return d;
 }
@@ -139,10 +136,10 @@ table_walk(struct vq *vq, struct vq_walk *w, const void *table, uint32_t entries
 	for (;;) {
 		const struct vq_fault *why;
 
-		if (tail_of(d) & DESC_F_INDIRECT)
+		if (d.tail & DESC_F_INDIRECT)
 			return FAULT(LINT_INDIRECT_NESTED, "INDIRECT inside an indirect table");
-		why = vq_walk_add(vq, w, d.addr, len_of(d), tail_of(d) & DESC_F_WRITE);
-		if (why || !(tail_of(d) & DESC_F_NEXT))
+		why = vq_walk_add(vq, w, d.addr, d.len, d.tail & DESC_F_WRITE);
+		if (why || !(d.tail & DESC_F_NEXT))
 			return why;
 		if (next_of(d) >= entries)
 			return FAULT_NEXT;
@@ -156,12 +153,12 @@ static const struct vq_fault *table_read(struct vq *vq, struct vq_walk *w, struc
 	const struct vq_fault *why;
 	void *table;
 
-	if (tail_of(d) & DESC_F_NEXT)
+	if (d.tail & DESC_F_NEXT)
 		return FAULT(LINT_INDIRECT_NEXT, "INDIRECT together with NEXT");
-	why = vq_table_map(vq, d.addr, len_of(d), &table);
+	why = vq_table_map(vq, d.addr, d.len, &table);
 	if (why)
 		return why;
-	return table_walk(vq, w, table, len_of(d) / DESC_SIZE, desc_read(table, 0, FETCH_CHAIN));
+	return table_walk(vq, w, table, d.len / DESC_SIZE, desc_read(table, 0, FETCH_CHAIN));
 }
 
 /* The chain is whole, if `why` is NULL. */
@@ -179,20 +176,20 @@ static inline const struct vq_fault *taken(struct vq *vq, struct vq_slot *s,
  * and end in one indirect table (2.7.5.3.2), whose WRITE flag is ignored. NULL, or what is wrong
  * with it.
  */
-static __attribute__((noinline)) const struct vq_fault *chain_take(struct vq *vq, struct vq_slot *s,
-								   uint64_t addr, uint64_t rest)
+static __attribute__((noinline)) const struct vq_fault *
+chain_take(struct vq *vq, struct vq_slot *s, uint64_t addr, uint32_t len, uint32_t tail)
 {
 	struct vq_walk w = vq_walk_begin(vq, s->chain.slot);
-	struct desc d = { addr, rest };
+	struct desc d = { addr, len, tail };
 	const struct vq_fault *why;
 
 	for (;;) {
-		if (tail_of(d) & DESC_F_INDIRECT) {
+		if (d.tail & DESC_F_INDIRECT) {
 			why = table_read(vq, &w, d);
 			break;
 		}
-		why = vq_walk_add(vq, &w, d.addr, len_of(d), tail_of(d) & DESC_F_WRITE);
-		if (why || !(tail_of(d) & DESC_F_NEXT))
+		why = vq_walk_add(vq, &w, d.addr, d.len, d.tail & DESC_F_WRITE);
+		if (why || !(d.tail & DESC_F_NEXT))
 			break;
 		if (next_of(d) >= vq->s.size) {
 			why = FAULT_NEXT;
@@ -204,7 +201,7 @@ static __attribute__((noinline)) const struct vq_fault *chain_take(struct vq *vq
 }
 
 /* table_walk() for table_take(), from the descriptor at `t` on, which is `d` and whose buffer is to
- * be at `v`; `len`: bytes so far of those like it, readable or writable ones. */
+ * be at `v`; `len`: bytes so far. `writable`: the readable ones are all there. */
 static __attribute__((noinline)) const struct vq_fault *
 table_finish(struct vq *vq, struct vq_slot *s, struct iovec *v, uint64_t len, bool writable,
 	     const struct wire_desc *t, const struct wire_desc *end, struct desc d)
@@ -213,10 +210,9 @@ table_finish(struct vq *vq, struct vq_slot *s, struct iovec *v, uint64_t len, bo
 	const struct wire_desc *table = t - (v - first);
 	struct vq_walk w = { .v = v, .first = first, .end = first + vq->chain_max, .len = len };
 
-	if (writable) {
-		w.in = v > in ? in : NULL; /* none yet */
+	if (writable && v > in) {
+		w.in = in;
 		w.out_len = s->chain.out_len;
-		w.len += s->chain.out_len;
 	}
 	return taken(vq, s, &w, table_walk(vq, &w, table, (uint32_t)(end - table), d));
 }
@@ -237,46 +233,43 @@ table_take(struct vq *vq, struct vq_slot *s, struct desc d)
 	uint64_t len = 0;
 	void *p;
 
-	if (unlikely(len_of(d) % DESC_SIZE || !vq_map_here(vq, d.addr, len_of(d), &p)))
-		return chain_take(vq, s, d.addr, d.rest);
+	if (unlikely(d.len % DESC_SIZE || !vq_map_here(vq, d.addr, d.len, &p)))
+		return chain_take(vq, s, d.addr, d.len, d.tail);
 	fetch_chain(vq, s->chain.slot);
 	t = p;
-	end = (const struct wire_desc *)((const uint8_t *)p + len_of(d));
+	end = (const struct wire_desc *)((const uint8_t *)p + d.len);
 	for (;;) {
 		d = desc_read(t, 0, FETCH_CHAIN);
-		if (tail_of(d) != expected)
+		if (d.tail != expected)
 			break;
-		if (unlikely(!vq_map_here(vq, d.addr, len_of(d), &v->iov_base)))
+		if (unlikely(!vq_map_here(vq, d.addr, d.len, &v->iov_base)))
 			return table_finish(vq, s, v, len, false, t, end, d);
-		v++->iov_len = len_of(d);
-		len += len_of(d);
+		v++->iov_len = d.len;
+		len += d.len;
 		expected += DESC_NEXT(1);
 		if (unlikely(++t == end))
 			return FAULT_NEXT;
 	}
 	s->chain.n_out = (uint16_t)DESC_INDEX(expected);
 	s->chain.out_len = len;
-	len = 0;
-	for (expected |= DESC_F_WRITE; tail_of(d) == expected; d = desc_read(t, 0, FETCH_CHAIN)) {
-		if (unlikely(!vq_map_here(vq, d.addr, len_of(d), &v->iov_base)))
+	for (expected |= DESC_F_WRITE; d.tail == expected; d = desc_read(t, 0, FETCH_CHAIN)) {
+		if (unlikely(!vq_map_here(vq, d.addr, d.len, &v->iov_base)))
 			goto finish;
-		v++->iov_len = len_of(d);
-		len += len_of(d);
+		v++->iov_len = d.len;
+		len += d.len;
 		expected += DESC_NEXT(1);
 		if (unlikely(++t == end))
 			return FAULT_NEXT;
 	}
 	/* The last one. */
-	if (unlikely((tail_of(d) & (DESC_F_NEXT | DESC_F_WRITE | DESC_F_INDIRECT)) !=
-			     DESC_F_WRITE ||
-		     !vq_map_here(vq, d.addr, len_of(d), &v->iov_base)))
+	if (unlikely(flags_of(d) != DESC_F_WRITE || !vq_map_here(vq, d.addr, d.len, &v->iov_base)))
 		goto finish;
-	v->iov_len = len_of(d);
-	len += len_of(d);
-	if (unlikely((len + s->chain.out_len) >> 32 && len + s->chain.out_len > VQ_CHAIN_BYTES_MAX))
+	v->iov_len = d.len;
+	len += d.len;
+	if (unlikely(len > VQ_CHAIN_BYTES_MAX))
 		return FAULT_CHAIN_BYTES;
 	s->chain.n_in = (uint16_t)(DESC_INDEX(expected) + 1 - s->chain.n_out);
-	s->chain.in_len = len;
+	s->chain.in_len = len - s->chain.out_len;
 	s->state = VQ_SLOT_TAKEN;
 	return NULL;
 
@@ -297,7 +290,7 @@ static __attribute__((noinline)) int take_again(struct vq *vq, struct vq_chain *
 	if (s->state != VQ_SLOT_FREE)
 		return vq_broken(vq, head, FAULT_IN_FLIGHT);
 	d = desc_read(vq->desc, head, FETCH_CALL);
-	why = chain_take(vq, s, d.addr, d.rest);
+	why = chain_take(vq, s, d.addr, d.len, d.tail);
 	if (why)
 		return vq_chain_broken(vq, &s->chain, why);
 	*chain = &s->chain;
@@ -319,11 +312,10 @@ static inline __attribute__((always_inline)) int pop_one(struct vq *vq, uint16_t
 	if (unlikely(s->state != VQ_SLOT_FREE))
 		return vq_broken(vq, head, FAULT_IN_FLIGHT);
 	d = desc_read(vq->desc, head, FETCH_CALL);
-	if (likely((tail_of(d) & (DESC_F_INDIRECT | DESC_F_NEXT)) == DESC_F_INDIRECT &&
-		   len_of(d) <= vq->table_max)) {
+	if (likely(flags_of(d) == DESC_F_INDIRECT && d.len <= vq->table_max)) {
 		why = table_take(vq, s, d);
 	} else {
-		why = chain_take(vq, s, d.addr, d.rest);
+		why = chain_take(vq, s, d.addr, d.len, d.tail);
 		if (!why && vq->tracked)
 			vq_inflight_split_taken(vq, head);
 	}
@@ -336,12 +328,13 @@ static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 {
 	struct vq_chain **const begin = chain, **end = chain + max;
 	const struct wire_avail *a = avail(vq);
-	const unsigned mask = vq->s.size - 1U;
+	const size_t mask = vq->s.size - 1U;
+	size_t next = vq->s.next_avail;
 	/*
 	 * Acquire. The driver writes descriptors and ring entries, then idx. Were they loaded
 	 * before idx, we could see the new idx and an entry from the lap before.
 	 */
-	unsigned ready = (uint16_t)(ring_load16_acquire(&a->idx) - vq->s.next_avail);
+	unsigned ready = (uint16_t)(ring_load16_acquire(&a->idx) - next);
 	int got = 1;
 
 	if (unlikely(ready > vq->s.size))
@@ -353,10 +346,10 @@ static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 	if (ready < end - chain)
 		end = chain + ready;
 	while (got == 1 && chain < end) {
-		got = pop_one(vq, ring_load16(&a->ring[vq->s.next_avail & mask]), chain);
+		got = pop_one(vq, ring_load16(&a->ring[next & mask]), chain);
 		if (unlikely(got != 1))
 			break;
-		vq->s.next_avail++;
+		vq->s.next_avail = (uint16_t)++next;
 		chain++;
 		fetch_call_over(true);
 	}
@@ -365,7 +358,7 @@ static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 
 /* What else there is to an entry of the used ring, of a queue that is not plain. */
 static __attribute__((noinline)) void put_besides(struct vq *vq, const struct vq_chain *c,
-						  unsigned at)
+						  size_t at)
 {
 	vq_written(vq, vq->s.used + offsetof(struct wire_used, ring[at]),
 		   sizeof(struct wire_used_elem));
@@ -376,8 +369,9 @@ static __attribute__((noinline)) void put_besides(struct vq *vq, const struct vq
 static void split_put(struct vq *vq, struct vq_chain *const *chain, unsigned n)
 {
 	struct wire_used_elem *const ring = used(vq)->ring;
-	const unsigned mask = vq->s.size - 1U;
-	unsigned next = vq->s.next_used;
+	const size_t mask = vq->s.size - 1U;
+	const bool plain = vq->plain;
+	size_t next = vq->s.next_used;
 
 	for (unsigned i = 0; i < n; i++, next++) {
 		struct vq_chain *c = chain[i];
@@ -385,7 +379,7 @@ static void split_put(struct vq *vq, struct vq_chain *const *chain, unsigned n)
 		ring_store32(&ring[next & mask].id, c->slot);
 		ring_store32(&ring[next & mask].len, c->written);
 		vq_slot_of(c)->state = VQ_SLOT_FREE;
-		if (unlikely(!vq->plain))
+		if (unlikely(!plain))
 			put_besides(vq, c, next & mask);
 	}
 	vq->s.next_used = (uint16_t)next;
@@ -492,16 +486,16 @@ static void split_digest(const struct vq *vq, uint16_t slot, uint16_t pos, bool 
 		uint64_t *hash = in_table ? &digest->table : &digest->ring;
 
 		*hash = vq_hash(*hash, &d, sizeof(d));
-		if (tail_of(d) & DESC_F_INDIRECT) {
-			if (in_table || gmem_map(vq->mem, d.addr, len_of(d), GMEM_READ, &host))
+		if (d.tail & DESC_F_INDIRECT) {
+			if (in_table || gmem_map(vq->mem, d.addr, d.len, GMEM_READ, &host))
 				return;
 			table = host;
 			in_table = true;
-			entries = len_of(d) / DESC_SIZE;
+			entries = d.len / DESC_SIZE;
 			i = 0;
 			continue;
 		}
-		if (!(tail_of(d) & DESC_F_NEXT))
+		if (!(d.tail & DESC_F_NEXT))
 			return;
 		if (judge && vq->in_order)
 			judge_next(vq, i, entries, in_table, next_of(d));
