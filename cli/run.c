@@ -262,7 +262,7 @@ static const struct opt run_opts[] = {
 	  .letter = 'k',
 	  .arg = "FILE",
 	  .help = "Linux Image for arm64 or RISC-V, gzip'd or not, a bzImage\n"
-		  "for x86-64, or an ELF file for RISC-V or x86-64; needed",
+		  "for x86-64, or an ELF file; needed",
 	  .kind = OPT_STRING,
 	  VM(kernel) },
 	{ .name = "initrd",

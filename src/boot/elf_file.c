@@ -25,7 +25,10 @@ static unsigned long long ull(uint64_t v)
 static int refuse(const struct kernel *k, const char *why, struct err *err)
 {
 	return err_set(err, -ENOEXEC, "cannot boot '%s': it is an ELF file for %s %s", k->path,
-		       k->arch & KERNEL_X86_64 ? "x86" : "RISC-V", why);
+		       k->arch & KERNEL_X86_64  ? "x86"
+		       : k->arch & KERNEL_ARM64 ? "arm64"
+						: "RISC-V",
+		       why);
 }
 
 static int cut_off(const struct kernel *k, uint64_t need, struct err *err)
@@ -89,6 +92,8 @@ static int read_ehdr(struct kernel *k, struct header *h, struct err *err)
 			      "of 32 bits, and the machine has 64; use the machine riscv32, or "
 			      "give a 64-bit one",
 			      err);
+	if (k->arch == KERNEL_ARM64 && !h->wide)
+		return refuse(k, "of 32 bits (ILP32); give a 64-bit one", err);
 	if (h->type == ET_REL)
 		return refuse(k, "that is not linked yet (an object file); link it", err);
 	if (h->type != ET_EXEC && h->type != ET_DYN)
@@ -138,10 +143,19 @@ static int read_phdr(const struct kernel *k, const struct header *h, unsigned i,
 	return 0;
 }
 
+/* arm64: no physical address has more bits than this (Arm ARM, ID_AA64MMFR0_EL1.PARange). */
+enum { ARM64_PA_BITS = 52 };
+
 static int add_segment(struct kernel *k, const Elf64_Phdr *p, struct err *err)
 {
 	if (p->p_filesz > p->p_memsz)
 		return refuse(k, "with a segment larger in the file than in memory; it is damaged",
+			      err);
+	if (k->arch == KERNEL_ARM64 && p->p_paddr >> ARM64_PA_BITS)
+		return refuse(k,
+			      "that does not say where it goes, as Linux's vmlinux; give the Image "
+			      "made from it (arch/arm64/boot/Image, or objcopy -O binary vmlinux "
+			      "Image)",
 			      err);
 	if (p->p_memsz > SEGMENT_SIZE_MAX || p->p_paddr > UINT64_MAX - p->p_memsz)
 		return err_set(err, -EINVAL,
@@ -245,11 +259,13 @@ static bool is_loaded(const struct kernel *k, gpa_t addr)
  */
 static int check_entry(struct kernel *k, const struct header *h, gpa_t entry, struct err *err)
 {
+	/* Instructions of RISC-V are of 2 or 4 bytes, those of A64 of 4. */
+	unsigned align = k->arch == KERNEL_ARM64 ? 4 : k->arch & KERNEL_RISCV ? 2 : 1;
 	bool misaligned;
 
 	if (!k->pvh)
 		k->entry = is_loaded(k, entry) ? entry : h->entry;
-	misaligned = k->entry % 2 && (k->arch & KERNEL_RISCV);
+	misaligned = k->entry % align;
 	if (!is_loaded(k, k->entry) || misaligned)
 		return err_set(err, -EINVAL,
 			       "cannot boot '%s': it begins at %#llx, where %s; set ENTRY() in its "

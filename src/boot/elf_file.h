@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ELF files for RISC-V and x86, as kernels and firmware: what a linker makes, loaded by the
- * physical addresses of its segments (gABI, chapters 4 and 5). Hostile like every other kernel
- * file.
+ * ELF files as kernels and firmware: what a linker makes, loaded by the physical addresses of its
+ * segments (gABI, chapters 4 and 5). Hostile like every other kernel file.
  *
  * On x86 a note tells whether the entry is a 32-bit one (Xen, docs/misc/pvh.pandoc and
  * xen/include/public/elfnote.h: XEN_ELFNOTE_PHYS32_ENTRY); without it e_entry is Linux's 64-bit
@@ -16,8 +15,8 @@
 struct err;
 
 /*
- * `k` has its source and is an ELF file for one of `arch`, RISC-V's or x86: fill in which, segments
- * and entry.
+ * `k` has its source and is an ELF file for one of `arch`, arm64, RISC-V's or x86: fill in which,
+ * segments and entry.
  */
 int elf_file_open(struct kernel *k, unsigned arch, struct err *err);
 int elf_file_load(const struct kernel *k, struct gmem *mem, struct err *err);

@@ -128,6 +128,7 @@ static const struct {
 	{ EM_386, "32-bit x86" },
 	{ EM_X86_64, "x86-64" },
 	{ EM_ARM, "32-bit arm" },
+	{ EM_AARCH64, "arm64" },
 	{ EM_RISCV, "RISC-V" },
 	{ EM_PPC64, "64-bit PowerPC" },
 	{ EM_S390, "s390" },
@@ -159,6 +160,7 @@ static unsigned elf_arch(const uint8_t *head, size_t n)
 	    head[EI_DATA] != ELFDATA2LSB)
 		return 0;
 	switch (head16(head, offsetof(Elf32_Ehdr, e_machine), false)) {
+	case EM_AARCH64: return KERNEL_ARM64;
 	case EM_RISCV: return KERNEL_RISCV;
 	case EM_X86_64:
 	case EM_386: return KERNEL_X86_64;
@@ -170,7 +172,7 @@ static unsigned elf_arch(const uint8_t *head, size_t n)
 static const char *wrong_cpu(const struct kernel *k)
 {
 	switch (k->wanted) {
-	case KERNEL_ARM64: return "give an Image built for arm64";
+	case KERNEL_ARM64: return "give an Image or ELF file built for arm64";
 	case KERNEL_X86_64: return "give a bzImage or ELF file built for x86-64";
 	case KERNEL_RV32: return "give an Image or ELF file built for 32-bit RISC-V";
 	case KERNEL_RV64:
@@ -196,13 +198,6 @@ static int refuse_elf(const struct kernel *k, const uint8_t *head, size_t n, str
 		return refuse(k, "the beginning of an ELF file", "copy the file again", err);
 	/* e_ident and e_machine are at the same place in both classes (gABI, chapter 4). */
 	machine = head16(head, offsetof(Elf64_Ehdr, e_machine), head[EI_DATA] == ELFDATA2MSB);
-	if (machine == EM_AARCH64)
-		return refuse(k, "an ELF file for arm64 (a vmlinux)",
-			      k->wanted & KERNEL_ARM64
-				      ? "give the Image made from it (arch/arm64/boot/Image, or "
-					"objcopy -O binary vmlinux Image)"
-				      : NULL,
-			      err);
 	snprintf(what, sizeof(what), "an ELF file for machine %u", machine);
 	for (size_t i = 0; i < ARRAY_SIZE(elf_machines); i++)
 		if (elf_machines[i].machine == machine)
@@ -289,11 +284,12 @@ static int refuse_by_name(const struct kernel *k, const uint8_t *head, size_t n,
 	return refuse(
 		k, "in no format that hako knows",
 		k->wanted == KERNEL_ARM64
-			? "give an arm64 Image, gzip'd or not (arch/arm64/boot/Image)"
+			? "give an arm64 Image, gzip'd or not (arch/arm64/boot/Image), or an ELF "
+			  "file"
 		: k->wanted == KERNEL_X86_64
 			? "give a bzImage (arch/x86/boot/bzImage) or an ELF file (vmlinux)"
 		: k->wanted & ~(unsigned)KERNEL_RISCV
-			? "give an Image for arm64 or RISC-V, or a bzImage for x86-64"
+			? "give an Image for arm64 or RISC-V, a bzImage for x86-64, or an ELF file"
 			: "give an Image, gzip'd or not (arch/riscv/boot/Image), or an ELF file",
 		err);
 }

@@ -5,7 +5,7 @@
  * An Image has a 64-byte header (Linux, Documentation/arch/arm64/booting.rst and
  * arch/riscv/boot-image-header.rst): text_offset, image_size, flags, magic "ARM\x64" or "RSC\x05".
  * It may be gzip'd, or wrapped as a gzip'd EFI program (zboot). An x86 kernel is a bzImage, which
- * unpacks itself (arch/x86/boot.rst). RISC-V and x86 kernels may be ELF files too. Anything else is
+ * unpacks itself (arch/x86/boot.rst). Or it is an ELF file, for any of them. Anything else is
  * refused with its name and, where there is one, the way to a kernel that would do.
  *
  * A kernel is not read into memory of hako's own: kernel_load() reads or unpacks it straight into

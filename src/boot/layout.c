@@ -54,80 +54,6 @@ static int too_small(const struct layout_config *c, uint64_t kernel_end, struct 
 		       MIB(kernel_size), MIB(c->ram_size), MIB(need));
 }
 
-/* The user's choice of a place for the tree. */
-static int check_dtb_addr(const struct layout_config *c, uint64_t kernel_end, struct err *err)
-{
-	if (c->dtb_addr < c->ram_base ||
-	    !range_ok(c->dtb_addr - c->ram_base, c->dtb_size, c->ram_size))
-		return err_set(err, -EINVAL,
-			       "the device tree cannot be at %#llx: memory is from %#llx to "
-			       "%#llx",
-			       (unsigned long long)c->dtb_addr, (unsigned long long)c->ram_base,
-			       (unsigned long long)(c->ram_base + c->ram_size - 1));
-	if (c->dtb_addr % 8 || c->dtb_addr / BLOCK != (c->dtb_addr + c->dtb_size - 1) / BLOCK)
-		return err_set(err, -EINVAL,
-			       "the device tree cannot be at %#llx: it must begin at a "
-			       "multiple of 8 and lie within one block of 2 MiB",
-			       (unsigned long long)c->dtb_addr);
-	if (c->dtb_addr - c->ram_base < kernel_end)
-		return err_set(err, -EINVAL,
-			       "the device tree cannot be at %#llx: the kernel is there, up "
-			       "to %#llx",
-			       (unsigned long long)c->dtb_addr,
-			       (unsigned long long)(c->ram_base + kernel_end - 1));
-	return 0;
-}
-
-int layout_arm64(struct layout *l, const struct layout_config *c, struct err *err)
-{
-	const struct kernel *k = c->kernel;
-	struct range tree;
-	uint64_t kernel_end, initrd;
-
-	/* kernel.h bounds both; sums below cannot overflow with sizes that files can have. */
-	kernel_end = k->text_offset + k->image_size + k->bss_slack;
-	if (c->initrd_size > INT64_MAX || c->ram_size > INT64_MAX || kernel_end > c->ram_size)
-		return too_small(c, kernel_end, err);
-
-	if (c->dtb_addr) {
-		int r = check_dtb_addr(c, kernel_end, err);
-
-		if (r)
-			return r;
-		tree.start = c->dtb_addr - c->ram_base;
-	} else {
-		tree.start = align_up(kernel_end, BLOCK);
-		if (!range_ok(tree.start, c->dtb_size, c->ram_size))
-			return too_small(c, kernel_end, err);
-	}
-	tree.end = tree.start + c->dtb_size;
-
-	/*
-	 * A tree of hako's choosing is followed by the initrd; in front of it there would be less
-	 * than 2 MiB, and the kernel's end is not a place to be tight at.
-	 */
-	initrd = 0;
-	if (c->initrd_size) {
-		initrd = place(c->dtb_addr ? align_up(kernel_end, BLOCK) : tree.end, c->initrd_size,
-			       GMEM_PAGE_SIZE, &tree, c->ram_size);
-		if (initrd == UINT64_MAX)
-			return too_small(c, kernel_end, err);
-		if (c->ram_base + initrd + c->initrd_size >
-		    align_down(c->ram_base, WINDOW_ALIGN) + WINDOW)
-			return err_set(err, -EFBIG,
-				       "the initrd (%llu MiB) is too large: Linux takes kernel and "
-				       "initrd only within %llu GiB",
-				       MIB(c->initrd_size), WINDOW >> 30);
-	}
-
-	l->kernel = c->ram_base + k->text_offset;
-	l->dtb = c->ram_base + tree.start;
-	l->initrd = initrd ? c->ram_base + initrd : 0;
-	return 0;
-}
-
-/* ---- RISC-V ---- */
-
 /* All of what an ELF file loads lies in RAM that is free? */
 static int check_segments(const struct layout_config *c, const struct kernel *k, struct err *err)
 {
@@ -167,6 +93,90 @@ static int place_code(const struct layout_config *c, const struct kernel *k, uin
 	at->end = at->start + k->image_size;
 	return 0;
 }
+
+/* The user's choice of a place for the tree. */
+static int check_dtb_addr(const struct layout_config *c, const struct range *kernel,
+			  struct err *err)
+{
+	uint64_t at = c->dtb_addr - c->ram_base;
+
+	if (c->dtb_addr < c->ram_base || !range_ok(at, c->dtb_size, c->ram_size))
+		return err_set(err, -EINVAL,
+			       "the device tree cannot be at %#llx: memory is from %#llx to "
+			       "%#llx",
+			       (unsigned long long)c->dtb_addr, (unsigned long long)c->ram_base,
+			       (unsigned long long)(c->ram_base + c->ram_size - 1));
+	if (c->dtb_addr % 8 || c->dtb_addr / BLOCK != (c->dtb_addr + c->dtb_size - 1) / BLOCK)
+		return err_set(err, -EINVAL,
+			       "the device tree cannot be at %#llx: it must begin at a "
+			       "multiple of 8 and lie within one block of 2 MiB",
+			       (unsigned long long)c->dtb_addr);
+	if (at < kernel->end && at + c->dtb_size > kernel->start)
+		return err_set(err, -EINVAL,
+			       "the device tree cannot be at %#llx: the kernel is there, up "
+			       "to %#llx",
+			       (unsigned long long)c->dtb_addr,
+			       (unsigned long long)(c->ram_base + kernel->end - 1));
+	return 0;
+}
+
+/* ---- arm64 ---- */
+
+/* Room that is enough for a tree of hako's. */
+#define TREE_MIN (64ULL << 10)
+
+int layout_arm64(struct layout *l, const struct layout_config *c, struct err *err)
+{
+	const struct kernel *k = c->kernel;
+	/* kernel.h bounds both; sums below cannot overflow with sizes that files can have. */
+	struct range kernel = { 0, k->text_offset + k->image_size + k->bss_slack }, tree;
+	uint64_t initrd = 0;
+	int r = 0;
+
+	if (c->initrd_size > INT64_MAX || c->ram_size > INT64_MAX)
+		return too_small(c, kernel.end, err);
+	if (k->n_segments)
+		r = place_code(c, k, 0, &kernel, err);
+	if (!r && kernel.end > c->ram_size)
+		r = too_small(c, kernel.end, err);
+	if (!r && c->dtb_addr)
+		r = check_dtb_addr(c, &kernel, err);
+	if (r)
+		return r;
+
+	if (c->dtb_addr)
+		tree.start = c->dtb_addr - c->ram_base;
+	else
+		tree.start = kernel.start >= TREE_MIN ? 0 : align_up(kernel.end, BLOCK);
+	tree.end = tree.start + c->dtb_size;
+	if (tree.start < kernel.start && tree.end > kernel.start)
+		tree.end = kernel.start;
+	if (tree.end > c->ram_size)
+		return too_small(c, kernel.end, err);
+
+	/* Before a tree behind the kernel there would be less than 2 MiB, and the kernel's end is
+	 * not a place to be tight at. */
+	if (c->initrd_size) {
+		initrd = place(align_up(kernel.end, BLOCK), c->initrd_size, GMEM_PAGE_SIZE, &tree,
+			       c->ram_size);
+		if (initrd == UINT64_MAX)
+			return too_small(c, kernel.end, err);
+		if (c->ram_base + initrd + c->initrd_size >
+		    align_down(c->ram_base, WINDOW_ALIGN) + WINDOW)
+			return err_set(err, -EFBIG,
+				       "the initrd (%llu MiB) is too large: Linux takes kernel and "
+				       "initrd only within %llu GiB",
+				       MIB(c->initrd_size), WINDOW >> 30);
+	}
+
+	l->kernel = k->n_segments ? k->entry : c->ram_base + k->text_offset;
+	l->dtb = c->ram_base + tree.start;
+	l->dtb_size = tree.end - tree.start;
+	l->initrd = initrd ? c->ram_base + initrd : 0;
+	return 0;
+}
+
+/* ---- RISC-V ---- */
 
 /* The highest `align`ed place for `size` bytes below `limit` that stays clear of `taken`. */
 static uint64_t place_high(uint64_t size, uint64_t align, const struct range *taken, uint64_t limit)
@@ -212,7 +222,9 @@ int layout_riscv(struct layout *l, const struct layout_config *c, struct err *er
 		return too_small(c, kernel.end, err);
 
 	if (c->dtb_addr) {
-		r = check_dtb_addr(c, kernel.end, err);
+		const struct range taken = { 0, kernel.end };
+
+		r = check_dtb_addr(c, &taken, err);
 		if (r)
 			return r;
 		tree.start = c->dtb_addr - c->ram_base;
@@ -241,6 +253,7 @@ int layout_riscv(struct layout *l, const struct layout_config *c, struct err *er
 	l->firmware = fw ? fw->n_segments ? fw->entry : c->ram_base + firmware.start : 0;
 	l->firmware_page = fw ? c->ram_base + page : 0;
 	l->dtb = c->ram_base + tree.start;
+	l->dtb_size = c->dtb_size;
 	l->initrd = initrd ? c->ram_base + initrd : 0;
 	return 0;
 }

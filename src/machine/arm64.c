@@ -272,10 +272,10 @@ static int arm64_prepare(struct hako_vm *vm, struct err *err)
 		.kaslr_seed = true,
 	};
 	res = make_dtb(vm, &chosen, err);
-	if (!res && vm->dtb_size > DTB_SIZE_MAX)
+	if (!res && vm->dtb_size > l->dtb_size)
 		res = err_set(err, -E2BIG,
-			      "the device tree is %zu bytes; a kernel takes %d at most",
-			      vm->dtb_size, (int)DTB_SIZE_MAX);
+			      "the device tree is %zu bytes; the kernel takes %llu at most",
+			      vm->dtb_size, (unsigned long long)l->dtb_size);
 	return res;
 }
 

@@ -376,8 +376,7 @@ static void refused_elf(void **state)
 	static const struct {
 		uint16_t machine;
 		const char *name;
-	} cases[] = { { EM_AARCH64, "vmlinux" },
-		      { EM_X86_64, "x86-64" },
+	} cases[] = { { EM_X86_64, "x86-64" },
 		      { EM_386, "32-bit x86" },
 		      { EM_RISCV, "RISC-V" },
 		      { 4711, "machine 4711" } };
@@ -395,6 +394,70 @@ static void refused_elf(void **state)
 	data[19] = EM_S390;
 	check_refused(data, sizeof(data), "s390");
 	check_refused(data, 10, "ELF");
+}
+
+/* An ELF file with one segment, linked to run high and to be loaded low. */
+struct elf {
+	Elf64_Ehdr e;
+	Elf64_Phdr p;
+	uint8_t data[4096];
+};
+
+static struct elf make_elf(void)
+{
+	struct elf f = {
+		.e = { .e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB },
+		       .e_type = ET_EXEC,
+		       .e_machine = EM_AARCH64,
+		       .e_entry = 0xffff000000080010,
+		       .e_phoff = sizeof(Elf64_Ehdr),
+		       .e_phentsize = sizeof(Elf64_Phdr),
+		       .e_phnum = 1 },
+		.p = { .p_type = PT_LOAD,
+		       .p_offset = offsetof(struct elf, data),
+		       .p_vaddr = 0xffff000000080000,
+		       .p_paddr = RAM + 0x80000,
+		       .p_filesz = sizeof(f.data),
+		       .p_memsz = 2 * sizeof(f.data) },
+	};
+
+	memset(f.data, 0xa5, sizeof(f.data));
+	return f;
+}
+
+static void elf_for_arm64(void **state)
+{
+	struct elf f = make_elf();
+	uint8_t seen[2 * sizeof(f.data)];
+	struct gmem *mem = make_mem();
+	struct kernel k;
+
+	(void)state;
+	assert_int_equal(kernel_from_bytes(&k, &f, sizeof(f), KERNEL_ANY, NULL), 0);
+	assert_int_equal(k.arch, KERNEL_ARM64);
+	assert_int_equal(k.n_segments, 1);
+	assert_int_equal(k.entry, RAM + 0x80010);
+	assert_int_equal(kernel_load(&k, mem, 0, NULL), 0);
+	assert_int_equal(gmem_read(mem, RAM + 0x80000, seen, sizeof(seen)), 0);
+	assert_memory_equal(seen, f.data, sizeof(f.data));
+	assert_int_equal(seen[sizeof(f.data)], 0);
+	kernel_close(&k);
+	gmem_destroy(mem);
+
+	f.p.p_paddr = f.p.p_vaddr; /* as Linux's vmlinux */
+	check_refused((uint8_t *)&f, sizeof(f), "objcopy -O binary");
+	f = make_elf();
+	f.e.e_entry += 2;
+	check_refused((uint8_t *)&f, sizeof(f), "no instruction can be");
+	f = make_elf();
+	f.e.e_type = ET_REL;
+	check_refused((uint8_t *)&f, sizeof(f), "ELF file for arm64 that is not linked");
+	Elf32_Ehdr narrow = {
+		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS32, ELFDATA2LSB },
+		.e_type = ET_EXEC,
+		.e_machine = EM_AARCH64,
+	};
+	check_refused((uint8_t *)&narrow, sizeof(narrow), "ILP32");
 }
 
 static void refused_headers(void **state)
@@ -582,6 +645,7 @@ int main(void)
 		cmocka_unit_test(refused_fit),
 		cmocka_unit_test(refused_bzimage_version),
 		cmocka_unit_test(refused_elf),
+		cmocka_unit_test(elf_for_arm64),
 		cmocka_unit_test(refused_headers),
 		cmocka_unit_test(refused_truncated),
 		cmocka_unit_test(gzip_hostile),

@@ -218,11 +218,63 @@ static void command_line_length(void **state)
 	assert_non_null(strstr(err.msg, "2047"));
 }
 
+/* The tree of an ELF file is at the start of RAM, if there is room for it before the kernel. */
+static void elf_tree(void **state)
+{
+	static const struct {
+		uint64_t at, tree, room; /* offsets of the kernel and the tree */
+	} cases[] = {
+		{ 0, 4 * MIB, DTB_SIZE_MAX },      { 0xf000, 4 * MIB, DTB_SIZE_MAX },
+		{ 0x10000, 0, 0x10000 },           { 0x80000, 0, 0x80000 },
+		{ DTB_SIZE_MAX, 0, DTB_SIZE_MAX }, { 5 * MIB + 4096, 0, DTB_SIZE_MAX },
+		{ 13 * MIB, 0, DTB_SIZE_MAX },
+	};
+	struct kernel k = { .path = "elf", .n_segments = 1 };
+	struct layout_config c = {
+		.ram_base = RAM,
+		.ram_size = 16 * MIB,
+		.kernel = &k,
+		.dtb_size = DTB_SIZE_MAX,
+	};
+	struct err err = ERR_INIT;
+	struct layout l;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t at = RAM + cases[i].at;
+
+		k.segments[0] = (struct kernel_segment){ .addr = at, .size = 2 * MIB + 4096 };
+		k.entry = at + 16;
+		c.initrd_size = 4096;
+		assert_int_equal(layout_arm64(&l, &c, NULL), cases[i].at < 13 * MIB ? 0 : -ENOMEM);
+		c.initrd_size = 0;
+		assert_int_equal(layout_arm64(&l, &c, NULL), 0);
+		assert_int_equal(l.kernel, at + 16);
+		assert_int_equal(l.dtb, RAM + cases[i].tree);
+		assert_int_equal(l.dtb_size, cases[i].room);
+		check_apart(l.dtb, l.dtb_size, at, 2 * MIB + 4096);
+	}
+	k.segments[0].addr = RAM + 15 * MIB;
+	assert_int_equal(layout_arm64(&l, &c, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "outside the memory"));
+	k.segments[0].addr = RAM + 4 * MIB;
+	c.dtb_addr = RAM + 2 * MIB;
+	assert_int_equal(layout_arm64(&l, &c, NULL), 0);
+	assert_int_equal(l.dtb, c.dtb_addr);
+	c.dtb_addr = RAM + 4 * MIB;
+	err = (struct err)ERR_INIT;
+	assert_int_equal(layout_arm64(&l, &c, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "the kernel is there"));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_size),          cmocka_unit_test(told_memory_is_enough),
-		cmocka_unit_test(tree_where_asked),    cmocka_unit_test(command_lines),
+		cmocka_unit_test(every_size),
+		cmocka_unit_test(elf_tree),
+		cmocka_unit_test(told_memory_is_enough),
+		cmocka_unit_test(tree_where_asked),
+		cmocka_unit_test(command_lines),
 		cmocka_unit_test(command_line_length),
 	};
 
