@@ -217,6 +217,8 @@ int vm_power_cycle(struct hako_vm *vm, struct err *err)
 		vm->engine_ops->vcpu_reset(vm->cpus[i].vcpu);
 		pthread_mutex_lock(&vm->lock);
 		vm->cpus[i].state = reset_state(vm, i);
+		/* Where it stopped is no more, and nobody would look: see release_cpus(). */
+		vm->cpus[i].stopped = false;
 		pthread_mutex_unlock(&vm->lock);
 	}
 	return vm->board_ops->load(vm, err);

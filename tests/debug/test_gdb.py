@@ -354,6 +354,85 @@ def test_time(tmp):
             check("nor for the next gdb", now() == stopped, stopped, now())
 
 
+class Packets:
+    """The protocol itself, for what no gdb does."""
+
+    def __init__(self, where):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(where)
+        self.socket.settimeout(PATIENCE)
+        self.data = b""
+        self("QStartNoAckMode")
+
+    def send(self, packet):
+        self.socket.sendall(b"$%s#%02x" % (packet.encode(), sum(packet.encode()) & 255))
+
+    def answer(self):
+        while not re.search(rb"\$[^#]*#..", self.data):
+            data = self.socket.recv(65536)
+            if not data:
+                raise EOFError(self.data)
+            self.data += data
+        found = re.search(rb"\$([^#]*)#..", self.data)
+        self.data = self.data[found.end():]
+        return found.group(1).decode()
+
+    def __call__(self, packet):
+        self.send(packet)
+        return self.answer()
+
+    def interrupt(self):
+        self.socket.sendall(b"\3")
+        return self.answer()
+
+
+# By architecture: what two CPUs execute, and registers by gdb's numbers. The first counts down,
+# stores to a flag, and calls the firmware, which resets the machine; the second waits for the flag
+# and gets to a NOP then.
+RESETS = {
+    "arm64": ((0xf1000421, 0x54ffffe1, 0xb9000062, 0xd4000002),
+              (0xb9400061, 0x34ffffe1, 0xd503201f, 0x14000000),
+              {0: 0x84000009, 1: 1000000, 2: 1, 3: 0x42001000}, 0x42000000),
+    "riscv64": ((0xfff60613, 0xfe061ee3, 0x00e6a023, 0x73), (0x0006a603, 0xfe060ee3, 0x13, 0x6f),
+                {10: 1, 11: 0, 12: 1000000, 13: 0x82001000, 14: 1, 16: 0, 17: 0x53525354},
+                0x82000000),
+}
+RESETS["riscv32"] = RESETS["riscv64"]
+
+
+def test_reset(tmp):
+    """One CPU resets the machine while another one stops at a breakpoint."""
+    where = tmp + "/gdb.sock"
+    first, second, regs, place = RESETS[ARCH]
+    width = 4 if ARCH == "riscv32" else 8
+    good, heard = 0, []
+    with Hako(TWO, where, "--cpus", "2"):
+        packets = Packets(where)
+        for _ in range(2):
+            packets.send("vCont;c")
+            time.sleep(0.1)
+            packets.interrupt()
+            for at, code in (place, first), (place + 16, second):
+                packets("M%x,10:%s" % (at, b"".join(i.to_bytes(4, "little") for i in code).hex()))
+            for thread in 1, 2:
+                packets("Hg%d" % thread)
+                for reg, val in {**regs, 32: place + 16 * (thread - 1)}.items():
+                    packets("P%x=%s" % (reg, val.to_bytes(width, "little").hex()))
+            packets("Z0,%x,4" % (place + 24))
+            packets.send("vCont;c")
+            try:
+                packets.socket.settimeout(0.3)
+                heard.append(packets.answer())
+                good += heard[-1].startswith("T05thread:2")
+            except TimeoutError:
+                # The reset was first, and the machine runs: then it is Ctrl-C that stops it.
+                packets.socket.settimeout(PATIENCE)
+                heard.append(packets.interrupt())
+                good += heard[-1].startswith("T02")
+            packets("z0,%x,4" % (place + 24))
+    check("a reset while another CPU stops", good == 2, heard)
+
+
 def test_port(tmp):
     """A TCP port, and gdb's kill."""
     with socket.socket() as probe:
@@ -381,7 +460,7 @@ def main():
         print("1..0 # SKIP there is no gdb-multiarch; install the package")
         return 0
     HAKO, ARCH, TWO, TWO_ELF, KERNEL, ELF = sys.argv[1:]
-    for test in (test_kernel, test_two, test_time, test_port):
+    for test in (test_kernel, test_two, test_time, test_reset, test_port):
         with tempfile.TemporaryDirectory(prefix="hako-gdb-") as tmp:
             test(tmp)
     print("1..%d" % len(checks))
