@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,7 @@ int keep_load(struct disk_keep *keep, struct err *err)
 {
 	struct keep_file *f;
 	struct stat st;
+	bool cut;
 	int fd = open(keep->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), res;
 
 	if (fd < 0 && errno == ENOENT)
@@ -82,16 +84,16 @@ int keep_load(struct disk_keep *keep, struct err *err)
 	/* Anybody may write to /var/tmp; what others put there is not ours to believe. */
 	if (!res && (!S_ISREG(st.st_mode) || st.st_uid != geteuid()))
 		res = -EPERM;
-	if (!res)
+	cut = !res && st.st_size != sizeof(*f);
+	if (!res && !cut)
 		res = file_read_at(fd, f, sizeof(*f), 0);
-	if (!res && (memcmp(f->magic, magic, sizeof(magic)) != 0 || f->sum != sum_of(f) ||
-		     f->len > KEEP_MAX))
-		res = -EIO;
+	cut |= !res && (memcmp(f->magic, magic, sizeof(magic)) != 0 || f->sum != sum_of(f) ||
+			f->len > KEEP_MAX);
 	close(fd);
-	if (res == -EIO) {
-		/* It was not written to its end, hence the disk was not written to. */
+	if (cut) {
+		/* It was not written to its end, hence the disk was not written to. One that the
+		 * host cannot read is another matter: there is nothing else to put back from. */
 		keep_drop(keep);
-		res = 0;
 	} else if (res) {
 		err_set(err, res, "cannot read '%s', left by an earlier test: %s", keep->path,
 			strerror(-res));
