@@ -8,9 +8,8 @@
  *	                             +---------------> pool ---------------+
  *	                             +--> what the page cache has ---------+
  *
- * `queued` is what was just submitted; from inside of answered(), it waits until that has returned.
- * What is more than the disk's rate allows waits in `held`. Everything here runs on the loop's
- * thread.
+ * `queued` is what was submitted from inside of answered(), until that has returned. What is more
+ *than the disk's rate allows waits in `held`. Everything here runs on the loop's thread.
  */
 #include "block/blk.h"
 
@@ -42,16 +41,15 @@ struct blk {
 	struct record *record; /* NULL: nobody wants one */
 	enum blk_cache cache;
 
-	bool plain; /* nothing is in the way of reads to the ring */
+	bool plain; /* nothing is in the way of reads: no rate, no record, no direct I/O */
 
 	blk_answered_fn *answered;
 	void *arg;
-	unsigned in_flight; /* submitted and not answered */
-	struct blk_req *queued;
-	struct reqs held; /* by the limit on the rate, in order */
-	struct reqs done; /* over, to be answered, */
-	unsigned n_done;  /* and how many they are */
+	unsigned in_flight; /* begun and not over */
 	bool answering;
+	struct blk_req *queued; /* submitted meanwhile */
+	struct reqs held;       /* by the limit on the rate, in order */
+	struct reqs done;       /* over, to be answered */
 
 	/* Direct I/O: writes by the page cache have the disk for themselves; see may_change(). */
 	struct reqs waiting;
@@ -89,7 +87,7 @@ static void over(struct blk *b, struct blk_req *req, int res)
 {
 	req->res = res;
 	reqs_add(&b->done, req);
-	b->n_done++;
+	b->in_flight--;
 }
 
 static void to_pool(struct blk *b, struct blk_req *req)
@@ -121,39 +119,32 @@ static void begin_waiting(struct blk *b)
  * one, preadv2() it is. For more, a ring costs little where system calls are cheap, as they were
  * there, and saves them where they are not; and what is not cached is asked of the disk at once.
  */
-static bool begin_here(struct blk *b, struct blk_req *req, bool single)
+static inline bool begin_here(struct blk *b, struct blk_req *req, bool single)
 {
-	if (req->op != BLK_READ || !b->raw.nowait || req->len > INLINE_MAX || (b->ring && !single))
-		return false;
-	raw_read_cached(&b->raw, req);
-	if (req->moved < req->len)
-		return false;
-	over(b, req, 0);
-	return true;
+	return req->op == BLK_READ && b->raw.nowait && req->len <= INLINE_MAX &&
+	       (single || !b->ring) && raw_read_cached(&b->raw, req);
 }
 
 /* `single`: no other is begun with it. */
-static void begin_req(struct blk *b, struct blk_req *req, bool single)
+static inline void begin_req(struct blk *b, struct blk_req *req, bool single)
 {
 	if (begin_here(b, req, single))
-		return;
-	if (b->raw.direct && is_change(req) && (b->waiting.first || !may_change(b, req)))
+		over(b, req, 0);
+	else if (b->raw.direct && is_change(req) && (b->waiting.first || !may_change(b, req)))
 		reqs_add(&b->waiting, req);
 	else
 		begin_one(b, req);
 }
 
-/* One that was just submitted. */
-static void begin_new(struct blk *b, struct blk_req *req, bool single)
+/* One that something may be in the way of. */
+static __attribute__((noinline)) void begin_other(struct blk *b, struct blk_req *req, bool single)
 {
-	req->moved = 0;
 	if (req->op != BLK_READ && b->cache == BLK_CACHE_WRITETHROUGH)
 		req->durable = true;
 	else if (req->op != BLK_READ && b->cache == BLK_CACHE_UNSAFE)
 		req->durable = false;
 	if (unlikely(b->record))
 		record_begins(b->record, req);
-	b->in_flight++;
 	if ((b->raw.readonly && req->op != BLK_READ) ||
 	    (b->cache == BLK_CACHE_UNSAFE && req->op == BLK_FLUSH))
 		over(b, req, req->op == BLK_FLUSH ? 0 : -EROFS);
@@ -163,31 +154,45 @@ static void begin_new(struct blk *b, struct blk_req *req, bool single)
 		begin_req(b, req, single);
 }
 
-static void begin_queued(struct blk *b)
+/* One that was just submitted. */
+static inline void begin_new(struct blk *b, struct blk_req *req, bool single)
 {
-	bool single = b->queued && !b->queued->next;
-	struct blk_req *req;
+	b->in_flight++;
+	req->moved = 0;
+	if (likely(b->plain && req->op == BLK_READ))
+		begin_req(b, req, single);
+	else
+		begin_other(b, req, single);
+}
 
-	for (;;) {
-		if (b->plain && !single)
-			b->in_flight += uring_add_reads(b->ring, &b->queued);
-		req = b->queued;
+static void begin_all(struct blk *b, struct blk_req *first)
+{
+	if (!first->next) {
+		begin_new(b, first, true);
+		return;
+	}
+	while (first) {
+		struct blk_req *req;
+
+		if (b->plain && b->ring)
+			b->in_flight += uring_add_reads(b->ring, &first);
+		req = first;
 		if (!req)
 			return;
-		b->queued = req->next;
-		begin_new(b, req, single);
+		first = req->next;
+		begin_new(b, req, false);
 	}
 }
 
 /* ---- Answering ---- */
 
-/* Changes that are over make room for those that wait. */
-static void settle(struct blk *b, const struct blk_req *first)
+/* Changes that are over make room for those that wait, and are written down. */
+static __attribute__((noinline)) void settle(struct blk *b, const struct blk_req *first)
 {
-	if (!b->raw.direct || b->raw.readonly)
-		return;
 	for (const struct blk_req *req = first; req; req = req->next) {
-		if (!is_change(req))
+		if (b->record)
+			record_ends(b->record, req, req->res);
+		if (!b->raw.direct || b->raw.readonly || !is_change(req))
 			continue;
 		b->changing--;
 		b->alone = false;
@@ -198,41 +203,47 @@ static void settle(struct blk *b, const struct blk_req *first)
 }
 
 /* Give all that is over back, which may submit more. */
-static void answer(struct blk *b)
+static inline void answer(struct blk *b)
 {
 	struct blk_req *first = b->done.first;
 
 	reqs_init(&b->done);
-	b->in_flight -= b->n_done;
-	b->n_done = 0;
-	settle(b, first);
-	for (const struct blk_req *req = b->record ? first : NULL; req; req = req->next)
-		record_ends(b->record, req, req->res);
+	if (!b->plain)
+		settle(b, first);
 	b->answering = true;
 	b->answered(b->arg, first);
 	b->answering = false;
 }
 
-/* Begin what is queued, submit what the ring was given, answer all that is over; until nothing is
- * left to do at once. */
-static void serve(struct blk *b)
+/* Submit what the ring was given, and see what of it is over. */
+static __attribute__((noinline)) void serve_ring(struct blk *b)
 {
-	do {
-		begin_queued(b);
-		if (b->ring && uring_busy(b->ring)) {
-			struct blk_req *req;
-			struct reqs rest;
+	struct blk_req *req;
+	struct reqs rest;
 
-			reqs_init(&rest);
-			uring_submit(b->ring);
-			b->n_done += uring_reap(b->ring, &b->done, &rest);
-			while ((req = reqs_take(&rest)))
-				to_pool(b, req);
-		}
-		if (b->done.first)
-			answer(b);
-	} while (b->queued || b->done.first);
-	if (!b->in_flight && b->idle) {
+	reqs_init(&rest);
+	uring_submit(b->ring);
+	b->in_flight -= uring_reap(b->ring, &b->done, &rest);
+	while ((req = reqs_take(&rest)))
+		to_pool(b, req);
+}
+
+/* Begin these, which may be none, and answer all that is over; until nothing is left to do at
+ * once. */
+static void serve(struct blk *b, struct blk_req *first)
+{
+	for (;;) {
+		if (first)
+			begin_all(b, first);
+		if (b->in_flight && b->ring)
+			serve_ring(b);
+		if (!b->done.first)
+			break;
+		answer(b);
+		first = b->queued;
+		b->queued = NULL;
+	}
+	if (unlikely(b->idle) && !b->in_flight) {
 		void (*idle)(void *) = b->idle;
 
 		b->idle = NULL;
@@ -242,7 +253,7 @@ static void serve(struct blk *b)
 
 static void ring_ready(void *arg)
 {
-	serve(arg);
+	serve(arg, NULL);
 }
 
 static void rate_ready(void *arg)
@@ -251,7 +262,7 @@ static void rate_ready(void *arg)
 
 	while (b->held.first && rate_take(b->rate, b->held.first))
 		begin_req(b, reqs_take(&b->held), !b->held.first);
-	serve(b);
+	serve(b, NULL);
 }
 
 static void pool_finished(void *arg, struct reqs *batch)
@@ -259,9 +270,9 @@ static void pool_finished(void *arg, struct reqs *batch)
 	struct blk *b = arg;
 
 	for (const struct blk_req *req = batch->first; req; req = req->next)
-		b->n_done++;
+		b->in_flight--;
 	reqs_join(&b->done, batch);
-	serve(b);
+	serve(b, NULL);
 }
 
 static int pool_work(void *arg, struct blk_req *req)
@@ -281,11 +292,13 @@ void blk_submit(struct blk *blk, struct blk_req *first)
 {
 	struct blk_req **end = &blk->queued;
 
-	while (*end) /* more than once from inside of answered() */
+	if (!blk->answering) {
+		serve(blk, first);
+		return;
+	}
+	while (*end) /* more than once */
 		end = &(*end)->next;
 	*end = first;
-	if (!blk->answering)
-		serve(blk);
 }
 
 void blk_drain(struct blk *blk, void (*idle)(void *arg), void *arg)
@@ -372,7 +385,7 @@ int blk_open_raw(struct blk **blk, const struct blk_config *config, struct err *
 	code = pool_create(&b->pool, &pool, err);
 	if (code)
 		goto fail_record;
-	b->plain = b->ring && !b->rate && !b->record && !b->raw.direct;
+	b->plain = !b->rate && !b->record && !b->raw.direct;
 	*blk = b;
 	return 0;
 

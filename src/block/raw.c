@@ -140,7 +140,7 @@ static int transfer(struct raw *raw, struct blk_req *req)
 	return 0;
 }
 
-void raw_read_cached(struct raw *raw, struct blk_req *req)
+bool raw_read_cached(struct raw *raw, struct blk_req *req)
 {
 	/* preadv2(), but for being a point of cancellation, which costs more than all else of it
 	 * where there are threads. The offset is in two longs, of which the first one holds all. */
@@ -151,6 +151,7 @@ void raw_read_cached(struct raw *raw, struct blk_req *req)
 		req->moved = (uint64_t)r;
 	else if (r < 0 && errno == EOPNOTSUPP)
 		raw->nowait = false;
+	return req->moved == req->len;
 }
 
 /* ---- Freeing and zeroing ---- */

@@ -205,11 +205,6 @@ unsigned uring_add_reads(struct uring *uring, struct blk_req **list)
 	return at - begin;
 }
 
-bool uring_busy(const struct uring *uring)
-{
-	return uring->in_flight;
-}
-
 void uring_submit(struct uring *uring)
 {
 	while (uring->added && !uring->retry_posted) {

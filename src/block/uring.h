@@ -32,8 +32,6 @@ bool uring_add(struct uring *uring, struct blk_req *req);
 /* The same of the READs that a list begins with, as far as there is room: they are taken off it,
  * and counted. */
 unsigned uring_add_reads(struct uring *uring, struct blk_req **list);
-/* Is anything added, or not over yet? */
-bool uring_busy(const struct uring *uring);
 /* Begin what was added, if anything was. */
 void uring_submit(struct uring *uring);
 /*

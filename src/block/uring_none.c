@@ -36,12 +36,6 @@ unsigned uring_add_reads(struct uring *uring, struct blk_req **list)
 	return 0;
 }
 
-bool uring_busy(const struct uring *uring)
-{
-	(void)uring;
-	return false;
-}
-
 void uring_submit(struct uring *uring)
 {
 	(void)uring;

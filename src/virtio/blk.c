@@ -93,9 +93,9 @@ struct vblk_queue {
 	unsigned judge_from; /* for the lint: chains of this many buffers or more have a shape to
 				judge */
 	bool judges;         /* there are such */
-	unsigned in_flight;  /* requests that the backend has, or is about to get */
+	unsigned in_flight;  /* requests that are taken, and neither given back nor given up */
 	bool draining;       /* ends before a stop is reported */
-	bool unpublished;    /* some are over since; in the device's list of such queues */
+	bool unpublished;    /* some are over; in the device's list of such queues */
 	struct vblk_queue *next_unpublished;
 	bool again_posted; /* the ring was not drained: `again` goes on */
 	struct loop_task again;
@@ -211,18 +211,16 @@ static inline void will_write(struct request *r, uint64_t data)
 }
 
 /* Answer it; what is written of it is told by now. */
-static inline void request_over(struct request *r, uint8_t status)
+static inline void request_over(struct request *r, uint8_t status, struct vq_chain **answer)
 {
-	struct vblk_queue *q = r->q;
-
 	*r->status = status;
-	q->answer[q->n_answers++] = r->chain;
+	*answer = r->chain;
 }
 
 static void request_answer(struct request *r, uint8_t status, uint64_t data)
 {
 	will_write(r, data);
-	request_over(r, status);
+	request_over(r, status, &r->q->answer[r->q->n_answers++]);
 }
 
 /* Give the driver the answers so far. */
@@ -233,6 +231,7 @@ static void publish(struct vblk_queue *q)
 	if (!q->n_answers)
 		return;
 	vq_push(q->vq, q->answer, q->n_answers);
+	q->in_flight -= q->n_answers;
 	q->n_answers = 0;
 	if (vq_publish(q->vq))
 		host->ops->queue_irq(host, q->index);
@@ -299,23 +298,57 @@ static __attribute__((cold, noinline)) void request_bad(struct vblk *b, struct r
 		  strerror(-io->res));
 	r->segments = 0;
 	/* Of a read we do not know what was written: claim nothing. */
-	if (!request_failed(b, io, io->res))
+	if (request_failed(b, io, io->res))
+		r->q->in_flight--;
+	else
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 }
 
-static inline void request_done(struct vblk *b, struct request *r)
+/* The backend could not do it, or there is more to it. */
+static __attribute__((noinline)) void request_not_over(struct vblk *b, struct request *r)
 {
-	struct vblk_queue *q = r->q;
-
-	q->in_flight--;
-	if (unlikely(r->io.res))
+	if (r->io.res)
 		request_bad(b, r);
-	else if (likely(!r->segments || !segment_next(r)))
-		request_over(r, VIRTIO_BLK_S_OK);
+	else if (!segment_next(r))
+		request_over(r, VIRTIO_BLK_S_OK, &r->q->answer[r->q->n_answers++]);
+}
+
+/* The backend is done with the requests that a list begins with and that are of one queue; where
+ * the others begin. */
+static inline struct blk_req *queue_answered(struct vblk *b, struct blk_req *req)
+{
+	struct vblk_queue *q = container_of(req, struct request, io)->q;
+	unsigned n = q->n_answers;
+	struct request *r;
+
+	for (; req && (r = container_of(req, struct request, io))->q == q;) {
+		req = req->next; /* before a next segment is begun */
+		if (likely(!((unsigned)r->io.res | r->segments))) {
+			request_over(r, VIRTIO_BLK_S_OK, &q->answer[n++]);
+			continue;
+		}
+		q->n_answers = n;
+		request_not_over(b, r);
+		n = q->n_answers;
+	}
+	q->n_answers = n;
 	if (!q->unpublished) {
 		q->unpublished = true;
 		q->next_unpublished = b->unpublished;
 		b->unpublished = q;
+	}
+	return req;
+}
+
+/* For the boot timeline: has the first read come? */
+static __attribute__((cold, noinline)) void mark_read(struct vblk *b, const struct blk_req *first)
+{
+	for (; first; first = first->next) {
+		if (first->op != BLK_READ)
+			continue;
+		mark_hit(b->read);
+		b->read = NULL;
+		return;
 	}
 }
 
@@ -324,21 +357,20 @@ static void submit(struct vblk *b)
 {
 	struct blk_req *first = b->begun.first;
 
+	if (!first)
+		return;
+	if (unlikely(b->read))
+		mark_read(b, first);
 	reqs_init(&b->begun);
-	if (first)
-		blk_submit(b->blk, first);
+	blk_submit(b->blk, first);
 }
 
 static void answered(void *arg, struct blk_req *first)
 {
 	struct vblk *b = arg;
 
-	while (first) {
-		struct request *r = container_of(first, struct request, io);
-
-		first = first->next; /* before a next segment is begun */
-		request_done(b, r);
-	}
+	while (first)
+		first = queue_answered(b, first);
 	submit(b);
 	publish_all(b);
 }
@@ -354,17 +386,15 @@ static bool write_through(const struct vblk *b)
 	return !(b->dev.acked & BIT(VIRTIO_BLK_F_FLUSH));
 }
 
-/* Of the queue `q` of `b`. The length that is written, if all goes well, is told by now. */
-static inline void request_begin(struct vblk *b, struct vblk_queue *q, struct request *r,
-				 enum blk_op op, uint64_t off, uint64_t len, struct iovec *iov,
-				 unsigned n)
+/* The length that is written, if all goes well, is told by now. */
+static inline void request_begin(struct vblk *b, struct request *r, enum blk_op op, uint64_t off,
+				 uint64_t len, struct iovec *iov, unsigned n)
 {
 	r->io.op = op;
 	r->io.off = off;
 	r->io.len = len;
 	r->io.iov = iov;
 	r->io.iovcnt = (int)n;
-	q->in_flight++;
 	reqs_add(&b->begun, &r->io);
 }
 
@@ -372,11 +402,11 @@ static inline void request_begin(struct vblk *b, struct vblk_queue *q, struct re
 static void request_submit(struct request *r, enum blk_op op, uint64_t off, uint64_t len,
 			   struct iovec *iov, unsigned n)
 {
-	struct vblk_queue *q = r->q;
+	struct vblk *b = r->q->b;
 
-	r->io.durable = write_through(q->b);
+	r->io.durable = write_through(b);
 	will_write(r, 0);
-	request_begin(q->b, q, r, op, off, len, iov, n);
+	request_begin(b, r, op, off, len, iov, n);
 }
 
 /* Are these whole sectors, all of them on the disk? Never computes a byte offset beyond it. */
@@ -411,14 +441,13 @@ direction_wrong(const struct request *r, const char *which, uint64_t wrong, uint
 	return !right;
 }
 
-/* The status is the last byte of `last`. */
-static inline void request_read(struct vblk_queue *q, struct request *r, struct vq_chain *chain,
-				uint64_t sector, struct iovec *in, struct iovec *last)
+/* `n_out`: readable buffers behind the header; `in`: those to read into. */
+static inline void request_read(struct vblk *b, struct request *r, struct vq_chain *chain,
+				uint64_t sector, uint16_t n_out, struct iovec *in, unsigned n)
 {
-	struct vblk *b = q->b;
 	uint64_t len = chain->in_len - 1;
 
-	if (unlikely(chain->out_len != sizeof(struct req_header)) &&
+	if (unlikely(n_out) &&
 	    direction_wrong(r, "readable", chain->out_len - sizeof(struct req_header), len)) {
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 		return;
@@ -428,15 +457,8 @@ static inline void request_read(struct vblk_queue *q, struct request *r, struct 
 		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
 		return;
 	}
-	if (unlikely(b->read)) {
-		mark_hit(b->read);
-		b->read = NULL;
-	}
-	/* Leave the status out of the data; but it is written right behind them. */
-	chain->written = (uint32_t)(len + 1);
-	if (--last->iov_len)
-		last++;
-	request_begin(b, q, r, BLK_READ, sector << SECTOR_SHIFT, len, in, (unsigned)(last - in));
+	chain->written = (uint32_t)(len + 1); /* the status is right behind the data */
+	request_begin(b, r, BLK_READ, sector << SECTOR_SHIFT, len, in, n);
 }
 
 static void request_write(struct request *r, uint64_t sector, struct iovec *out, uint16_t n)
@@ -627,37 +649,44 @@ static __attribute__((noinline)) struct request *request_of(struct vblk_queue *q
 	return r;
 }
 
+/* A chain that cannot be answered. */
+static __attribute__((cold, noinline)) void chain_short(struct vblk_queue *q,
+							struct vq_chain *chain)
+{
+	vq_reject(q->vq, chain, LINT_BLK_SHORT,
+		  chain->out_len < sizeof(struct req_header)
+			  ? "block request without a whole header (5.2.6)"
+			  : "block request without room for a status (5.2.6)");
+}
+
 /* Begin a request. False: the chain is no request that could be answered; the ring is broken. */
-static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
+static inline bool request_start(struct vblk *b, struct vblk_queue *q, struct vq_chain *chain)
 {
 	struct request *r = chain->owner;
 	struct iovec *out = chain->iov, *in = out + chain->n_out, *last;
 	uint16_t n_out = chain->n_out;
+	unsigned n_in = chain->n_in;
 	uint64_t sector;
 	uint32_t type;
 
 	if (unlikely(!r))
 		r = request_of(q, chain);
 	fetch_chain(q->vq, chain->slot);
-	if (unlikely(chain->out_len < sizeof(struct req_header))) {
-		vq_reject(q->vq, chain, LINT_BLK_SHORT,
-			  "block request without a whole header (5.2.6)");
+	if (unlikely(chain->out_len < sizeof(struct req_header) || !n_in)) {
+		chain_short(q, chain);
 		return false;
 	}
-	if (unlikely(!chain->in_len)) {
-		vq_reject(q->vq, chain, LINT_BLK_SHORT,
-			  "block request without room for a status (5.2.6)");
-		return false;
-	}
-	if (unlikely(q->judges && (unsigned)chain->n_out + chain->n_in >= q->judge_from))
+	if (unlikely(q->judges && n_out + n_in >= q->judge_from))
 		judge_shape(q, chain);
 	/* 2.7.4.1: the header may be cut into descriptors anywhere. */
 	header_take(&out, &n_out, &type, &sector);
 
-	last = in + chain->n_in - 1;
-	r->status = (uint8_t *)last->iov_base + last->iov_len - 1;
+	/* The status is the last byte, and no data. */
+	last = in + n_in - 1;
+	n_in -= !--last->iov_len;
+	r->status = (uint8_t *)last->iov_base + last->iov_len;
 	if (likely(type == VIRTIO_BLK_T_IN)) {
-		request_read(q, r, chain, sector, in, last);
+		request_read(b, r, chain, sector, n_out, in, n_in);
 		return true;
 	}
 	switch (type) {
@@ -666,45 +695,31 @@ static bool request_start(struct vblk_queue *q, struct vq_chain *chain)
 	case VIRTIO_BLK_T_DISCARD: request_segments(r, BLK_DISCARD, out, n_out); break;
 	case VIRTIO_BLK_T_WRITE_ZEROES: request_segments(r, BLK_ZERO, out, n_out); break;
 	case VIRTIO_BLK_T_SECURE_ERASE: request_segments(r, BLK_ERASE, out, n_out); break;
-	case VIRTIO_BLK_T_GET_ID: request_get_id(r, in, chain->n_in); break;
+	case VIRTIO_BLK_T_GET_ID: request_get_id(r, in, (uint16_t)n_in); break;
 	case VIRTIO_BLK_T_FLUSH_OUT: /* 5.2.6.3: another name, for drivers of old */
-		if (!(q->b->dev.acked & BIT(VIRTIO_F_VERSION_1))) {
+		if (!(b->dev.acked & BIT(VIRTIO_F_VERSION_1))) {
 			request_flush(r, sector);
 			break;
 		}
 		/* fall through */
 	default:
-		lint_report(q->b->dev.lint, LINT_BLK_TYPE, q->index, "request of type %u", type);
+		lint_report(b->dev.lint, LINT_BLK_TYPE, q->index, "request of type %u", type);
 		request_answer(r, VIRTIO_BLK_S_UNSUPP, 0);
 		break;
 	}
 	return true;
 }
 
-/* Begin what is available, `budget` requests at most, up to QUEUE_SIZE. False: the ring is broken.
- */
-static bool take(struct vblk_queue *q, unsigned budget)
+/* Begin those, or as many as are requests: what is none breaks the ring. Apart from drain() for the
+ * sake of its registers. */
+static __attribute__((noinline)) void start(struct vblk *b, struct vblk_queue *q,
+					    struct vq_chain *const *chain, int n)
 {
-	struct vq_chain *chain[QUEUE_SIZE];
+	struct vq_chain *const *c = chain, *const *end = chain + n;
 
-	do {
-		int got;
-
-		vq_kicks(q->vq, false);
-		got = vq_pop(q->vq, chain, budget);
-		for (int i = 0; i < got; i++)
-			if (unlikely(!request_start(q, chain[i])))
-				return false;
-		if (unlikely(got < 0 || vq_state(q->vq)->broken))
-			return false;
-		budget -= (unsigned)got;
-		if (unlikely(!budget)) {
-			q->again_posted = true;
-			loop_post(q->b->dev.loop, &q->again);
-			return true; /* kicks stay off until then */
-		}
-	} while (vq_kicks(q->vq, true));
-	return true;
+	while (c < end && likely(request_start(b, q, *c)))
+		c++;
+	q->in_flight += (unsigned)(c - chain);
 }
 
 /*
@@ -713,15 +728,29 @@ static bool take(struct vblk_queue *q, unsigned budget)
  */
 static void drain(struct vblk_queue *q)
 {
+	struct vq_chain *chain[QUEUE_SIZE];
 	struct vblk *b = q->b;
+	int room = QUEUE_SIZE;
 	bool good;
 
 	q->draining = true;
-	good = take(q, QUEUE_SIZE);
+	do {
+		int got;
+
+		vq_kicks(q->vq, false);
+		got = vq_pop(q->vq, chain, (unsigned)room);
+		start(b, q, chain, got);
+		good = !vq_state(q->vq)->broken;
+		room -= got;
+	} while (good && likely(room) && vq_kicks(q->vq, true));
+	if (unlikely(good && !room)) { /* kicks stay off until then */
+		q->again_posted = true;
+		loop_post(b->dev.loop, &q->again);
+	}
 	submit(b);
 	publish(q); /* what was answered without the backend */
 	q->draining = false;
-	if (!good)
+	if (unlikely(!good))
 		b->dev.host->ops->needs_reset(b->dev.host);
 }
 
