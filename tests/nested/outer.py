@@ -62,10 +62,13 @@ ARCHES = {
 # The same with the other interrupt controller that arm64 hosts have.
 ARCHES["arm64-gicv2"] = dict(ARCHES["arm64"], machine=[
     "-M", "virt,virtualization=on,gic-version=2", "-cpu", "max,pauth-impdef=on"])
+# How many ppm a guest's TSC may be off the host's before KVM scales it; 250. Linux gives guests the
+# first rate that it has measured, which on a busy host is off the second by more now and then. As it
+# cannot scale here, their timers are then lost, unless the VMM has asked for the host's rate
+# (kvm_arch_create() in src/engine/kvm/x86_64.c).
+TSC_TOLERANCE = "/sys/module/kvm/parameters/tsc_tolerance_ppm"
 SECONDS = 900  # after which QEMU is killed, whatever the test does, if it says nothing else
 PROMPT = re.compile(rb"outer:# ")
-# What Linux says of itself when its timer's interrupts stay away.
-STALL = b"Possible timer handling issue"
 
 
 def cpio(files):
@@ -89,14 +92,6 @@ def make_initrd(out, tree, files, modules):
                     os.path.join(HERE, "init"), out] + modules, check=True)
     with open(out, "ab") as f:
         f.writelines(cpio(files))
-
-
-class Stalled(Ended):
-    """
-    The emulation has left a guest without its timer. On a busy host QEMU 7.2 does that to a guest
-    on its emulation of SVM now and then: the ticks of all its CPUs come at twice the time of the
-    tick before, after 12, 24, 48 s and so on. In-kernel timers are nothing that hako has a part in.
-    """
 
 
 class Outer(Console):
@@ -135,12 +130,6 @@ class Outer(Console):
             self.process.wait()
         super().__exit__(kind, *rest)
 
-    def read(self, seconds):
-        going_on = super().read(seconds)
-        if STALL in self.log:
-            raise Stalled("a guest's timer stands still")
-        return going_on
-
     # ---- An inner guest has the same console: while it runs, sh() and expect() are its own.
 
     def start(self, command):
@@ -159,4 +148,4 @@ class Outer(Console):
         self.sh("sync")
 
 
-__all__ = ["ARCHES", "Ended", "Outer", "Skip", "Stalled"]
+__all__ = ["ARCHES", "Ended", "Outer", "Skip", "TSC_TOLERANCE"]

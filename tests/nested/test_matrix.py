@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from outer import ARCHES, Ended, Outer  # first: it says where console.py is
+from outer import ARCHES, Outer  # first: it says where console.py is
 from console import assert_clean, blank_disk, run_tests  # pylint: disable=wrong-import-order
 import fio  # pylint: disable=wrong-import-order
 
@@ -25,22 +25,6 @@ PROMPT = re.compile(rb"hako:~# ")
 AT_ONCE = 14  # disks of one guest, beside the root and fio: an x86 machine has 16
 LETTERS = "cdefghijklmnop"
 MIB = 1 << 20
-
-
-def run_fio(outer, name):  # pylint: disable=inconsistent-return-statements
-    """Now and then the emulation loses an interrupt, and all waits until the next: a key is one. The
-    shell takes it for an empty command, later."""
-    outer.start(fio.command(name))
-    for tries in reversed(range(20)):
-        outer.patience = 30
-        try:
-            return outer.end()
-        except Ended:
-            if not tries or outer.process.poll() is not None:
-                raise
-            outer.write(b"\n")
-        finally:
-            outer.patience = Outer.patience
 
 
 def run_ways(outer, ways):
@@ -59,7 +43,7 @@ def run_ways(outer, ways):
     for name, way in zip(names, ways):
         fio.is_as_asked(outer, name, way)
         start = time.monotonic()
-        status, output = run_fio(outer, name)
+        status, output = outer.run(fio.command(name))
         assert status == 0, "%s: %s" % (way, output[-2000:])
         print("# %-6s %d queue%s %-8s %-12s %.1f s"
               % (way[0], way[1], " " if way[1] == 1 else "s", way[2], way[3],
