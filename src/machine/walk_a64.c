@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * AArch64 address translation, told in words: stage 1 of the EL1&0 regime (DDI0487 D8), granule of
- * 4 KiB; of the others it is said that hako's CPU does not have them.
+ * AArch64 address translation, told in words: stage 1 of the EL1&0 regime (DDI0487 D8). The
+ * software CPU has the granule of 4 KiB alone, and takes the others for that; the host's CPU (KVM)
+ * may have 16 and 64 KiB, too.
  */
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,16 @@ enum { PA_BITS = 40 };
 enum { VALID = 0, TABLE = 1, AP1 = 6, AP2 = 7, AF = 10, DBM = 51, PXN = 53, UXN = 54 };
 enum { TABLE_PXN = 59, TABLE_UXN = 60, TABLE_AP0 = 61, TABLE_AP1 = 62 };
 #define ADDRESS 0x0000fffffffff000ULL
+
+/* TCR_EL1.TG0 and TG1: log2 of the granule's bytes. */
+static unsigned granule(const struct vm_cpu *cpu, uint64_t tcr, bool upper)
+{
+	static const uint8_t tg0[4] = { 12, 16, 14, 12 }, tg1[4] = { 12, 14, 12, 16 };
+
+	if (cpu->vm->engine_ops == &engine_soft)
+		return 12;
+	return upper ? tg1[bits(tcr, 31, 30)] : tg0[bits(tcr, 15, 14)];
+}
 
 /* What is wrong with an access by this descriptor; NULL: nothing. */
 static const char *denied(uint64_t desc, uint64_t hier, uint64_t tcr, uint64_t sctlr,
@@ -61,12 +72,9 @@ static void describe_leaf(char *text, size_t size, uint64_t desc, uint64_t pa, u
 {
 	unsigned attr = (unsigned)(mair >> (8 * bits(desc, 4, 2))) & 0xff;
 
-	snprintf(text, size, "%u %s at 0x%llx, %s, EL0 %s, %s%s%s%s",
-		 shift == 30   ? 1
-		 : shift == 21 ? 2
-			       : 4,
-		 shift == 30   ? "GiB"
-		 : shift == 21 ? "MiB"
+	snprintf(text, size, "%u %s at 0x%llx, %s, EL0 %s, %s%s%s%s", 1U << shift % 10,
+		 shift >= 30   ? "GiB"
+		 : shift >= 20 ? "MiB"
 			       : "KiB",
 		 ull(pa), bit(desc, AP2) ? "read-only" : "read-write",
 		 bit(desc, AP1) ? "too" : "not", attr & 0xf0 ? "Normal" : "Device",
@@ -113,10 +121,17 @@ void walk_a64(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 	w->translated = true;
 	/* The range that hako's CPU takes the field into (FEAT_TTST is not there) */
 	tsz = tsz < 16 ? 16 : tsz > 39 ? 39 : tsz;
-	unsigned va_bits = 64 - tsz, level = 4 - (va_bits - 12 + 8) / 9;
+	/* Each level takes the bits that a table of one granule has entries for; the first, the
+	 * rest.
+	 */
+	unsigned page = granule(cpu, tcr, upper), index = page - 3;
+	unsigned va_bits = 64 - tsz, level = 4 - (va_bits - page + index - 1) / index;
 	uint64_t base = bits(ttbr, 47, 1) << 1, hier = 0;
-	base &= ~mask_low(va_bits - (12 + 9 * (3 - level)) + 3);
-	snprintf(w->how, sizeof(w->how), "%u bits, tables at 0x%llx (TTBR%d_EL1)", va_bits,
+	base &= ~mask_low(va_bits - (page + index * (3 - level)) + 3);
+	snprintf(w->how, sizeof(w->how), "%u bits, %stables at 0x%llx (TTBR%d_EL1)", va_bits,
+		 page == 14   ? "pages of 16 KiB, "
+		 : page == 16 ? "pages of 64 KiB, "
+			      : "",
 		 ull(base), upper);
 	if ((no = in_range(va, tcr, va_bits, a->level))) {
 		snprintf(w->why, sizeof(w->why), "%s", no);
@@ -133,8 +148,8 @@ void walk_a64(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 		return;
 	}
 	for (;; level++) {
-		unsigned shift = 12 + 9 * (3 - level);
-		unsigned top = shift + 8 < va_bits - 1 ? shift + 8 : va_bits - 1;
+		unsigned shift = page + index * (3 - level);
+		unsigned top = shift + index < va_bits ? shift + index - 1 : va_bits - 1;
 		typeof(&w->steps[0]) s = &w->steps[w->n++];
 		le64_t raw = { 0 };
 
@@ -147,14 +162,15 @@ void walk_a64(struct vm_cpu *cpu, const struct walk_access *a, struct walk *w)
 				 level);
 			return;
 		}
-		uint64_t desc = s->entry = le64_get(raw), addr = desc & ADDRESS;
+		uint64_t desc = s->entry = le64_get(raw), addr = desc & ADDRESS & ~mask_low(page);
 		if (!bit(desc, VALID)) {
 			snprintf(s->meaning, sizeof(s->meaning), "not valid (bit 0 is 0)");
 			snprintf(w->why, sizeof(w->why), "the level-%u entry is not valid", level);
 			return;
 		}
 		bool table = bit(desc, TABLE) && level < 3;
-		bool leaf = bit(desc, TABLE) == (level == 3) && level != 0;
+		/* Blocks: 4 KiB: levels 1 and 2; the others: 2 (D8.3.1) */
+		bool leaf = bit(desc, TABLE) == (level == 3) && level >= (page == 12 ? 1 : 2);
 		if (leaf)
 			addr &= ~mask_low(shift);
 		if ((table || leaf) && addr >> pa_bits) {

@@ -254,6 +254,85 @@ static void a64(void **state)
 	finish(r);
 }
 
+/* Granules that the software CPU does not have; the host's may, and with KVM a debugger writes
+ * breakpoints to where a walk says that an address is. */
+static void a64_granules(void **state)
+{
+	enum { VALID = 1, TABLE = 2, AF = 1 << 10 };
+	static const struct {
+		uint64_t tcr; /* T0SZ, T1SZ, TG0, TG1 */
+		uint64_t va;
+		bool ok;
+		uint64_t pa;
+		struct {
+			uint64_t at, entry; /* in the tables, from TABLES on */
+		} entries[4];
+	} cases[] = {
+		/* 64 KiB, 42 bits of address: levels 2 and 3 (D8.2.8) */
+		{ 22 | 1 << 14,
+		  0x3fd2345678,
+		  true,
+		  DATA + 0x5678,
+		  { { 0x1fe * 8, (TABLES + 0x10000) | VALID | TABLE },
+		    { 0x10000 + 0x1234 * 8, DATA | VALID | TABLE | AF } } },
+		/* A block of 512 MiB, in the upper half */
+		{ 22 << 16 | 3ULL << 30,
+		  0xfffffc0000000000 + 0x20123458,
+		  true,
+		  0x20123458 - 0x20000000 + 0x40000000,
+		  { { 1 * 8, 0x40000000 | VALID | AF } } },
+		/* 16 KiB, 48 bits: all four levels, the first of one bit (D8.2.7) */
+		{ 16 | 2 << 14,
+		  0x800002004abc,
+		  true,
+		  DATA + 0x4000 + 0xabc,
+		  { { 1 * 8, (TABLES + 0x4000) | VALID | TABLE },
+		    { 0x4000, (TABLES + 0x8000) | VALID | TABLE },
+		    { 0x8000 + 1 * 8, (TABLES + 0xc000) | VALID | TABLE },
+		    { 0xc000 + 1 * 8, (DATA + 0x4000) | VALID | TABLE | AF } } },
+		/* 16 KiB, 47 bits: a block of 32 MiB; there are none above that */
+		{ 17 | 2 << 14,
+		  0x2123458,
+		  true,
+		  0x40123458,
+		  { { 0, (TABLES + 0x4000) | VALID | TABLE },
+		    { 0x4000 + 1 * 8, 0x40000000 | VALID | AF } } },
+		{ 17 | 2 << 14, 0x1000000000, false, 0, { { 1 * 8, 0x40000000 | VALID | AF } } },
+	};
+	static struct rig rig;
+	struct rig *r = &rig;
+
+	(void)state;
+	start(r, GUEST_A64, KERNEL_ARM64);
+	struct a64_cpu *c = container_of(r->cpu->vcpu, struct a64_cpu, vcpu);
+	struct engine_ops other = engine_soft;
+	r->vm.engine_ops = &other;
+	c->sys.sctlr_el1 = 1;
+	c->sys.ttbr0_el1 = c->sys.ttbr1_el1 = TABLES;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct walk_access a = { .va = cases[i].va,
+					       .access = DEBUG_READ,
+					       .level = 1 };
+		struct walk w;
+
+		gmem_clear(r->vm.mem);
+		for (unsigned k = 0; k < ARRAY_SIZE(cases[i].entries); k++)
+			if (cases[i].entries[k].entry)
+				put(r, (unsigned)cases[i].entries[k].at / 8, 8,
+				    cases[i].entries[k].entry);
+		c->sys.tcr_el1 = cases[i].tcr | 2ULL << 32; /* IPS: 40 bits */
+		walk_va(r->cpu, &a, &w);
+		if (w.ok != cases[i].ok || (w.ok && w.pa != cases[i].pa))
+			tell(&w, &a);
+		assert_int_equal(w.ok, cases[i].ok);
+		if (w.ok)
+			assert_int_equal(w.pa, cases[i].pa);
+	}
+	r->vm.engine_ops = &engine_soft;
+	r->good = r->bad = ROUNDS * WALKS;
+	finish(r);
+}
+
 /* ---- RISC-V ---- */
 
 static uint64_t rv_entry(struct rig *r, bool wide)
@@ -420,10 +499,8 @@ static void sv48(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a64),
-		cmocka_unit_test(sv32),
-		cmocka_unit_test(sv39),
-		cmocka_unit_test(sv48),
+		cmocka_unit_test(a64),  cmocka_unit_test(a64_granules), cmocka_unit_test(sv32),
+		cmocka_unit_test(sv39), cmocka_unit_test(sv48),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
