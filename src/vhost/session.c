@@ -56,7 +56,6 @@ struct ring {
 	bool running, stopping;    /* the device has it; and is to give it back */
 	bool watched, poll_posted; /* its source, its task, is the loop's */
 	bool err_told;
-	unsigned spin_wait, spin_pause; /* kicks until the next try to spin; and after that */
 	struct loop_source source;
 	struct loop_task poll;
 };
@@ -71,7 +70,8 @@ struct vhost_session {
 	struct log_limit *limit;
 	const char *name;
 	uint64_t without;
-	bool alone; /* there is one CPU, for us and for who kicks */
+	bool alone;                     /* there is one CPU, for us and for who kicks */
+	unsigned spin_wait, spin_pause; /* kicks until the next try to wait awake; and after that */
 	void (*ended)(void *arg);
 	void *arg;
 
@@ -100,6 +100,7 @@ struct vhost_session {
 	bool ending;
 	struct loop_task rested;
 
+	unsigned n_used; /* the first so many rings: later ones have never run */
 	unsigned n_rings;
 	struct ring ring[];
 };
@@ -155,41 +156,78 @@ static void check_memory(struct vhost_session *s)
 	vhost_session_end(s);
 }
 
+/* Is it the device's, and to stay so? */
+static bool serves(const struct ring *r)
+{
+	return r->running && !r->stopping;
+}
+
+static bool in_flight(const struct vhost_session *s)
+{
+	for (unsigned i = 0; i < s->n_used; i++)
+		if (serves(&s->ring[i]) && vq_in_flight(s->ring[i].vq))
+			return true;
+	return false;
+}
+
+/* The next ring after this one, in turn, that has something available. */
+static struct ring *next_available(struct ring *r)
+{
+	struct ring *const first = r->s->ring, *const end = first + r->s->n_used, *it = r;
+
+	do {
+		it = it + 1 == end ? first : it + 1;
+		if (serves(it) && vq_available(it->vq))
+			return it;
+	} while (it != r);
+	return NULL;
+}
+
 /*
- * Has something been made available while we looked so often? A function of its own, so that what
- * it costs can be told from work (bench/run). On a busy host the front end may have been woken up
- * on this very CPU: it is let in once.
+ * The ring in which something is made available while we look so often, or NULL. A function of its
+ * own, so that what it costs can be told from work (bench/run). On a busy host the front end may
+ * have been woken up on this very CPU: it is let in once.
  */
-static __attribute__((noinline)) bool comes_soon(const struct ring *r)
+static __attribute__((noinline)) struct ring *comes_soon(struct ring *r)
 {
 	for (unsigned i = 0; i < SPIN_LOOKS; i++) {
-		if (vq_available(r->vq))
-			return true;
+		struct ring *next = next_available(r);
+
+		if (next)
+			return next;
 		if (unlikely(i == SPIN_YIELD))
 			sched_yield();
 		cpu_relax();
 	}
-	return false;
+	return NULL;
 }
 
-/* Serve the ring, and what comes close after. */
+/* Serve the ring, and what comes close after, in this one or another. */
 static void work_awake(struct ring *r)
 {
-	struct virtio_dev *dev = r->s->dev;
+	struct vhost_session *s = r->s;
 
 	for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
-		dev->ops->kick(dev, r->index);
-		if (!r->running || r->stopping || vq_in_flight(r->vq))
+		s->dev->ops->kick(s->dev, r->index);
+		if (!serves(r) || in_flight(s))
 			return;
-		if (!comes_soon(r)) {
-			r->spin_pause = r->spin_pause ? r->spin_pause : 1;
-			r->spin_wait = r->spin_pause;
-			if (r->spin_pause < SPIN_RARE)
-				r->spin_pause *= 2;
+		r = comes_soon(r);
+		if (!r) {
+			s->spin_pause = s->spin_pause ? s->spin_pause : 1;
+			s->spin_wait = s->spin_pause;
+			if (s->spin_pause < SPIN_RARE)
+				s->spin_pause *= 2;
 			return;
 		}
-		r->spin_pause = 0;
+		s->spin_pause = 0;
 	}
+}
+
+static void set_awake(struct vhost_session *s, bool awake)
+{
+	for (unsigned i = 0; i < s->n_used; i++)
+		if (serves(&s->ring[i]) && vq_awake(s->ring[i].vq, awake))
+			s->dev->ops->kick(s->dev, i);
 }
 
 /*
@@ -202,16 +240,14 @@ static void work_awake(struct ring *r)
 static void ring_work(struct ring *r)
 {
 	struct vhost_session *s = r->s;
-	struct virtio_dev *dev = s->dev;
 
-	if (s->alone || r->spin_wait) {
-		r->spin_wait -= r->spin_wait != 0;
-		dev->ops->kick(dev, r->index);
+	if (s->alone || s->spin_wait || in_flight(s)) {
+		s->spin_wait -= s->spin_wait != 0;
+		s->dev->ops->kick(s->dev, r->index);
 	} else {
-		vq_awake(r->vq, true);
+		set_awake(s, true);
 		work_awake(r);
-		if (r->running && !r->stopping && vq_awake(r->vq, false))
-			dev->ops->kick(dev, r->index);
+		set_awake(s, false);
 	}
 	check_memory(s);
 }
@@ -221,7 +257,7 @@ static void ring_kicked(struct loop_source *source, uint32_t events)
 	struct ring *r = container_of(source, struct ring, source);
 
 	(void)events;
-	if (r->running && !r->stopping)
+	if (serves(r))
 		ring_work(r);
 }
 
@@ -231,12 +267,12 @@ static void ring_poll(struct loop_task *task)
 	struct ring *r = container_of(task, struct ring, poll);
 
 	r->poll_posted = false;
-	if (!r->running || r->stopping)
+	if (!serves(r))
 		return;
 	ring_work(r);
 	/* That may have sent the front end away: the session is gone before a task comes to run
 	 * that is posted after its end is. */
-	if (!r->running || r->stopping)
+	if (!serves(r))
 		return;
 	r->poll_posted = true;
 	loop_post(r->s->loop, &r->poll);
@@ -332,6 +368,8 @@ static int ring_start(struct ring *r, struct err *err)
 		return err_set(err, code, "cannot start queue %u: %s", r->index, strerror(-code));
 	}
 	r->running = true;
+	if (s->n_used <= r->index)
+		s->n_used = r->index + 1;
 	r->err_told = false;
 	log_msg(s->log, LOG_INFO, s->name, "queue %u runs, with %u entries", r->index,
 		r->state.size);
@@ -358,7 +396,7 @@ static void ring_stopped(void *arg)
 static bool rest(struct vhost_session *s, struct ring *r, unsigned n)
 {
 	for (; n; n--, r++) {
-		if (!r->running || r->stopping)
+		if (!serves(r))
 			continue;
 		r->stopping = true;
 		s->n_stopping++;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""libblkio as the front end of hako's vhost-user server: all of its requests, and another size.
+"""libblkio as the front end of hako's vhost-user server: all of its requests, two queues, and another size.
 
 usage: test_libblkio.py HAKO FETCH-DEBIAN DIR
 
@@ -13,12 +13,13 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 from console import Skip, random_disk, run_tests  # noqa: E402
 
 HAKO, FETCH, DIR = (os.path.abspath(arg) for arg in sys.argv[1:4])
-SIZE, BLOCK = 4 << 20, 4096
+SIZE, BLOCK, QUEUES = 4 << 20, 4096, 2
 
 
 class Region(ctypes.Structure):
@@ -75,12 +76,14 @@ class Disk:
         if "ro" in self.options:
             self.must(self.lib.blkio_set_bool(self.blkio, b"read-only", ctypes.c_bool(True)))
         self.must(self.lib.blkio_connect(self.blkio))
+        self.must(self.lib.blkio_set_int(self.blkio, b"num-queues", ctypes.c_int(QUEUES)))
         self.must(self.lib.blkio_start(self.blkio))
         self.region = Region()
         self.must(self.lib.blkio_alloc_mem_region(self.blkio, ctypes.byref(self.region),
                                                   ctypes.c_size_t(64 * BLOCK)))
         self.must(self.lib.blkio_map_mem_region(self.blkio, ctypes.byref(self.region)))
-        self.queue = ctypes.c_void_p(self.lib.blkio_get_queue(self.blkio, 0))
+        self.queues = [ctypes.c_void_p(self.lib.blkio_get_queue(self.blkio, i))
+                       for i in range(QUEUES)]
 
     def must(self, result):
         assert result == 0, "%s; %s" % (self.lib.blkio_get_error_msg(), self.said())
@@ -104,24 +107,24 @@ class Disk:
         self.must(self.lib.blkio_get_uint64(self.blkio, name, ctypes.byref(value)))
         return value.value
 
-    def add(self, what, *args):
+    def add(self, what, *args, queue=0):
         wide = [ctypes.c_uint64(a) for a in args]
-        getattr(self.lib, "blkioq_" + what)(self.queue, *wide, None, ctypes.c_uint32(0))
+        getattr(self.lib, "blkioq_" + what)(self.queues[queue], *wide, None, ctypes.c_uint32(0))
 
-    def wait(self, n=1):
+    def wait(self, n=1, queue=0):
         """The results of n requests."""
         done = (Completion * n)()
         got = 0
         while got < n:
             rest = ctypes.byref(done, got * ctypes.sizeof(Completion))
-            r = self.lib.blkioq_do_io(self.queue, rest, 1, n - got, None)
+            r = self.lib.blkioq_do_io(self.queues[queue], rest, 1, n - got, None)
             assert r > 0, self.lib.blkio_get_error_msg()
             got += r
         return [c.ret for c in done]
 
-    def do(self, what, *args):
-        self.add(what, *args)
-        return self.wait()[0]
+    def do(self, what, *args, queue=0):
+        self.add(what, *args, queue=queue)
+        return self.wait(queue=queue)[0]
 
     def memory(self, off, size):
         return ctypes.string_at(self.region.addr + off, size)
@@ -166,6 +169,26 @@ def what_cannot_be_is_an_error():
         assert d.do("read", 0, d.region.addr, BLOCK) == 0
 
 
+def queues_at_a_time():
+    """Each with a thread of its own, which waits for one read after the other."""
+    blocks, wrong = SIZE // BLOCK, []
+
+    def reads(d, queue):
+        for i in range(500):
+            at = (i * 7 + queue) % blocks * BLOCK
+            if d.do("read", at, d.region.addr + queue * BLOCK, BLOCK, queue=queue) != 0 or \
+                    d.memory(queue * BLOCK, BLOCK) != image(at, BLOCK):
+                wrong.append((queue, i))
+
+    with Disk() as d:
+        threads = [threading.Thread(target=reads, args=(d, i)) for i in range(QUEUES)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert not wrong, wrong[:10]
+
+
 def another_size():
     with Disk() as d:
         os.truncate("disk.img", 2 * SIZE)
@@ -176,5 +199,10 @@ def another_size():
         assert d.memory(0, BLOCK) == bytes(BLOCK)
 
 
-run_tests([reads_and_writes, zeros_and_discards, what_cannot_be_is_an_error, another_size],
-          prefix="hako-peer-")
+run_tests([
+    reads_and_writes,
+    zeros_and_discards,
+    what_cannot_be_is_an_error,
+    queues_at_a_time,
+    another_size,
+], prefix="hako-peer-")
