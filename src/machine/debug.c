@@ -95,7 +95,8 @@ int debug_symbols(struct hako_vm *vm, const char *path, struct err *err)
 	if (path)
 		return symbols_open(&vm->symbols, path, err);
 	/* Those of the kernel, if it is an ELF file that has some. */
-	if (vm->kernel.n_segments && vm->kernel.fd >= 0 && (vm->report || vm->trace))
+	if (vm->kernel.n_segments && vm->kernel.fd >= 0 &&
+	    (vm->report || vm->trace || vm->lint_deep))
 		(void)symbols_open(&vm->symbols, vm->kernel.path, NULL);
 	return 0;
 }

@@ -591,6 +591,10 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 		};
 		res = vm->engine_ops->create(&vm->engine, &engine, err);
 	}
+	if (!res && vm->lint != LINT_OFF && vm->lint_deep && !gmem_watchable(vm->mem))
+		log_msg(&vm->log, LOG_INFO, "lint",
+			"missing barriers (%s) are found by the software CPU only: --engine soft",
+			lint_rules[LINT_NO_BARRIER].id);
 	if (!res && config->debug_guest)
 		res = report_create(&vm->report, vm, err);
 	if (!res)

@@ -14,6 +14,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "block/blk.h"
+#include "boot/symbols.h"
 #include "hako/disk.h"
 #include "machine/trace.h"
 #include "machine/vm.h"
@@ -189,6 +190,14 @@ void vm_disks_close(struct hako_vm *vm)
 	notifier_fini(&vm->refresh);
 }
 
+/* lint_name_fn */
+static void name_pc(void *arg, uint64_t pc, char *text, size_t size)
+{
+	const struct hako_vm *vm = arg;
+
+	symbols_name(vm->symbols, pc, text, size);
+}
+
 int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_line irq,
 		   struct virtio_mmio **slot, struct err *err)
 {
@@ -211,6 +220,8 @@ int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_lin
 		.without = disk ? disk->without : 0,
 		.lint = vm->lint,
 		.lint_deep = vm->lint_deep,
+		.name_pc = name_pc,
+		.name_arg = vm,
 		.trace = vm->trace & HAKO_TRACE_VIRTIO,
 		.touched = &vm->marks[HAKO_EVENT_VIRTIO],
 		.driver_ok = &vm->marks[HAKO_EVENT_DRIVER_OK],

@@ -10,6 +10,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,6 +23,8 @@ struct gmem {
 	size_t n;
 	struct gmem_region regions[GMEM_REGION_MAX]; /* in order of address */
 	struct gmem_observer *observers;
+	pthread_mutex_t watch_lock; /* of what follows, and while watchers are told */
+	struct gmem_watch *watches;
 };
 
 int gmem_create(struct gmem **mem, struct err *err)
@@ -30,6 +33,7 @@ int gmem_create(struct gmem **mem, struct err *err)
 
 	if (!m)
 		return err_set(err, -ENOMEM, "cannot create guest memory: out of memory");
+	pthread_mutex_init(&m->watch_lock, NULL);
 	*mem = m;
 	return 0;
 }
@@ -43,6 +47,7 @@ void gmem_destroy(struct gmem *mem)
 			host_unmap(mem->regions[i].host, (size_t)mem->regions[i].size);
 		free((void *)mem->regions[i].flags);
 	}
+	pthread_mutex_destroy(&mem->watch_lock);
 	free(mem);
 }
 
@@ -393,4 +398,80 @@ void gmem_written(struct gmem *mem, gpa_t gpa, size_t len)
 			return;
 		gpa += part;
 	}
+}
+
+/* ---- watches ---- */
+
+static bool overlap(gpa_t a, uint64_t a_len, gpa_t b, uint64_t b_len)
+{
+	return a - b < b_len || b - a < a_len;
+}
+
+/* The lock is held: flag the pages of a range as the watches are. */
+static void flag_pages(struct gmem *mem, const struct gmem_region *r, gpa_t gpa, uint64_t len)
+{
+	gpa_t first = align_down(gpa, GMEM_PAGE_SIZE);
+
+	for (uint64_t off = 0; off < gpa - first + len; off += GMEM_PAGE_SIZE) {
+		_Atomic uint8_t *flags = &r->flags[(first + off - r->base) >> GMEM_PAGE_SHIFT];
+		const struct gmem_watch *w = mem->watches;
+
+		while (w && !overlap(w->gpa, w->len, first + off, GMEM_PAGE_SIZE))
+			w = w->next;
+		if (w)
+			atomic_fetch_or(flags, GMEM_PAGE_WATCHED);
+		else
+			atomic_fetch_and(flags, (uint8_t)~GMEM_PAGE_WATCHED);
+	}
+}
+
+bool gmem_watchable(const struct gmem *mem)
+{
+	const struct gmem_observer *o = mem->observers;
+
+	while (o && !o->watched)
+		o = o->next;
+	return o;
+}
+
+int gmem_watch(struct gmem *mem, struct gmem_watch *watch)
+{
+	const struct gmem_region *r = gmem_find(mem, watch->gpa);
+
+	if (!gmem_watchable(mem))
+		return -ENOTSUP;
+	if (!r || !r->flags || !watch->len || part_in(r, watch->gpa, watch->len) < watch->len)
+		return -EFAULT;
+	pthread_mutex_lock(&mem->watch_lock);
+	watch->next = mem->watches;
+	mem->watches = watch;
+	flag_pages(mem, r, watch->gpa, watch->len);
+	pthread_mutex_unlock(&mem->watch_lock);
+	for (struct gmem_observer *o = mem->observers; o; o = o->next)
+		if (o->watched)
+			o->watched(o);
+	return 0;
+}
+
+void gmem_unwatch(struct gmem *mem, struct gmem_watch *watch)
+{
+	struct gmem_watch **at = &mem->watches;
+
+	pthread_mutex_lock(&mem->watch_lock);
+	while (*at && *at != watch)
+		at = &(*at)->next;
+	if (*at) {
+		*at = watch->next;
+		flag_pages(mem, gmem_find(mem, watch->gpa), watch->gpa, watch->len);
+	}
+	pthread_mutex_unlock(&mem->watch_lock);
+}
+
+void gmem_stored(struct gmem *mem, const struct gmem_store *store)
+{
+	pthread_mutex_lock(&mem->watch_lock);
+	for (struct gmem_watch *w = mem->watches; w; w = w->next)
+		if (overlap(w->gpa, w->len, store->gpa, store->len))
+			w->stored(w, store);
+	pthread_mutex_unlock(&mem->watch_lock);
 }

@@ -41,9 +41,10 @@ struct gmem_region {
 
 /* Page flags. */
 enum {
-	GMEM_PAGE_CODE = 1,   /* some vCPU holds decoded instructions of this page */
-	GMEM_PAGE_TAGGED = 2, /* some vCPU may store to it without looking (soft.h) */
-	GMEM_PAGE_FRESH = 4,  /* decoding it began since this was last cleared (soft.h) */
+	GMEM_PAGE_CODE = 1,    /* some vCPU holds decoded instructions of this page */
+	GMEM_PAGE_TAGGED = 2,  /* some vCPU may store to it without looking (soft.h) */
+	GMEM_PAGE_FRESH = 4,   /* decoding it began since this was last cleared (soft.h) */
+	GMEM_PAGE_WATCHED = 8, /* vCPUs' stores to it are to be told: gmem_stored() */
 };
 
 int gmem_create(struct gmem **mem, struct err *err);
@@ -107,6 +108,9 @@ struct gmem_observer {
 	struct gmem_observer *next;
 	void (*written)(struct gmem_observer *obs, gpa_t gpa, size_t len);
 	bool all; /* of writes to all pages, flagged or not */
+	/* NULL: no CPU of its own, or one whose stores it does not see. Pages were flagged as
+	 * watched: from soon on, tell of stores to them by gmem_stored(). Any thread. */
+	void (*watched)(struct gmem_observer *obs);
 };
 void gmem_observe(struct gmem *mem, struct gmem_observer *obs);
 /* Is there anybody to be told of writes? That changes only while nothing is borrowed, and tells
@@ -124,5 +128,38 @@ void gmem_unobserve(struct gmem *mem, struct gmem_observer *obs);
  * the two sees the other: either the writer reports, or the decoder has the new bytes.
  */
 void gmem_written(struct gmem *mem, gpa_t gpa, size_t len);
+
+/* A store that a vCPU has made. */
+struct gmem_store {
+	gpa_t gpa;
+	size_t len; /* inside one page */
+	unsigned cpu;
+	uint64_t pc;  /* of the instruction, virtual */
+	uint64_t nth; /* of this vCPU's; the two halves of one that crosses a page have the same */
+	uint64_t
+		fences; /* so often has the vCPU kept its stores apart from those that come after */
+};
+
+/*
+ * Be told of vCPUs' stores to a range, each after it was made, on the thread of the vCPU and one at
+ * a time: the order is that of the vCPU's program, and of two vCPUs' stores that of the guest where
+ * the guest has one. What vCPUs store before they have heard of the watch is not told. Devices'
+ * writes are not. The caller keeps the struct in place until gmem_unwatch(), from which on stored()
+ * is not called any more; stored() calls neither of the two.
+ *
+ * -ENOTSUP: nobody can tell of stores. -EFAULT: the range is not inside one region.
+ */
+struct gmem_watch {
+	struct gmem_watch *next;
+	gpa_t gpa;
+	uint64_t len; /* not 0 */
+	void (*stored)(struct gmem_watch *watch, const struct gmem_store *store);
+};
+int gmem_watch(struct gmem *mem, struct gmem_watch *watch);
+/* Or is it -ENOTSUP? */
+bool gmem_watchable(const struct gmem *mem);
+void gmem_unwatch(struct gmem *mem, struct gmem_watch *watch);
+/* For CPUs: a store to a watched page. */
+void gmem_stored(struct gmem *mem, const struct gmem_store *store);
 
 #endif

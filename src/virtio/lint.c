@@ -236,6 +236,11 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 	[LINT_BUFFER_IN_RING] = { "V429", MUST_DEEP, "2.7, 2.8",
 				  "keep buffers that the device writes apart from the ring",
 				  "takes them from different allocators" },
+	[LINT_NO_BARRIER] = { "V430", MUST_DEEP, "2.7.13.3.1, 2.8.21.1.1",
+			      "have a barrier between what is made available and idx (packed: "
+			      "flags of the first descriptor): RISC-V: fence w, w; arm64: dmb "
+			      "ishst",
+			      "has virtio_wmb() there" },
 
 	[LINT_BLK_SHORT] = { "V501", MUST, "5.2.6",
 			     "begin a request with a header of 16 readable bytes and end it with a "
@@ -322,6 +327,8 @@ struct lint {
 	bool deep, legacy;
 	char name[32];
 	struct log *log;
+	lint_name_fn *name_pc; /* NULL: nobody knows names */
+	void *name_arg;
 
 	pthread_mutex_t lock;        /* what lint_report() touches */
 	unsigned count[LINT_RULES];  /* findings */
@@ -446,6 +453,21 @@ unsigned lint_count(struct lint *l, enum lint_id id)
 bool lint_deep(const struct lint *l)
 {
 	return l && l->deep;
+}
+
+void lint_names(struct lint *l, lint_name_fn *name, void *arg)
+{
+	l->name_pc = name;
+	l->name_arg = arg;
+}
+
+void lint_pc(struct lint *l, uint64_t pc, char *text, size_t size)
+{
+	char name[64] = "";
+
+	if (l && l->name_pc)
+		l->name_pc(l->name_arg, pc, name, sizeof(name));
+	snprintf(text, size, "0x%llx%s", (unsigned long long)pc, name);
 }
 
 bool lint_finding(struct lint *l, size_t n, struct lint_finding *finding)

@@ -110,6 +110,7 @@ enum lint_id {
 	LINT_TABLE_FLAGS,
 	LINT_NEXT_ORDER,
 	LINT_BUFFER_IN_RING,
+	LINT_NO_BARRIER,
 	/* block */
 	LINT_BLK_SHORT,
 	LINT_BLK_CAPACITY,
@@ -166,6 +167,14 @@ void lint_report(struct lint *lint, enum lint_id rule, unsigned place, const cha
 unsigned lint_count(struct lint *lint, enum lint_id rule);
 /* Is it there, and deep? */
 bool lint_deep(const struct lint *lint);
+
+/* Who knows names for addresses of the guest's code: " name+0x1c", or "". NULL, as at first:
+ * nobody.
+ */
+typedef void lint_name_fn(void *arg, uint64_t pc, char *text, size_t size);
+void lint_names(struct lint *lint, lint_name_fn *name, void *arg);
+/* An address of the guest's code in words. */
+void lint_pc(struct lint *lint, uint64_t pc, char *text, size_t size);
 
 /* A rule broken at a place. */
 struct lint_finding {

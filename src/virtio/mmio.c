@@ -632,6 +632,7 @@ int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_confi
 				       config->name);
 			goto fail;
 		}
+		lint_names(m->lint, config->name_pc, config->name_arg);
 		if (dev)
 			dev->lint = m->lint;
 	}

@@ -38,7 +38,9 @@ struct virtio_mmio_config {
 	bool notification_data;
 	uint64_t without; /* feature bits that are not offered, for tests and experiments */
 	enum lint_level lint;
-	bool lint_deep;                   /* with a lint: keep account of each request, too */
+	bool lint_deep;        /* with a lint: keep account of each request, too */
+	lint_name_fn *name_pc; /* lint_names(); or NULL */
+	void *name_arg;
 	struct mark *touched, *driver_ok; /* a register accessed, DRIVER_OK written; or NULL */
 	bool trace;                       /* a flight recorder for each queue (vq.h) */
 };

@@ -23,8 +23,6 @@ struct wire_desc {
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_desc) == DESC_SIZE, "2.8.13");
 
-enum { DESC_F_AVAIL = 1 << 7, DESC_F_USED = 1 << 15 }; /* 2.8.1 */
-
 /* 2.8.14: who wants to be told of what. The driver area and the device area are one each. */
 struct wire_event {
 	uint16_t off_wrap; /* position, and in bit 15 the wrap counter there */

@@ -22,6 +22,7 @@
 
 /* 2.7.5, 2.8.6 */
 enum { DESC_F_NEXT = 1, DESC_F_WRITE = 2, DESC_F_INDIRECT = 4 };
+enum { DESC_F_AVAIL = 1 << 7, DESC_F_USED = 1 << 15 }; /* packed: 2.8.1 */
 
 enum { DESC_SIZE = 16, DESC_ALIGN = 16 }; /* 2.7, 2.8.10 */
 

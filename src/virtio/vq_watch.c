@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "virtio/vq_order.h"
 #include "virtio/vq_ring.h"
 #include "virtio/vq_shadow.h"
 #include "virtio/vq_trace.h"
@@ -23,10 +24,13 @@ int vq_watch(struct vq *vq, unsigned what)
 		return -ENOMEM;
 	if (what & VQ_WATCH_TRACE)
 		w->trace = vq_trace_create();
-	if (what & VQ_WATCH_DEEP)
+	if (what & VQ_WATCH_DEEP) {
 		w->shadow = vq_shadow_create();
+		w->order = vq_order_create();
+	}
 	/* What was made goes with the queue. */
-	return ((what & VQ_WATCH_TRACE) && !w->trace) || ((what & VQ_WATCH_DEEP) && !w->shadow)
+	return ((what & VQ_WATCH_TRACE) && !w->trace) ||
+			       ((what & VQ_WATCH_DEEP) && (!w->shadow || !w->order))
 		       ? -ENOMEM
 		       : 0;
 }
@@ -43,6 +47,7 @@ void vq_watch_free(struct vq *vq)
 		return;
 	vq_trace_destroy(vq->watch->trace);
 	vq_shadow_destroy(vq->watch->shadow);
+	vq_order_destroy(vq->watch->order);
 	free(vq->watch);
 	vq->watch = NULL;
 }
@@ -70,11 +75,15 @@ void vq_watch_setup(struct vq *vq, uint64_t features)
 	vq->watch->used = vq->s.next_used;
 	if (vq->watch->shadow)
 		vq_shadow_setup(vq);
+	if (vq->watch->order)
+		vq_order_setup(vq);
 	note(vq, (struct vq_event){ .kind = VQ_EV_SETUP, .a = features, .pos = vq->s.size });
 }
 
 void vq_watch_reset(struct vq *vq)
 {
+	if (vq->watch->order)
+		vq_order_reset(vq);
 	note(vq, (struct vq_event){ .kind = VQ_EV_RESET });
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Those who look on while a queue works: the flight recorder (vq_trace.c), and the deep tier of the
- * lint (vq_shadow.c).
+ * lint (vq_shadow.c, vq_order.c).
  *
  * vq.c calls what is below where vq->watch is not NULL, that is: where somebody asked for it by
  * vq_watch(). Nobody looks on by default, and then each call has one branch that is never taken.
@@ -16,12 +16,14 @@
 
 #include "virtio/vq.h"
 
+struct vq_order;
 struct vq_shadow;
 struct vq_trace;
 
 struct vq_watch {
 	struct vq_trace *trace;   /* NULL: no recorder */
 	struct vq_shadow *shadow; /* NULL: the lint, if there is one, is not deep */
+	struct vq_order *order;   /* the same */
 	vq_take_kicks_fn *take;   /* NULL: notifications are not counted */
 	void *take_arg;
 	bool kicks_on;        /* the device has asked for notifications, and found the ring empty */

@@ -55,7 +55,8 @@ def kind(line):
     line = re.sub(r"\b\d+\.\d{6}\b", "TIME", line)
     # Whether the device saw the first request, before it had to be told, is a matter of luck.
     line = re.sub(r"idx is \d+, taken are those up to \d+", "idx is SO, taken up to SO", line)
-    return re.sub(r"(main|transfer|lost|\w+)\+0x[0-9a-f]+$", r"\1+OFFSET", line)
+    line = re.sub(r"\b(main|transfer)\+0x[0-9a-f]+", r"\1+OFFSET", line)
+    return re.sub(r"(\w+)\+0x[0-9a-f]+$", r"\1+OFFSET", line)
 
 
 def mistake(source, diff):

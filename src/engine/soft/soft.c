@@ -73,9 +73,20 @@ static void post_all(struct engine *e, const struct soft_request *req)
 			post(e->vcpus[i], req);
 }
 
+/* Something is watched since a moment ago: the note in soft.h. */
+static void begin_to_tell(struct vcpu *v, uint32_t watches)
+{
+	v->engine->arch->forget(v);
+	v->watches = watches;
+}
+
 void soft_do_requests(struct vcpu *v)
 {
+	uint32_t watches = atomic_load(&v->engine->watches);
+
 	soft_protect(v);
+	if (unlikely(v->watches != watches))
+		begin_to_tell(v, watches);
 	if (atomic_load(&v->done) == atomic_load(&v->posted))
 		return;
 	struct soft_request todo[SOFT_MAX_REQUESTS];
@@ -208,23 +219,52 @@ static void dma_written(struct gmem_observer *obs, gpa_t gpa, size_t len)
 				    .run = run_code_written, .code = true, .a = gpa, .b = len });
 }
 
+static void watched(struct gmem_observer *obs)
+{
+	struct engine *e = container_of(obs, struct engine, observer);
+
+	atomic_fetch_add(&e->watches, 1);
+	for (unsigned i = 0; i < e->cfg.n_vcpus; i++)
+		if (e->vcpus[i])
+			atomic_store(&e->vcpus[i]->attention, 1);
+}
+
 bool soft_may_tag_writes(_Atomic uint8_t *flags)
 {
 	uint8_t f = atomic_load(flags);
 	/* Of this and the decoder's marking the page as code, the later sees the earlier. */
 	if (!(f & GMEM_PAGE_TAGGED))
 		f = atomic_fetch_or(flags, GMEM_PAGE_TAGGED);
-	return !(f & GMEM_PAGE_CODE);
+	return !(f & (GMEM_PAGE_CODE | GMEM_PAGE_WATCHED));
 }
 
-void soft_stored(struct vcpu *v, gpa_t gpa, size_t len)
+static void tell_stored(struct vcpu *v, gpa_t gpa, size_t len, bool rest)
+{
+	if (!v->watches)
+		return;
+	v->stores += !rest;
+	gmem_stored(v->engine->cfg.mem, &(struct gmem_store){
+						.gpa = gpa,
+						.len = len,
+						.cpu = v->index,
+						.pc = v->engine->arch->pc(v),
+						.nth = v->stores,
+						.fences = v->fences,
+					});
+}
+
+void soft_stored(struct vcpu *v, gpa_t gpa, size_t len, bool rest)
 {
 	const struct gmem_region *r = gmem_find(v->engine->cfg.mem, gpa);
+	uint8_t f;
 
-	/* The flag is looked at after the bytes were stored: see soft.h. */
+	/* The flags are looked at after the bytes were stored: see soft.h. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load(&r->flags[(gpa - r->base) >> GMEM_PAGE_SHIFT]) & GMEM_PAGE_CODE)
+	f = atomic_load(&r->flags[(gpa - r->base) >> GMEM_PAGE_SHIFT]);
+	if (f & GMEM_PAGE_CODE)
 		soft_code_written(v, gpa, len);
+	if (unlikely(f & GMEM_PAGE_WATCHED))
+		tell_stored(v, gpa, len, rest);
 }
 
 /* This vCPU had a write tag for what is a code page now: it may have stored anywhere in it. */
@@ -324,6 +364,7 @@ static int soft_create(struct engine **engine, const struct engine_config *cfg, 
 	e->arch = archs[cfg->arch];
 	pthread_mutex_init(&e->pair_lock, NULL);
 	e->observer.written = dma_written;
+	e->observer.watched = watched;
 	gmem_observe(cfg->mem, &e->observer);
 	*engine = e;
 	return 0;

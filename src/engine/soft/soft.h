@@ -24,6 +24,13 @@
  *    (release() in soft.c): FRESH is cleared, every vCPU is asked to drop the page, and unless
  *    decoding began meanwhile, which sets FRESH, the flag goes. Whoever had decoded it has the
  *    request, and `attention` set, before anyone can gain a write tag.
+ *
+ * Watched stores (gmem_watch()). A page with GMEM_PAGE_WATCHED gets no write tags either, so that
+ * soft_stored() sees each store to it. What keeps stores apart from later ones is counted by an op
+ * of its own, which decoding puts in front of such an instruction once anything is watched
+ * (soft_counts_fences()): until then nobody pays for it. When something begins to be watched, each
+ * vCPU forgets all tags and all that it has decoded (`watches`). A vCPU that has not done so yet
+ * tells nothing: it might not have counted a fence.
  */
 #ifndef HAKO_ENGINE_SOFT_SOFT_H
 #define HAKO_ENGINE_SOFT_SOFT_H
@@ -33,6 +40,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/bits.h"
 #include "bus/clock.h"
 #include "engine/engine.h"
 #include "engine/soft/code.h"
@@ -59,6 +67,7 @@ struct engine {
 	struct soft_points points;
 	_Atomic uint64_t time_ahead; /* RISC-V: ticks of `time` beyond the clock's */
 	_Atomic bool releasing;      /* somebody is in release(), soft.c */
+	_Atomic uint32_t watches;    /* gmem_watch() was called so often */
 	pthread_mutex_t pair_lock;   /* cas16_lock.c's, where the host needs it */
 };
 
@@ -106,6 +115,11 @@ struct vcpu {
 	_Atomic uint64_t posted, done; /* requests ever; done <= posted */
 	bool owes_dsb;                 /* own thread: broadcast something since the last DSB */
 
+	/* Of watched stores, own thread. `watches`: the engine's when this vCPU has forgotten what
+	 * it had from before. */
+	uint32_t watches;
+	uint64_t stores, fences; /* counted since then */
+
 	struct soft_debug debug;
 	struct code_cache code;
 	uint8_t heat[SOFT_HEAT_SLOTS]; /* stores to code pages since a release, by page number */
@@ -132,6 +146,8 @@ struct soft_arch {
 	void (*protect)(struct vcpu *vcpu);
 	/* tlb_unmap_code() for each TLB. */
 	void (*unmap_code)(struct vcpu *vcpu, const struct code_page *page);
+	/* The address of the instruction that is under way. */
+	uint64_t (*pc)(const struct vcpu *vcpu);
 	/* Is the instruction that is under way in this page? */
 	bool (*executes)(const struct vcpu *vcpu, const struct code_page *page);
 	/* As in debug_ops. */
@@ -184,8 +200,16 @@ void soft_code_written(struct vcpu *v, gpa_t gpa, size_t len);
  * is marked as having had one, so that whoever decodes it knows to ask.
  */
 bool soft_may_tag_writes(_Atomic uint8_t *flags);
-/* Own thread: bytes were stored without a write tag. Looks whether they hit code. */
-void soft_stored(struct vcpu *v, gpa_t gpa, size_t len);
+/*
+ * Own thread: bytes were stored without a write tag, inside one page. Looks whether they hit code,
+ * or what is watched. `rest`: of a store whose beginning is in another page.
+ */
+void soft_stored(struct vcpu *v, gpa_t gpa, size_t len, bool rest);
+/* Decoding: is anything watched, so that vcpu.fences must be counted? */
+static inline bool soft_counts_fences(const struct vcpu *v)
+{
+	return unlikely(atomic_load_explicit(&v->engine->watches, memory_order_relaxed));
+}
 /* Own thread, for soft_arch.protect: drop this TLB's write tags for code pages, and report each. */
 void soft_protect_tlb(struct vcpu *v, struct tlb *tlb);
 /* Own thread: call this before write tags are dropped. */

@@ -891,6 +891,71 @@ static void test_cbo(void **state)
 		"rv32 " #t, t, setup32, teardown, NULL \
 	}
 
+/* ---- Watched stores ---- */
+
+struct told {
+	struct gmem_watch watch;
+	unsigned n;
+	struct gmem_store of[2];
+};
+
+static void tell(struct gmem_watch *watch, const struct gmem_store *store)
+{
+	struct told *t = container_of(watch, struct told, watch);
+
+	assert_true(t->n < ARRAY_SIZE(t->of));
+	t->of[t->n++] = *store;
+}
+
+/* Two stores to what is watched, and what is between them: does it keep them apart? */
+static const struct {
+	uint32_t insn;
+	bool apart;
+} between[] = {
+	{ 0x00000013, false }, /* nop */
+	{ 0x0330000f, true },  /* fence rw, rw */
+	{ 0x0110000f, true },  /* fence w, w */
+	{ 0x0ff0000f, true },  /* fence iorw, iorw */
+	{ 0x8330000f, true },  /* fence.tso */
+	{ 0x0230000f, false }, /* fence r, rw */
+	{ 0x0320000f, false }, /* fence rw, r */
+	{ 0x0140000f, false }, /* fence w, o */
+	{ 0x0410000f, false }, /* fence o, w */
+	{ 0x0000100f, false }, /* fence.i */
+	{ 0x006ea3af, false }, /* amoadd.w t2, t1, (t4) */
+	{ 0x026ea3af, true },  /* amoadd.w.rl */
+	{ 0x046ea3af, false }, /* amoadd.w.aq */
+	{ 0x186ea3af, false }, /* sc.w t2, t1, (t4) */
+	{ 0x1a6ea3af, true },  /* sc.w.rl */
+	{ 0x100ea3af, false }, /* lr.w t2, (t4) */
+	{ 0x160ea3af, true },  /* lr.w.aqrl */
+};
+
+static void watched_stores(void **state)
+{
+	enum { T3 = 28, T4 = 29, SH_T3 = 0x006e1023 /* sh t1, 0(t3) */ };
+	struct rig *r = *state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(between); i++) {
+		const uint32_t code[] = { SH_T3, between[i].insn, SH_T3, SW_X0_T0, LOOP };
+		struct told t = { .watch = { .gpa = DATA + 2, .len = 2, .stored = tell } };
+
+		engine_soft.vcpu_set(r->vcpu, T3, DATA + 2);
+		engine_soft.vcpu_set(r->vcpu, T4, DATA + 0x100);
+		run(r, RV_M, code, ARRAY_SIZE(code));
+		assert_int_equal(gmem_watch(r->mem, &t.watch), 0);
+		run(r, RV_M, code, ARRAY_SIZE(code));
+		assert_int_equal(t.n, 2);
+		assert_true(t.of[0].gpa == DATA + 2 && t.of[0].len == 2);
+		assert_true((uint32_t)t.of[0].pc == CODE && (uint32_t)t.of[1].pc == CODE + 8);
+		assert_true(t.of[0].nth != t.of[1].nth);
+		if ((t.of[0].fences != t.of[1].fences) != between[i].apart)
+			fail_msg("0x%08x %s counted", between[i].insn,
+				 between[i].apart ? "is not" : "is");
+		gmem_unwatch(r->mem, &t.watch);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -920,6 +985,8 @@ int main(void)
 		RV32(test_zicond),
 		RV64(test_cbo),
 		RV32(test_cbo),
+		RV64(watched_stores),
+		RV32(watched_stores),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -391,6 +391,98 @@ static void code_becomes_data(void **state)
 	finish(&r);
 }
 
+/* ---- Watched stores ---- */
+
+struct told {
+	struct gmem_watch watch;
+	unsigned n;
+	struct gmem_store of[4];
+};
+
+static void tell(struct gmem_watch *watch, const struct gmem_store *store)
+{
+	struct told *t = container_of(watch, struct told, watch);
+
+	assert_true(t->n < ARRAY_SIZE(t->of));
+	t->of[t->n++] = *store;
+}
+
+/* Two stores to what is watched, and what is between them: does it keep them apart? */
+static const struct {
+	uint32_t insn;
+	bool apart;
+} between[] = {
+	{ 0xd503201f, false }, /* nop */
+	{ 0xd5033bbf, true },  /* dmb ish */
+	{ 0xd5033abf, true },  /* dmb ishst */
+	{ 0xd50339bf, false }, /* dmb ishld */
+	{ 0xd5033fbf, true },  /* dmb sy */
+	{ 0xd50332bf, true },  /* dmb oshst */
+	{ 0xd50337bf, false }, /* dmb nsh */
+	{ 0xd50338bf, true },  /* dmb #8, which is SY */
+	{ 0xd5033b9f, true },  /* dsb ish */
+	{ 0xd5033a9f, true },  /* dsb ishst */
+	{ 0xd503399f, false }, /* dsb ishld */
+	{ 0xd503309f, false }, /* ssbb */
+	{ 0xd503349f, false }, /* pssbb */
+	{ 0xd5033fdf, false }, /* isb */
+	{ 0x889ffcc4, true },  /* stlr w4, [x6] */
+	{ 0x88dffcc4, false }, /* ldar w4, [x6] */
+	{ 0x8807fcc4, true },  /* stlxr w7, w4, [x6] */
+	{ 0x88077cc4, false }, /* stxr w7, w4, [x6] */
+	{ 0xb86400c7, true },  /* ldaddl w4, w7, [x6] */
+	{ 0xb8a400c7, false }, /* ldadda w4, w7, [x6] */
+	{ 0xb86480c7, true },  /* swpl w4, w7, [x6] */
+	{ 0x88a4fcc7, true },  /* casl w4, w7, [x6] */
+	{ 0x88a47cc7, false }, /* cas w4, w7, [x6] */
+};
+
+static const uint32_t store = 0xb9000041 /* str w1, [x2] */,
+		      store_wide = 0xf90000a1 /* str x1, [x5] */,
+		      store_release = 0x889ffc41 /* stlr w1, [x2] */;
+
+/* All is decoded, and the page has been stored to, before it is watched: both are forgotten. */
+static void watched_stores(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(between); i++) {
+		const uint32_t code[] = { store,      between[i].insn, store,
+					  store_wide, store_release,   hvc_0 };
+		struct told t = { .watch = { .gpa = DATA, .len = 4, .stored = tell } };
+		const gpa_t at = CODE + sizeof(mmu_on);
+		struct rig r;
+
+		start(&r, 1);
+		map_ram(&r);
+		load(&r, CODE, mmu_on, sizeof(mmu_on));
+		load(&r, at, code, sizeof(code));
+		set_mmu(&r, 0);
+		set(&r, 0, 2, DATA);
+		set(&r, 0, 5, DATA - 2);
+		set(&r, 0, 6, DATA + 0x100);
+		run(&r, 0, CODE);
+		assert_int_equal(gmem_watch(r.mem, &t.watch), 0);
+		run(&r, 0, at);
+		assert_int_equal(t.n, 4);
+		for (unsigned k = 0; k < 4; k++)
+			assert_int_equal(t.of[k].cpu, 0);
+		assert_true(t.of[0].gpa == DATA && t.of[0].len == 4);
+		assert_true(t.of[0].pc == at && t.of[1].pc == at + 8);
+		assert_true(t.of[0].nth != t.of[1].nth);
+		if ((t.of[0].fences != t.of[1].fences) != between[i].apart)
+			fail_msg("0x%08x %s counted", between[i].insn,
+				 between[i].apart ? "is not" : "is");
+		/* The second half of one that crosses into the page; and a release is no longer
+		 * together with what comes before it. */
+		assert_true(t.of[2].gpa == DATA && t.of[2].len == 6 && t.of[2].pc == at + 12);
+		assert_true(t.of[3].fences == t.of[2].fences + 1);
+		gmem_unwatch(r.mem, &t.watch);
+		run(&r, 0, at);
+		assert_int_equal(t.n, 4);
+		finish(&r);
+	}
+}
+
 /* ---- The soft TLB ---- */
 
 static void range_at_the_end(void **state)
@@ -410,9 +502,13 @@ static void range_at_the_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(slow_paths_leave_no_frames),  cmocka_unit_test(store_onto_itself),
-		cmocka_unit_test(kick_ends_the_tightest_loop), cmocka_unit_test(patches_arrive),
-		cmocka_unit_test(code_becomes_data),           cmocka_unit_test(range_at_the_end),
+		cmocka_unit_test(slow_paths_leave_no_frames),
+		cmocka_unit_test(store_onto_itself),
+		cmocka_unit_test(kick_ends_the_tightest_loop),
+		cmocka_unit_test(patches_arrive),
+		cmocka_unit_test(code_becomes_data),
+		cmocka_unit_test(range_at_the_end),
+		cmocka_unit_test(watched_stores),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -343,6 +343,91 @@ static void a_write_is_reported_or_seen(void **state)
 }
 
 /* Any change makes another sum; taking it back, or only reading, does not. */
+/* ---- Watches ---- */
+
+struct watcher {
+	struct gmem_watch watch;
+	unsigned n;
+	struct gmem_store last;
+};
+
+static void seen(struct gmem_watch *watch, const struct gmem_store *store)
+{
+	struct watcher *w = container_of(watch, struct watcher, watch);
+
+	w->n++;
+	w->last = *store;
+}
+
+struct teller {
+	struct gmem_observer obs;
+	unsigned begun;
+};
+
+static void begun(struct gmem_observer *obs)
+{
+	container_of(obs, struct teller, obs)->begun++;
+}
+
+static bool is_watched(struct gmem *mem, gpa_t gpa)
+{
+	const struct gmem_region *r = gmem_find(mem, gpa);
+
+	return r->flags[(gpa - r->base) / PAGE] & GMEM_PAGE_WATCHED;
+}
+
+/* Pages are flagged as long as anybody watches a byte of them, and each is told of its own. */
+static void stores_are_told(void **state)
+{
+	struct gmem *mem = *state;
+	struct teller cpu = { .obs = { .written = report, .watched = begun } };
+	struct watcher a = { .watch = { .gpa = LOW + PAGE - 2, .len = 4, .stored = seen } };
+	struct watcher b = { .watch = { .gpa = LOW + PAGE + 8, .len = 8, .stored = seen } };
+	struct watcher top = { .watch = { .gpa = TOP, .len = PAGE, .stored = seen } };
+
+	assert_int_equal(gmem_watch(mem, &a.watch), -ENOTSUP);
+	gmem_observe(mem, &cpu.obs);
+	assert_int_equal(gmem_watch(mem, &a.watch), 0);
+	assert_int_equal(gmem_watch(mem, &b.watch), 0);
+	assert_int_equal(gmem_watch(mem, &top.watch), 0);
+	assert_int_equal(cpu.begun, 3);
+	assert_true(is_watched(mem, LOW) && is_watched(mem, LOW + PAGE) && is_watched(mem, TOP));
+	assert_false(is_watched(mem, LOW + 2 * PAGE) || is_watched(mem, FAR));
+
+	gmem_stored(mem, &(struct gmem_store){ .gpa = LOW + PAGE, .len = 2, .pc = 1 });
+	assert_true(a.n == 1 && a.last.pc == 1 && b.n == 0 && top.n == 0);
+	gmem_stored(mem, &(struct gmem_store){ .gpa = LOW + PAGE + 2, .len = 6, .pc = 2 });
+	assert_true(a.n == 1 && b.n == 0);
+	gmem_stored(mem, &(struct gmem_store){ .gpa = LOW + PAGE, .len = 16, .pc = 3 });
+	assert_true(a.n == 2 && b.n == 1 && b.last.pc == 3);
+	gmem_stored(mem, &(struct gmem_store){ .gpa = UINT64_MAX, .len = 1, .pc = 4 });
+	assert_true(top.n == 1 && a.n == 2);
+
+	gmem_unwatch(mem, &a.watch);
+	assert_false(is_watched(mem, LOW));
+	assert_true(is_watched(mem, LOW + PAGE));
+	gmem_stored(mem, &(struct gmem_store){ .gpa = LOW + PAGE, .len = 16 });
+	assert_true(a.n == 2 && b.n == 2);
+	gmem_unwatch(mem, &b.watch);
+	gmem_unwatch(mem, &top.watch);
+	assert_false(is_watched(mem, LOW + PAGE) || is_watched(mem, TOP));
+
+	/* A flag of another's stays. */
+	flag(mem, LOW);
+	assert_int_equal(gmem_watch(mem, &a.watch), 0);
+	gmem_unwatch(mem, &a.watch);
+	assert_int_equal(gmem_find(mem, LOW)->flags[0], GMEM_PAGE_CODE);
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct watcher bad = { .watch = { .gpa = i == 0   ? LOW - 1
+							 : i == 1 ? HIGH - 1
+								  : LOW,
+						  .len = i < 2 ? 2 : 0,
+						  .stored = seen } };
+		assert_int_equal(gmem_watch(mem, &bad.watch), -EFAULT);
+	}
+}
+
 static void sums(void **state)
 {
 	struct gmem *mem = *state;
@@ -380,6 +465,7 @@ int main(void)
 		TEST(regions_are_in_order),
 		TEST(bad_regions_are_refused),
 		cmocka_unit_test(ram_too_large_for_the_host_is_refused),
+		TEST(stores_are_told),
 		TEST(copies),
 		TEST(a_range_is_copied_whole_or_not_at_all),
 		TEST(the_top_of_the_address_space),

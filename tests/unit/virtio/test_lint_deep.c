@@ -202,6 +202,120 @@ static void buffer_in_ring(struct vqrig *rig)
 	answer_one(rig);
 }
 
+/* ---- Barriers: what a CPU tells of stores (gmem_stored()) ---- */
+
+struct cpu {
+	struct vqrig *rig;
+	unsigned number;
+	uint64_t fences, nth;
+};
+
+/* A store of the vCPU's, of what is in memory already. */
+static void stored(struct cpu *c, gpa_t gpa, size_t len)
+{
+	c->nth++;
+	gmem_stored(c->rig->mem, &(struct gmem_store){ .gpa = gpa,
+						       .len = len,
+						       .cpu = c->number,
+						       .pc = 0x1000 + c->nth,
+						       .nth = c->nth,
+						       .fences = c->fences });
+}
+
+static gpa_t desc_of(const struct vqrig *rig, unsigned i)
+{
+	return rig->q.desc + 16ULL * i;
+}
+
+static gpa_t entry_of(const struct vqrig *rig, unsigned i)
+{
+	return rig->q.avail + 4 + 2ULL * i;
+}
+
+static gpa_t idx_of(const struct vqrig *rig)
+{
+	return rig->q.avail + 2;
+}
+
+/* Once round with a barrier in each place but that one: 1 before the entry, 2 before idx. */
+static void no_barrier(struct vqrig *rig, unsigned but)
+{
+	struct cpu c = { .rig = rig };
+	uint16_t head = vqrig_offer(rig, IN, false);
+
+	stored(&c, desc_of(rig, head), 16);
+	c.fences += but != 1;
+	stored(&c, entry_of(rig, 0), 2);
+	c.fences += but != 2;
+	stored(&c, idx_of(rig), 2);
+}
+
+static void no_barrier_before_idx(struct vqrig *rig)
+{
+	no_barrier(rig, 2);
+	assert_non_null(strstr(rig->last, "entry 0 stored at pc 0x1002, then idx at pc 0x1003"));
+}
+
+/* The entry was there already, and the second descriptor of the chain was not. */
+static void no_barrier_but_for_the_entry(struct vqrig *rig)
+{
+	struct cpu c = { .rig = rig };
+
+	vqrig_offer(rig, IN, false);
+	stored(&c, desc_of(rig, 0), 16);
+	stored(&c, entry_of(rig, 0), 2);
+	c.fences++;
+	stored(&c, desc_of(rig, 1) + 8, 4);
+	stored(&c, idx_of(rig), 2);
+	assert_non_null(strstr(rig->last, "descriptor 1 stored at pc 0x1003"));
+}
+
+/* Two at once, and the first is right; and idx by a store of all 8 bytes around it, but for the
+ * entry of the second. */
+static void no_barrier_of_the_second(struct vqrig *rig)
+{
+	struct cpu c = { .rig = rig };
+
+	vqrig_offer(rig, 0, false);
+	vqrig_offer(rig, 0, false);
+	stored(&c, entry_of(rig, 0), 2);
+	c.fences++;
+	stored(&c, entry_of(rig, 1), 2);
+	stored(&c, idx_of(rig) - 2, 6);
+	assert_non_null(strstr(rig->last, "entry 1 stored"));
+}
+
+static void no_barrier_before_flags(struct vqrig *rig)
+{
+	struct cpu c = { .rig = rig };
+
+	vqrig_offer(rig, IN, false);
+	stored(&c, desc_of(rig, 0), 14);
+	stored(&c, desc_of(rig, 1), 14);
+	c.fences++;
+	stored(&c, desc_of(rig, 1) + 14, 2);
+	stored(&c, desc_of(rig, 0) + 14, 2);
+	assert_non_null(strstr(rig->last, "descriptor 1 stored at pc 0x1003, then flags of the"));
+}
+
+/* On the second lap. */
+static void no_barrier_behind_the_end(struct vqrig *rig)
+{
+	struct cpu c = { .rig = rig };
+	uint16_t head;
+	uint32_t len;
+
+	for (unsigned i = 0; i <= SIZE; i++) {
+		vqrig_offer(rig, 0, false);
+		stored(&c, desc_of(rig, i % SIZE), 14);
+		c.fences += i < SIZE;
+		assert_int_equal(lint_count(rig->lint, LINT_NO_BARRIER), 0);
+		stored(&c, desc_of(rig, i % SIZE) + 14, 2);
+		answer_one(rig);
+		assert_true(vd_used(&rig->q, &head, &len));
+	}
+}
+
 static const struct {
 	enum lint_id rule;
 	void (*driver)(struct vqrig *rig);
@@ -229,7 +343,33 @@ static const struct {
 	{ LINT_NEXT_ORDER, next_order, IN_ORDER },
 	{ LINT_NEXT_ORDER, next_order_in_table, INDIRECT | IN_ORDER },
 	{ LINT_BUFFER_IN_RING, buffer_in_ring, 0 },
+	{ LINT_NO_BARRIER, no_barrier_before_idx, 0 },
+	{ LINT_NO_BARRIER, no_barrier_but_for_the_entry, 0 },
+	{ LINT_NO_BARRIER, no_barrier_of_the_second, 0 },
+	{ LINT_NO_BARRIER, no_barrier_before_flags, PACKED },
+	{ LINT_NO_BARRIER, no_barrier_behind_the_end, PACKED },
 };
+
+/* A CPU that would tell of stores. */
+static void watched(struct gmem_observer *obs)
+{
+	(void)obs;
+}
+static void written(struct gmem_observer *obs, gpa_t gpa, size_t len)
+{
+	(void)obs;
+	(void)gpa;
+	(void)len;
+}
+
+/* Memory that such a CPU uses, which a queue is in. */
+static void watch(struct vqrig *rig, struct gmem_observer *cpu, uint64_t features)
+{
+	vqrig_init(rig, VQ_WATCH_DEEP);
+	*cpu = (struct gmem_observer){ .written = written, .watched = watched };
+	gmem_observe(rig->mem, cpu);
+	vqrig_setup(rig, SIZE, features);
+}
 
 /* This rule, or LINT_RULES: none, was broken, and no other. */
 static void assert_found(struct vqrig *rig, enum lint_id rule, uint64_t slip)
@@ -242,13 +382,13 @@ static void assert_found(struct vqrig *rig, enum lint_id rule, uint64_t slip)
 
 static void test_each_slip_is_found(void **state)
 {
+	struct gmem_observer cpu;
 	struct vqrig rig;
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(slips); i++) {
 		assert_true(lint_rules[slips[i].rule].deep);
-		vqrig_init(&rig, VQ_WATCH_DEEP);
-		vqrig_setup(&rig, SIZE, slips[i].features);
+		watch(&rig, &cpu, slips[i].features);
 		slips[i].driver(&rig);
 		assert_found(&rig, slips[i].rule, i);
 		vqrig_fini(&rig);
@@ -368,6 +508,77 @@ static void test_data_may_change(void **state)
 	vqrig_fini(&rig);
 }
 
+/* Once round for each thing that a driver may do, or that nobody could be sure about. */
+static void test_barriers_that_are_no_slip(void **state)
+{
+	struct gmem_observer observer;
+	struct vqrig rig;
+	uint16_t head;
+	uint32_t len;
+
+	(void)state;
+	for (unsigned k = 0; k < 6; k++) {
+		struct cpu c = { .rig = &rig }, other = { .rig = &rig, .number = 1 };
+
+		watch(&rig, &observer, 0);
+		switch (k) {
+		case 0: /* one barrier does for both; none is owed before the entry */
+			no_barrier(&rig, 1);
+			break;
+		case 1: /* the next chain is prepared behind the barrier */
+			vqrig_offer(&rig, 0, false);
+			stored(&c, desc_of(&rig, 0), 16);
+			stored(&c, entry_of(&rig, 0), 2);
+			c.fences++;
+			stored(&c, desc_of(&rig, 1), 16);
+			stored(&c, entry_of(&rig, 1), 2);
+			stored(&c, idx_of(&rig), 2);
+			break;
+		case 2: /* prepared by one, published by another */
+			vqrig_offer(&rig, 0, false);
+			stored(&other, desc_of(&rig, 0), 16);
+			stored(&other, entry_of(&rig, 0), 2);
+			stored(&c, idx_of(&rig), 2);
+			break;
+		case 3: /* all by one store, or by one that crosses a page */
+			vqrig_offer(&rig, 0, false);
+			stored(&c, entry_of(&rig, 0), 2);
+			c.nth--;
+			stored(&c, rig.q.avail, 8);
+			break;
+		case 4: /* a ring that is cleared, and idx that does not move */
+			stored(&c, desc_of(&rig, 0), 16ULL * SIZE);
+			stored(&c, rig.q.avail, 64);
+			stored(&c, idx_of(&rig), 2);
+			break;
+		default: /* forgotten with the queue: set up anew, nothing of it was stored yet */
+			vqrig_offer(&rig, 0, false);
+			stored(&c, entry_of(&rig, 0), 2);
+			vqrig_setup(&rig, SIZE, 0);
+			vqrig_offer(&rig, 0, false);
+			stored(&c, idx_of(&rig), 2);
+			answer_one(&rig);
+			assert_true(vd_used(&rig.q, &head, &len));
+		}
+		assert_found(&rig, LINT_RULES, k);
+		vqrig_fini(&rig);
+	}
+}
+
+/* Where no CPU tells of stores, nothing is watched. */
+static void test_no_cpu_that_tells(void **state)
+{
+	struct vqrig rig;
+
+	(void)state;
+	vqrig_init(&rig, VQ_WATCH_DEEP);
+	vqrig_setup(&rig, SIZE, 0);
+	assert_false(gmem_watchable(rig.mem));
+	no_barrier(&rig, 2);
+	assert_found(&rig, LINT_RULES, 0);
+	vqrig_fini(&rig);
+}
+
 /* Two threads, so that notifications and the device's wishes meet in every way. */
 struct race {
 	struct vqrig rig;
@@ -442,6 +653,8 @@ int main(void)
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_data_may_change),
 		cmocka_unit_test(test_kicks_that_are_no_slip),
+		cmocka_unit_test(test_barriers_that_are_no_slip),
+		cmocka_unit_test(test_no_cpu_that_tells),
 		cmocka_unit_test(test_silence_of_two),
 	};
 

@@ -60,7 +60,7 @@ static inline bool attention(const struct a64_cpu *c)
 		GO(&c->page[(va_ >> 2) % A64_PAGE_OPS]);                               \
 	} while (0)
 
-static void translate(struct op *op, uint32_t w, unsigned index);
+static void translate(struct a64_cpu *c, struct op *op, uint32_t w, unsigned index);
 
 /* ---- what is not an instruction ---- */
 
@@ -76,7 +76,7 @@ HANDLER(decode)
 	if (soft_break_here(&c->vcpu, op, index * 4))
 		put_breakpoint(&page->ops[index]);
 	else
-		translate(&page->ops[index], w, index);
+		translate(c, &page->ops[index], w, index);
 	GO(op);
 }
 
@@ -823,6 +823,7 @@ enum {
 	OP_page_end,
 	OP_breakpoint,
 	OP_unallocated,
+	OP_fencing,
 #define X(name) OP_##name,
 	SHORT_FORMS(X)
 #undef X
@@ -830,10 +831,19 @@ enum {
 	N_HANDLERS = OP_insn + a64_N_INSNS
 };
 
+/* In front of what it counts; soft.h, watched stores. */
+static handler *const handlers[N_HANDLERS];
+HANDLER(fencing)
+{
+	c->vcpu.fences++;
+	return handlers[OP_insn + a64_decode(op->word)](c, op, table);
+}
+
 static handler *const handlers[N_HANDLERS] = { [OP_decode] = op_decode,
 					       [OP_page_end] = op_page_end,
 					       [OP_breakpoint] = op_breakpoint,
 					       [OP_unallocated] = op_unallocated,
+					       [OP_fencing] = op_fencing,
 #define X(name) [OP_##name] = op_##name,
 					       SHORT_FORMS(X)
 #undef X
@@ -1124,10 +1134,40 @@ static bool short_form(struct op *op, enum a64_insn insn, uint32_t w, unsigned i
 	}
 }
 
-static void translate(struct op *op, uint32_t w, unsigned index)
+/*
+ * Does it keep stores before it apart from those after it, for devices too? A release alone does so
+ * together with a later acquire, as of a lock (B2.3.8); that this comes is taken for granted.
+ */
+static bool is_fence(enum a64_insn insn, uint32_t w)
+{
+	/* CRm of DMB and DSB (C6.2): domain and types, what is not allocated is SY; of DSB, 0 and 4
+	 * are other barriers. */
+	enum { NON_SHAREABLE = 1, LOADS = 1, SSBB = 0, PSSBB = 4 };
+
+	switch (insn) {
+	case a64_DMB:
+	case a64_DSB: {
+		unsigned crm = a64_DMB_CRm(w);
+		if (insn == a64_DSB && (crm == SSBB || crm == PSSBB))
+			return false;
+		return !(crm & 3) || (crm >> 2 != NON_SHAREABLE && (crm & 3) != LOADS);
+	}
+	case a64_STLR: return true;
+	case a64_STXR: return a64_STXR_o0(w);
+	case a64_STXP: return a64_STXP_o0(w);
+	case a64_CAS: return a64_CAS_o0(w);
+	case a64_CASP: return a64_CASP_o0(w);
+	default: return insn >= a64_LDADD && insn <= a64_SWP && a64_LDADD_R(w);
+	}
+}
+
+static void translate(struct a64_cpu *c, struct op *op, uint32_t w, unsigned index)
 {
 	enum a64_insn insn = a64_decode(w);
-	if (!short_form(op, insn, w, index))
+
+	if (soft_counts_fences(&c->vcpu) && is_fence(insn, w))
+		*op = (struct op){ .handler = OP_fencing, .word = w };
+	else if (!short_form(op, insn, w, index))
 		*op = (struct op){ .handler = (uint16_t)(OP_insn + insn), .word = w };
 }
 
@@ -1154,7 +1194,7 @@ static void step_op(struct a64_cpu *c, const struct op *op)
 	soft_traced(&c->vcpu, a64_op_va(c, op), w);
 	soft_break_lift(&c->vcpu, op);
 	if (op->handler == OP_decode)
-		translate(&page->ops[index], w, index);
+		translate(c, &page->ops[index], w, index);
 	op = handlers[op->handler](c, op, stopping);
 	if (op)
 		c->pc = a64_op_va(c, op);
@@ -1262,6 +1302,13 @@ static void unmap_code(struct vcpu *v, const struct code_page *page)
 		tlb_unmap_code(&c->ctx[i], page);
 }
 
+static uint64_t under_way(const struct vcpu *v)
+{
+	const struct a64_cpu *c = container_of(v, const struct a64_cpu, vcpu);
+
+	return a64_op_va(c, c->cur);
+}
+
 static bool executes(const struct vcpu *v, const struct code_page *page)
 {
 	return container_of(v, const struct a64_cpu, vcpu)->page == page->ops;
@@ -1357,6 +1404,7 @@ const struct soft_arch soft_a64 = {
 	.forget = forget,
 	.protect = protect,
 	.unmap_code = unmap_code,
+	.pc = under_way,
 	.executes = executes,
 	.reg = a64_reg,
 	.reg_get = a64_reg_get,

@@ -368,7 +368,7 @@ static void access_any(struct a64_cpu *c, struct tlb *t, uint64_t va, void *buf,
 		if (p->host && write) {
 			memcpy(p->host, part[i].buf, part[i].len);
 			if (p->untagged)
-				soft_stored(&c->vcpu, p->pa, part[i].len);
+				soft_stored(&c->vcpu, p->pa, part[i].len, i > 0);
 		} else if (p->host) {
 			memcpy(part[i].buf, p->host, part[i].len);
 		} else {
@@ -410,7 +410,7 @@ void a64_store_slow(struct a64_cpu *c, struct tlb *t, uint64_t va, unsigned size
 		}
 		soft_store(p.host, size, v);
 		if (p.untagged)
-			soft_stored(&c->vcpu, p.pa, size);
+			soft_stored(&c->vcpu, p.pa, size, false);
 		return;
 	}
 	access_any(c, t, va, &v, size, size, true);
@@ -457,7 +457,7 @@ void *a64_atomic_host(struct a64_cpu *c, uint64_t va, unsigned size, enum a64_at
 void a64_atomic_done(struct a64_cpu *c, gpa_t gpa, unsigned size)
 {
 	if (gpa != ~0ULL)
-		soft_stored(&c->vcpu, gpa, size);
+		soft_stored(&c->vcpu, gpa, size, false);
 }
 
 struct tlb *a64_unpriv_tlb(struct a64_cpu *c)
@@ -477,7 +477,7 @@ void a64_zero_block(struct a64_cpu *c, uint64_t va)
 	watch(c, c->tlb, va - off, BLOCK, true);
 	memcpy(p.host - off, zeros, BLOCK);
 	if (p.untagged)
-		soft_stored(&c->vcpu, p.pa - off, BLOCK);
+		soft_stored(&c->vcpu, p.pa - off, BLOCK, false);
 }
 
 /* PAN is for loads and stores, not for this (D8.4.3). */

@@ -181,6 +181,7 @@ enum {
 	OP_cross_end,
 	OP_breakpoint, /* up to here, none is an instruction */
 	OP_illegal,
+	OP_fencing,
 #define X(name) OP_##name, OP_##name##_4,
 	SHORT_FORMS(X)
 #undef X
@@ -330,16 +331,31 @@ static bool short_form(struct rv_cpu *c, struct op *op, enum rv_insn insn, uint3
 #undef REG
 }
 
+/*
+ * Does it keep stores before it apart from those after it? FENCE with W on both sides (volume I,
+ * 2.7). A release alone does so together with a later acquire, as of a lock (14.1); that this comes
+ * is taken for granted.
+ */
+static bool is_fence(enum rv_insn insn, uint32_t w)
+{
+	enum { PRED_W = 24, SUCC_W = 20 };
+
+	if (insn == rv_FENCE)
+		return bit(w, PRED_W) && bit(w, SUCC_W);
+	return insn >= rv_LR && insn <= rv_AMOMAXU && rv_LR_rl(w);
+}
+
 static void translate(struct rv_cpu *c, struct op *op, uint32_t w, unsigned length, unsigned index)
 {
 	enum rv_insn insn = rv_decode(w);
 	uint32_t only = c->xlen64 ? rv_ATTR_rv32 : rv_ATTR_rv64;
+	bool counted = soft_counts_fences(&c->vcpu) && is_fence(insn, w);
 
 	if (rv_info[insn].attributes & only)
 		insn = rv_NONE;
 	if (insn != rv_NONE && short_form(c, op, insn, w, length, index))
 		return;
-	*op = (struct op){ .handler = (uint16_t)(OP_insn + insn),
+	*op = (struct op){ .handler = (uint16_t)(counted ? OP_fencing : OP_insn + insn),
 			   .rd = (uint8_t)length,
 			   .word = w };
 }
@@ -459,6 +475,13 @@ static void unmap_code(struct vcpu *v, const struct code_page *page)
 	struct rv_cpu *c = container_of(v, struct rv_cpu, vcpu);
 	for (unsigned i = 0; i < RV_N_CTXS; i++)
 		tlb_unmap_code(&c->ctx[i], page);
+}
+
+static uint64_t under_way(const struct vcpu *v)
+{
+	const struct rv_cpu *c = container_of(v, const struct rv_cpu, vcpu);
+
+	return rv_op_va(c, c->cur);
 }
 
 static bool executes(const struct vcpu *v, const struct code_page *page)
@@ -597,6 +620,7 @@ const struct soft_arch soft_rv = {
 	.forget = forget,
 	.protect = protect,
 	.unmap_code = unmap_code,
+	.pc = under_way,
 	.executes = executes,
 	.reg = rv_reg,
 	.reg_get = rv_reg_get,

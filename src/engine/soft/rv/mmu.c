@@ -279,10 +279,10 @@ static unsigned in_page(uint64_t va, unsigned len)
 }
 
 /* After a store to RAM that no write tag covered: decoded instructions may be stale. */
-static void stored(struct rv_cpu *c, const struct place *p, unsigned len)
+static void stored(struct rv_cpu *c, const struct place *p, unsigned len, bool rest)
 {
 	if (p->flags)
-		soft_stored(&c->vcpu, p->pa, len);
+		soft_stored(&c->vcpu, p->pa, len, rest);
 }
 
 /* A debugger's watchpoint. A hit stops before the instruction: engine/soft/debug.h. */
@@ -330,7 +330,7 @@ void rv_store_slow(struct rv_cpu *c, uint64_t va, unsigned size, uint64_t v)
 	if (first == size) {
 		if (p.host) {
 			soft_store(p.host, size, v);
-			stored(c, &p, size);
+			stored(c, &p, size, false);
 			return;
 		}
 		if (va % size)
@@ -345,8 +345,8 @@ void rv_store_slow(struct rv_cpu *c, uint64_t va, unsigned size, uint64_t v)
 		rv_raise(c, RV_STORE_MISALIGNED, va);
 	memcpy(p.host, &v, first);
 	memcpy(q.host, (char *)&v + first, size - first);
-	stored(c, &p, first);
-	stored(c, &q, size - first);
+	stored(c, &p, first, false);
+	stored(c, &q, size - first, true);
 }
 
 void *rv_atomic_host(struct rv_cpu *c, uint64_t va, unsigned size, bool load_only, gpa_t *gpa)
@@ -366,7 +366,7 @@ void *rv_atomic_host(struct rv_cpu *c, uint64_t va, unsigned size, bool load_onl
 void rv_atomic_done(struct rv_cpu *c, gpa_t gpa, unsigned size)
 {
 	if (gpa != ~0ULL)
-		soft_stored(&c->vcpu, gpa, size);
+		soft_stored(&c->vcpu, gpa, size, false);
 }
 
 /* CBO.ZERO */
@@ -378,7 +378,7 @@ void rv_zero_block(struct rv_cpu *c, uint64_t va)
 		fault(c, va, WRITE, false);
 	watch(c, va, RV_BLOCK_SIZE, DEBUG_WRITE);
 	memset(p.host, 0, RV_BLOCK_SIZE);
-	stored(c, &p, RV_BLOCK_SIZE);
+	stored(c, &p, RV_BLOCK_SIZE, false);
 }
 
 /* CBO.CLEAN, FLUSH, INVAL: memory is coherent; what remains are the faults of a load or store. */
