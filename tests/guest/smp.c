@@ -490,6 +490,65 @@ static void cross_modification(void)
 	check(!failed, "code written here runs there, after IC IVAU, DSB, a flag and ISB");
 }
 
+/* One store changes the last instruction of a page and the first of the next, while another CPU
+ * comes to that page for the first time. No cache maintenance comes to the store's help. */
+#define EDGE_RW (SCRATCH + 0x400000ULL)
+#define EDGE_X  0x90600000ULL
+enum { EDGES = 100, MOV_1 = 0xd2800020, MOV_2 = 0xd2800040, RET = 0xd65f03c0 };
+
+static u64 edge(u64 n)
+{
+	return ((u64(*)(void))(EDGE_X + (2 * n + 1) * PAGE - 4))();
+}
+
+static void edge_caller(u64 rounds)
+{
+	for (u64 n = 0; n < rounds; n++) {
+		while (load_acquire(&flag[0].v) <= n)
+			asm volatile("yield");
+		do
+			ISB();
+		while (edge(n) && load_acquire(&flag[1].v) <= n);
+		ISB();
+		if (edge(n) != 2)
+			failed = true;
+		store_release(&flag[2].v, n + 1);
+	}
+}
+
+static void across_pages(void)
+{
+	if ((READ_REG(ctr_el0) >> 28 & 3) != 3) {
+		skip("code written across the end of a page, too", "CTR_EL0 has not IDC and DIC");
+		return;
+	}
+	failed = false;
+	flag[0].v = flag[1].v = flag[2].v = 0;
+	for (u64 n = 0; n < 2 * EDGES; n++)
+		pt_map(flat_root, 1, EDGE_X + n * PAGE, EDGE_RW + n * PAGE, 3,
+		       PT_MEM | PT_RO | PT_UXN);
+	DSB();
+	smp_run(1, edge_caller, EDGES);
+	for (u64 n = 0; n < EDGES; n++) {
+		u64 next_page = EDGE_RW + (2 * n + 1) * PAGE;
+
+		write32(next_page - 4, MOV_1);
+		write32(next_page, RET);
+		write32(next_page + BLOCK2M, 0);
+		DSB();
+		store_release(&flag[0].v, n + 1);
+		for (volatile u64 i = 0; i < n * 8; i++)
+			;
+		write64(next_page - 4, (u64)RET << 32 | MOV_2);
+		asm volatile("dsb ish" ::: "memory");
+		store_release(&flag[1].v, n + 1);
+		while (load_acquire(&flag[2].v) <= n)
+			asm volatile("yield");
+	}
+	smp_wait(1);
+	check(!failed, "code written across the end of a page, too");
+}
+
 /*
  * Many changes against many readers. Each slot has a version, odd while CPU 0 changes it: a branch
  * to one of many targets (one of the instructions that may be changed while others run them,
@@ -697,6 +756,7 @@ void guest_main(void)
 		memory_order();
 		shootdown();
 		cross_modification();
+		across_pages();
 		races();
 		events();
 	}

@@ -358,6 +358,10 @@ static void access_any(struct a64_cpu *c, struct tlb *t, uint64_t va, void *buf,
 		part[1].buf = (uint8_t *)buf + first;
 		part[1].len = len - first;
 		n = 2;
+		/* That may have taken the first one's write tag away (soft_protect), and told
+		 * others of stores up to then: this one must be told by itself. */
+		if (write)
+			part[0].p = resolve(c, t, va, align, true);
 		/* A Device page takes no access that crosses into it, nor out of it. */
 		if ((!part[0].p.host || !part[1].p.host) && va % align)
 			a64_data_abort(c, va, A64_FSC_ALIGNMENT, write ? A64_ISS_WNR : 0);

@@ -341,6 +341,9 @@ void rv_store_slow(struct rv_cpu *c, uint64_t va, unsigned size, uint64_t v)
 		return;
 	}
 	struct place q = resolve(c, key(c, va + first), size - first, WRITE);
+	/* That may have taken the first one's write tag away (soft_protect), and told others of
+	 * stores up to then: this one must be told by itself. */
+	p = resolve(c, va, first, WRITE);
 	if (!p.host || !q.host)
 		rv_raise(c, RV_STORE_MISALIGNED, va);
 	memcpy(p.host, &v, first);
