@@ -116,6 +116,12 @@ void blk_limits(const struct blk *blk, struct blk_limits *limits);
 /* Who is told of answers; before the first request. */
 void blk_answer_to(struct blk *blk, blk_answered_fn *answered, void *arg);
 /*
+ * Do a READ at once, if it is short, the host has its bytes in the page cache, and nothing is in
+ * the way: true, and that was it, without an answer. False: it is to be submitted. For one that
+ * comes by itself; of several, blk_submit() does all at the price of one.
+ */
+bool blk_read_now(struct blk *blk, struct blk_req *req);
+/*
  * Begin the requests of a list, together. Some may be answered before this returns. What is
  * submitted from inside answered() is begun when that has returned.
  */

@@ -147,11 +147,12 @@ bool raw_read_cached(struct raw *raw, struct blk_req *req)
 	long r = syscall(SYS_preadv2, raw->fd, req->iov, (long)req->iovcnt, (long)req->off, 0L,
 			 (long)RWF_NOWAIT);
 
-	if (r > 0)
-		req->moved = (uint64_t)r;
-	else if (r < 0 && errno == EOPNOTSUPP)
+	if (likely(r == (long)req->len))
+		return true;
+	req->moved = r > 0 ? (uint64_t)r : 0;
+	if (r < 0 && errno == EOPNOTSUPP)
 		raw->nowait = false;
-	return req->moved == req->len;
+	return false;
 }
 
 /* ---- Freeing and zeroing ---- */

@@ -31,8 +31,8 @@ bool raw_aligned(const struct raw *raw, const struct blk_req *req);
 
 /* Do the request, or what is left of it from `moved` on; may sleep. 0 or a negative errno. */
 int raw_do(struct raw *raw, struct blk_req *req);
-/* Read what the page cache has, from the beginning, without sleeping: `moved` is 0 and will be how
- * much that is. True: all of it. */
+/* Read what the page cache has, from the beginning, without sleeping. True: all of it. False:
+ * `moved` is how much that was. */
 bool raw_read_cached(struct raw *raw, struct blk_req *req);
 
 #endif

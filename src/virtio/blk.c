@@ -352,17 +352,22 @@ static __attribute__((cold, noinline)) void mark_read(struct vblk *b, const stru
 	}
 }
 
-/* Give the backend what there is for it. */
-static void submit(struct vblk *b)
+/* Give the backend what there is for it. A read by itself may be over at once: of that queue,
+ * answers are to be published then. */
+static inline void submit(struct vblk *b)
 {
 	struct blk_req *first = b->begun.first;
+	struct request *r = container_of(first, struct request, io);
 
 	if (!first)
 		return;
 	if (unlikely(b->read))
 		mark_read(b, first);
 	reqs_init(&b->begun);
-	blk_submit(b->blk, first);
+	if (!first->next && blk_read_now(b->blk, first))
+		request_over(r, VIRTIO_BLK_S_OK, &r->q->answer[r->q->n_answers++]);
+	else
+		blk_submit(b->blk, first);
 }
 
 static void answered(void *arg, struct blk_req *first)
@@ -371,7 +376,7 @@ static void answered(void *arg, struct blk_req *first)
 
 	while (first)
 		first = queue_answered(b, first);
-	submit(b);
+	submit(b); /* next segments, no reads */
 	publish_all(b);
 }
 
@@ -748,7 +753,7 @@ static void drain(struct vblk_queue *q)
 		loop_post(b->dev.loop, &q->again);
 	}
 	submit(b);
-	publish(q); /* what was answered without the backend */
+	publish(q); /* what is over by now */
 	q->draining = false;
 	if (unlikely(!good))
 		b->dev.host->ops->needs_reset(b->dev.host);

@@ -260,16 +260,20 @@ static void put_in_order(struct vq *vq)
 }
 
 /* To a queue that is watched, reported, or answers in order. */
-static __attribute__((noinline)) void push_slow(struct vq *vq, struct vq_chain *c)
+static __attribute__((noinline)) void push_slow(struct vq *vq, struct vq_chain *const *chain,
+						unsigned n)
 {
-	if (vq->watch)
-		vq_watch_push(vq, c);
-	buffers_release(vq, c->slot);
-	if (!vq->in_order) {
-		vq->ring->put(vq, &c, 1);
-		return;
+	for (unsigned i = 0; i < n; i++) {
+		struct vq_chain *c = chain[i];
+
+		if (vq->watch)
+			vq_watch_push(vq, c);
+		buffers_release(vq, c->slot);
+		if (vq->in_order)
+			vq_slot_of(c)->state = VQ_SLOT_DONE;
+		else
+			vq->ring->put(vq, &c, 1);
 	}
-	vq_slot_of(c)->state = VQ_SLOT_DONE;
 	put_in_order(vq);
 }
 
@@ -281,8 +285,7 @@ void vq_push(struct vq *vq, struct vq_chain *const *chain, unsigned n)
 	if (likely(!vq->slow))
 		vq->ring->put(vq, chain, n);
 	else
-		for (unsigned i = 0; i < n; i++)
-			push_slow(vq, chain[i]);
+		push_slow(vq, chain, n);
 }
 
 void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const char *why)

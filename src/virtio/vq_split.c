@@ -277,40 +277,53 @@ finish:
 	return table_finish(vq, s, v, len, true, t, end, d);
 }
 
-/* One that was in flight when another process served the ring. */
-static __attribute__((noinline)) int take_again(struct vq *vq, struct vq_chain **chain)
+/* Those that were in flight when another process served the ring. */
+static __attribute__((noinline)) unsigned take_again(struct vq *vq, struct vq_chain **chain,
+						     unsigned max)
 {
-	uint16_t head = vq->again[vq->next_again++];
-	struct vq_slot *s = &vq->slot[head];
 	const struct vq_fault *why;
-	struct desc d;
+	unsigned n = 0;
 
+	while (n < max && vq->next_again < vq->n_again) {
+		uint16_t head = vq->again[vq->next_again++];
+		struct vq_slot *s = &vq->slot[head];
+		struct desc d;
+
+		if (s->state != VQ_SLOT_FREE) {
+			vq_broken(vq, head, FAULT_IN_FLIGHT);
+			break;
+		}
+		d = desc_read(vq->desc, head, FETCH_CALL);
+		why = chain_take(vq, s, d.addr, d.len, d.tail);
+		if (why) {
+			vq_chain_broken(vq, &s->chain, why);
+			break;
+		}
+		chain[n++] = &s->chain;
+	}
 	if (vq->next_again == vq->n_again)
 		vq->next_again = vq->n_again = 0;
-	if (s->state != VQ_SLOT_FREE)
-		return vq_broken(vq, head, FAULT_IN_FLIGHT);
-	d = desc_read(vq->desc, head, FETCH_CALL);
-	why = chain_take(vq, s, d.addr, d.len, d.tail);
-	if (why)
-		return vq_chain_broken(vq, &s->chain, why);
-	*chain = &s->chain;
-	return 1;
+	return n;
 }
 
-/* The chain at `head`. */
-static inline __attribute__((always_inline)) int pop_one(struct vq *vq, uint16_t head,
-							 struct vq_chain **chain)
+/* The chain at `head`. False: it is none. */
+static inline __attribute__((always_inline)) bool pop_one(struct vq *vq, uint16_t head,
+							  struct vq_chain **chain)
 {
 	const struct vq_fault *why;
 	struct vq_slot *s;
 	struct desc d;
 
-	if (unlikely(head >= vq->s.size))
-		return vq_broken(vq, head, FAULT(LINT_HEAD, "head beyond the descriptor table"));
+	if (unlikely(head >= vq->s.size)) {
+		vq_broken(vq, head, FAULT(LINT_HEAD, "head beyond the descriptor table"));
+		return false;
+	}
 	s = &vq->slot[head];
 	*chain = &s->chain;
-	if (unlikely(s->state != VQ_SLOT_FREE))
-		return vq_broken(vq, head, FAULT_IN_FLIGHT);
+	if (unlikely(s->state != VQ_SLOT_FREE)) {
+		vq_broken(vq, head, FAULT_IN_FLIGHT);
+		return false;
+	}
 	d = desc_read(vq->desc, head, FETCH_CALL);
 	if (likely(flags_of(d) == DESC_F_INDIRECT && d.len <= vq->table_max)) {
 		why = table_take(vq, s, d);
@@ -320,13 +333,13 @@ static inline __attribute__((always_inline)) int pop_one(struct vq *vq, uint16_t
 			vq_inflight_split_taken(vq, head);
 	}
 	if (unlikely(why))
-		return vq_chain_broken(vq, &s->chain, why);
-	return 1;
+		vq_chain_broken(vq, &s->chain, why);
+	return !why;
 }
 
 static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 {
-	struct vq_chain **const begin = chain, **end = chain + max;
+	struct vq_chain **c = chain, **end = chain + max;
 	const struct wire_avail *a = avail(vq);
 	const size_t mask = vq->s.size - 1U;
 	size_t next = vq->s.next_avail;
@@ -334,67 +347,77 @@ static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 	 * Acquire. The driver writes descriptors and ring entries, then idx. Were they loaded
 	 * before idx, we could see the new idx and an entry from the lap before.
 	 */
-	unsigned ready = (uint16_t)(ring_load16_acquire(&a->idx) - next);
-	int got = 1;
+	size_t ready = (uint16_t)(ring_load16_acquire(&a->idx) - next);
 
 	if (unlikely(ready > vq->s.size))
 		return vq_broken(
 			vq, 0,
 			FAULT(LINT_IDX_JUMPS, "available index more than the queue size ahead"));
-	while (unlikely(vq->n_again) && chain < end && (got = take_again(vq, chain)) == 1)
-		chain++;
-	if (ready < end - chain)
-		end = chain + ready;
-	while (got == 1 && chain < end) {
-		got = pop_one(vq, ring_load16(&a->ring[next & mask]), chain);
-		if (unlikely(got != 1))
-			break;
+	if (unlikely(vq->n_again)) {
+		c += take_again(vq, c, max);
+		if (vq->s.broken)
+			ready = 0;
+	}
+	if (c + ready < end)
+		end = c + ready;
+	while (c < end && likely(pop_one(vq, ring_load16(&a->ring[next & mask]), c))) {
 		vq->s.next_avail = (uint16_t)++next;
-		chain++;
+		c++;
 		fetch_call_over(true);
 	}
-	return got == 1 || chain > begin ? (int)(chain - begin) : got;
+	return likely(c > chain) || !vq->s.broken ? (int)(c - chain) : -EPROTO;
 }
 
-/* What else there is to an entry of the used ring, of a queue that is not plain. */
-static __attribute__((noinline)) void put_besides(struct vq *vq, const struct vq_chain *c,
-						  size_t at)
+/* What else there is to the last `n` entries of the used ring, of a queue that is not plain. */
+static __attribute__((noinline)) void put_besides(struct vq *vq, struct vq_chain *const *chain,
+						  unsigned n)
 {
-	vq_written(vq, vq->s.used + offsetof(struct wire_used, ring[at]),
-		   sizeof(struct wire_used_elem));
-	if (vq->tracked)
-		vq_inflight_split_put(vq, c->slot);
+	const size_t mask = vq->s.size - 1U, first = (size_t)vq->s.next_used - n;
+
+	for (unsigned i = 0; i < n; i++) {
+		vq_written(vq, vq->s.used + offsetof(struct wire_used, ring[(first + i) & mask]),
+			   sizeof(struct wire_used_elem));
+		if (vq->tracked)
+			vq_inflight_split_put(vq, chain[i]->slot);
+	}
 }
 
 static void split_put(struct vq *vq, struct vq_chain *const *chain, unsigned n)
 {
-	struct wire_used_elem *const ring = used(vq)->ring;
-	const size_t mask = vq->s.size - 1U;
-	const bool plain = vq->plain;
-	size_t next = vq->s.next_used;
+	struct wire_used *const u = used(vq);
+	const size_t mask = vq->s.size - 1U, end = vq->s.next_used + (size_t)n;
 
-	for (unsigned i = 0; i < n; i++, next++) {
-		struct vq_chain *c = chain[i];
+	for (size_t next = vq->s.next_used; next != end; next++) {
+		struct wire_used_elem *e = &u->ring[next & mask];
+		struct vq_chain *c = *chain++;
 
-		ring_store32(&ring[next & mask].id, c->slot);
-		ring_store32(&ring[next & mask].len, c->written);
+		ring_store32(&e->id, c->slot);
+		ring_store32(&e->len, c->written);
 		vq_slot_of(c)->state = VQ_SLOT_FREE;
-		if (unlikely(!plain))
-			put_besides(vq, c, next & mask);
 	}
-	vq->s.next_used = (uint16_t)next;
+	vq->s.next_used = (uint16_t)end;
+	if (unlikely(!vq->plain))
+		put_besides(vq, chain - n, n);
 }
 
-/* 2.7.7.1: for the lint; they count as if they were right. */
-static __attribute__((cold, noinline)) void flags_wrong(struct vq *vq, uint16_t flags)
+/* What else there is to it, of a queue that is not plain, or with flags that are not as they have
+ * to be (2.7.7.1): those are for the lint, and count as if they were right. */
+static __attribute__((noinline)) bool publish_besides(struct vq *vq, uint16_t flags, bool right,
+						      bool irq)
 {
-	lint_report(vq->lint, LINT_AVAIL_FLAGS, vq->index, "queue %u: flags 0x%x%s", vq->index,
-		    flags, vq->event_idx ? " with EVENT_IDX" : "");
+	vq_written(vq, vq->s.used, sizeof(struct wire_used));
+	if (vq->tracked)
+		vq_inflight_split_published(vq);
+	if (!right)
+		lint_report(vq->lint, LINT_AVAIL_FLAGS, vq->index, "queue %u: flags 0x%x%s",
+			    vq->index, flags, vq->event_idx ? " with EVENT_IDX" : "");
+	return irq;
 }
 
 static bool split_publish(struct vq *vq)
 {
 	uint16_t old = vq->s.signalled, new = vq->s.next_used, flags;
+	bool right, irq;
 
 	if (old == new)
 		return false;
@@ -403,10 +426,7 @@ static bool split_publish(struct vq *vq)
 	 * them, the driver could take a length or data that is not there yet.
 	 */
 	ring_store16_release(&used(vq)->idx, new);
-	vq_written(vq, vq->s.used, sizeof(struct wire_used));
 	vq->s.signalled = new;
-	if (unlikely(vq->tracked))
-		vq_inflight_split_published(vq);
 
 	/*
 	 * Full barrier: store idx, then load used_event or flags. The driver does it the other way
@@ -416,24 +436,38 @@ static bool split_publish(struct vq *vq)
 	 */
 	ring_full_barrier();
 	flags = ring_load16(&avail(vq)->flags);
-	if (unlikely(flags > (vq->event_idx ? 0 : AVAIL_F_NO_INTERRUPT)))
-		flags_wrong(vq, flags);
-	if (!vq->event_idx)
-		return !(flags & AVAIL_F_NO_INTERRUPT);
-	return ring_event_passed(ring_load16(used_event(vq)), new, old);
+	if (likely(vq->event_idx)) {
+		right = !flags;
+		irq = ring_event_passed(ring_load16(used_event(vq)), new, old);
+	} else {
+		right = flags <= AVAIL_F_NO_INTERRUPT;
+		irq = !(flags & AVAIL_F_NO_INTERRUPT);
+	}
+	if (unlikely(!vq->plain || !right))
+		return publish_besides(vq, flags, right, irq);
+	return irq;
+}
+
+/* What was written is to be reported. */
+static __attribute__((noinline)) void kicks_reported(struct vq *vq)
+{
+	gpa_t event = vq->s.used + used_bytes(vq) - sizeof(uint16_t);
+
+	vq_written(vq, vq->event_idx ? event : vq->s.used, sizeof(uint16_t));
 }
 
 static bool split_kicks(struct vq *vq, bool on)
 {
-	if (!vq->event_idx) {
-		ring_store16(&used(vq)->flags, on ? 0 : USED_F_NO_NOTIFY);
-		vq_written(vq, vq->s.used, sizeof(struct wire_used));
-	} else if (on) {
-		/* flags stay 0 (2.7.10.2). While avail_event lies behind, the driver passes it
-		 * without a kick: there is nothing to switch off. */
+	/* With the event index, flags stay 0 (2.7.10.2). While avail_event lies behind, the driver
+	 * passes it without a kick: there is nothing to switch off. */
+	if (vq->event_idx && !on)
+		return false;
+	if (vq->event_idx)
 		ring_store16(avail_event(vq), vq->s.next_avail);
-		vq_written(vq, vq->s.used + used_bytes(vq) - sizeof(uint16_t), sizeof(uint16_t));
-	}
+	else
+		ring_store16(&used(vq)->flags, on ? 0 : USED_F_NO_NOTIFY);
+	if (unlikely(vq->reports))
+		kicks_reported(vq);
 	if (!on)
 		return false;
 	/*

@@ -242,6 +242,57 @@ static void test_read(void **state)
 	free(buf);
 }
 
+/* What is over at once is all there; and it is no more than a read may be. */
+static void test_read_now(void **state)
+{
+	static const size_t lens[] = { 0, 512, 4096, 512 * 1024 };
+	uint8_t *buf = malloc(1 << 20);
+	unsigned n = 0;
+	struct t t;
+
+	begin(&t, state, 1 << 20);
+	/* A hole behind it, of which the host may have nothing in its page cache. */
+	assert_int_equal(truncate(t.path, 2 << 20), 0);
+	assert_int_equal(blk_refresh_capacity(t.blk), 1);
+	for (uint64_t off = 0; off < 2 << 20; off += 1 << 20) {
+		for (unsigned i = 0; i < ARRAY_SIZE(lens); i++) {
+			struct iovec iov = { buf, lens[i] };
+			struct blk_req req = { .op = BLK_READ,
+					       .off = off,
+					       .len = lens[i],
+					       .iov = &iov,
+					       .iovcnt = 1,
+					       .moved = lens[i] /* of the one before */ };
+
+			memset(buf, 0xee, lens[i]);
+			if (!blk_read_now(t.blk, &req))
+				continue;
+			n += off == 0;
+			assert_true(lens[i] <= 128 * 1024);
+			if (off)
+				check_zeros(buf, lens[i]);
+			else
+				check_pattern(buf, off, lens[i]);
+			req.op = BLK_WRITE;
+			assert_false(blk_read_now(t.blk, &req));
+		}
+	}
+	/* The file was just written; some file systems do not know RWF_NOWAIT. */
+	if (t.kind.cache == BLK_CACHE_NONE)
+		assert_int_equal(n, 0);
+	else if (n != 3)
+		print_message("# %s: %u of 3 reads were over at once\n", t.kind.name, n);
+	end(&t);
+
+	begin_file(&t, state, 4096);
+	t.iops = 1000;
+	assert_int_equal(open_disk(&t, &t.blk, false, NULL), 0);
+	t.slot[0].req = (struct blk_req){ .op = BLK_READ };
+	assert_false(blk_read_now(t.blk, &t.slot[0].req)); /* it counts */
+	end(&t);
+	free(buf);
+}
+
 /* Buffers of odd lengths, some hundreds of them; the file partly in the cache and partly not. */
 static void test_many_buffers(void **state)
 {
@@ -864,6 +915,7 @@ static const struct {
 	CMUnitTestFunction run;
 } tests[] = {
 	{ "read", test_read },
+	{ "read now", test_read_now },
 	{ "many buffers", test_many_buffers },
 	{ "write", test_write },
 	{ "many requests", test_many_requests },
