@@ -22,6 +22,7 @@
 #define HAKO_ENGINE_ENGINE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "engine/debug.h"
@@ -182,6 +183,22 @@ struct engine_ops {
 
 	/* NULL: needs no telling. Guest RAM is in place in gmem, and stays as it is. */
 	int (*map)(struct engine *engine, struct err *err);
+
+	/*
+	 * The dirty log of RAM, for what shall copy a guest's memory while it runs; nothing does so
+	 * yet. NULL: the engine has none (soft).
+	 *
+	 * dirty_log: from now on, note which pages of gmem_region(region) vCPUs write, or do so no
+	 * more. dirty_fetch: those noted since then or since the last fetch, and forget them. A bit
+	 * for each of the host's pages (sysconf(_SC_PAGESIZE)), from bit 0 of dirty[0] on, in whole
+	 * words; -ENOENT: the log is off.
+	 *
+	 * After map, by one thread at a time. vCPUs may run: a page that one writes meanwhile is in
+	 * this bitmap or in the next. Of what hako writes, through gmem, the engine does not know:
+	 * a gmem_observer of `all` does, and whoever wants every write merges the two.
+	 */
+	int (*dirty_log)(struct engine *engine, size_t region, bool on, struct err *err);
+	int (*dirty_fetch)(struct engine *engine, size_t region, uint64_t *dirty, struct err *err);
 
 	/*
 	 * Both NULL: the engine has no interrupt controller. Before vCPUs are created. RISC-V

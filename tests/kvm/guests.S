@@ -64,6 +64,15 @@ guest_protected: /* EBX, CR0 */
 	STOP
 	.code64
 
+	.code32
+	.globl guest_writes
+guest_writes: /* ECX pages from EDI on, every second one; without page tables, which are written too */
+1:	movb $1, (%edi)
+	addl $0x2000, %edi
+	loop 1b
+	STOP
+	.code64
+
 /* ---- devices ---- */
 
 	.globl guest_ports

@@ -52,10 +52,11 @@ enum {
 
 /* guests.S */
 extern const uint8_t guests[], guests_end[];
-extern const uint8_t guest_long[], guest_protected[], guest_ports[], guest_mmio[], guest_doorbell[],
-	guest_irq_edge[], guest_irq_level[], guest_timer[], guest_mirror[], guest_starts_second[],
-	guest_second[], guest_second_end[], guest_triple_fault[], guest_after_reset[],
-	guest_hlt_forever[], guest_spin[], guest_counts[], guest_cpuid[], isr_count[], isr_lower[];
+extern const uint8_t guest_long[], guest_protected[], guest_writes[], guest_ports[], guest_mmio[],
+	guest_doorbell[], guest_irq_edge[], guest_irq_level[], guest_timer[], guest_mirror[],
+	guest_starts_second[], guest_second[], guest_second_end[], guest_triple_fault[],
+	guest_after_reset[], guest_hlt_forever[], guest_spin[], guest_counts[], guest_cpuid[],
+	isr_count[], isr_lower[];
 
 /* Selectors of the GDT. */
 enum { CS32 = 0x08, DS = 0x10, CS64 = 0x18, TR = 0x20 };
@@ -383,10 +384,10 @@ static void long_mode(void **state)
 	assert_int_equal(engine_kvm.vcpu_get(r->cpu[0], VCPU_REG_X86_EFER), 0x500);
 }
 
-static void protected_mode(void **state)
+/* CPU 0 begins at the label in protected mode, without paging. */
+static void start_protected(struct rig *r, const uint8_t *label)
 {
-	struct rig *r = *state;
-
+	atomic_store(&r->stopped, false);
 	set(r, VCPU_REG_X86_GDTR_BASE, GDT);
 	set(r, VCPU_REG_X86_GDTR_LIMIT, TR + 15);
 	set(r, VCPU_REG_X86_CR0, 1);
@@ -395,14 +396,72 @@ static void protected_mode(void **state)
 	set(r, VCPU_REG_X86_ES, DS);
 	set(r, VCPU_REG_X86_SS, DS);
 	set(r, VCPU_REG_X86_TR, TR);
+	set(r, VCPU_REG_X86_RIP, address(label));
+}
+
+static void protected_mode(void **state)
+{
+	struct rig *r = *state;
+
+	start_protected(r, guest_protected);
 	set(r, VCPU_REG_X86_RBX, 0x300000);
-	set(r, VCPU_REG_X86_RIP, address(guest_protected));
 	put64(r, 0x300000, 0xfeedf00d);
 	assert_int_equal(go(r), VCPU_KICKED);
 	heard(r, 0x300000);
 	assert_int_equal(r->said[r->n_heard++] & 0x80000001, 1); /* PE and not PG */
 	heard(r, 0xfeedf00d);
 	heard_all(r);
+}
+
+/* ---- the dirty log ---- */
+
+enum { RAM_PAGES = RAM_SIZE / GMEM_PAGE_SIZE, DIRTY_WORDS = RAM_PAGES / 64 };
+
+static void write_pages(struct rig *r, unsigned first, unsigned n)
+{
+	start_protected(r, guest_writes);
+	set(r, VCPU_REG_X86_RDI, (uint64_t)first * GMEM_PAGE_SIZE);
+	set(r, VCPU_REG_X86_RCX, n);
+	assert_int_equal(go(r), VCPU_KICKED);
+}
+
+/* Exactly n pages are in the log, every second one from the first on. */
+static void fetched(struct rig *r, unsigned first, unsigned n)
+{
+	uint64_t dirty[DIRTY_WORDS];
+
+	memset(dirty, 0xff, sizeof(dirty));
+	assert_int_equal(engine_kvm.dirty_fetch(r->engine, 0, dirty, NULL), 0);
+	for (unsigned i = 0; i < RAM_PAGES; i++) {
+		bool written = i >= first && (i - first) % 2 == 0 && (i - first) / 2 < n;
+
+		if ((dirty[i / 64] >> i % 64 & 1) != written)
+			fail_msg("page %#x is %slogged", i, written ? "not " : "");
+	}
+}
+
+static void the_dirty_log_has_what_was_written(void **state)
+{
+	struct rig *r = *state;
+	struct err err = ERR_INIT;
+	uint64_t dirty[DIRTY_WORDS];
+
+	assert_int_equal(engine_kvm.dirty_fetch(r->engine, 0, dirty, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "written"));
+	write_pages(r, 0x200, 3);
+	assert_int_equal(engine_kvm.dirty_log(r->engine, 0, true, NULL), 0);
+	fetched(r, 0, 0);
+	write_pages(r, 0x180, 100); /* some of which it has written before */
+	fetched(r, 0x180, 100);
+	fetched(r, 0, 0);
+	write_pages(r, 0x180, 1); /* noted again once it was fetched */
+	write_pages(r, 0x182, 1);
+	fetched(r, 0x180, 2);
+	put64(r, 0x300000, 1); /* not a vCPU's */
+	fetched(r, 0, 0);
+	assert_int_equal(engine_kvm.dirty_log(r->engine, 0, false, NULL), 0);
+	write_pages(r, 0x3ff, 1);
+	assert_int_equal(engine_kvm.dirty_fetch(r->engine, 0, dirty, NULL), -ENOENT);
 }
 
 static void a_selector_beyond_the_gdt_is_an_error(void **state)
@@ -973,6 +1032,7 @@ int main(void)
 		cmocka_unit_test(a_vm_that_cannot_be_made_is_told),
 		TEST(long_mode),
 		TEST(protected_mode),
+		TEST(the_dirty_log_has_what_was_written),
 		TEST(a_selector_beyond_the_gdt_is_an_error),
 		TEST(what_kvm_cannot_do_is_told),
 		TEST(ports),

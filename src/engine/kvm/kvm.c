@@ -301,6 +301,21 @@ static int kvm_create(struct engine **out, const struct engine_config *cfg, stru
 	return 0;
 }
 
+/* A region's number is its slot's. With another flag only, KVM changes a slot in place. */
+static int set_ram(struct engine *e, size_t region, uint32_t flags)
+{
+	const struct gmem_region *r = gmem_region(e->cfg.mem, region);
+	struct kvm_userspace_memory_region slot = {
+		.slot = (uint32_t)region,
+		.flags = flags,
+		.guest_phys_addr = r->base,
+		.memory_size = r->size,
+		.userspace_addr = (uintptr_t)r->host,
+	};
+
+	return kvm_ioctl(e->vm, KVM_SET_USER_MEMORY_REGION, &slot);
+}
+
 static int kvm_map(struct engine *e, struct err *err)
 {
 	unsigned bits = kvm_arch_address_bits(e);
@@ -308,19 +323,14 @@ static int kvm_map(struct engine *e, struct err *err)
 
 	for (; e->n_slots < n; e->n_slots++) {
 		const struct gmem_region *r = gmem_region(e->cfg.mem, e->n_slots);
-		struct kvm_userspace_memory_region slot = {
-			.slot = e->n_slots,
-			.guest_phys_addr = r->base,
-			.memory_size = r->size,
-			.userspace_addr = (uintptr_t)r->host,
-		};
+		int res;
 
 		if (bits < 64 && (r->base + r->size - 1) >> bits)
 			return err_set(err, -EINVAL,
 				       "the guest's memory would end at %#llx, and with KVM "
 				       "addresses have %u bits on this host; give it less memory",
 				       (unsigned long long)(r->base + r->size), bits);
-		int res = kvm_ioctl(e->vm, KVM_SET_USER_MEMORY_REGION, &slot);
+		res = set_ram(e, e->n_slots, 0);
 		if (res < 0)
 			return err_set(err, res,
 				       "KVM does not take %llu MiB of guest memory at %#llx: %s; "
@@ -329,6 +339,26 @@ static int kvm_map(struct engine *e, struct err *err)
 				       (unsigned long long)r->base, strerror(-res));
 	}
 	return attach_lines(e, err);
+}
+
+/* ---- the dirty log ---- */
+
+static int kvm_dirty_log(struct engine *e, size_t region, bool on, struct err *err)
+{
+	int res = set_ram(e, region, on ? KVM_MEM_LOG_DIRTY_PAGES : 0);
+
+	return res >= 0 ? 0
+			: err_set(err, res, "KVM cannot log writes to the guest's memory: %s",
+				  strerror(-res));
+}
+
+/* Without KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, fetching protects all written pages again, at once. */
+static int kvm_dirty_fetch(struct engine *e, size_t region, uint64_t *dirty, struct err *err)
+{
+	struct kvm_dirty_log log = { .slot = (uint32_t)region, .dirty_bitmap = dirty };
+	int res = kvm_do(e->vm, KVM_GET_DIRTY_LOG, &log, "tell what the guest has written", err);
+
+	return res < 0 ? res : 0;
 }
 
 /* ---- interrupt lines ---- */
@@ -859,6 +889,8 @@ const struct engine_ops engine_kvm = {
 	.create = kvm_create,
 	.destroy = kvm_destroy,
 	.map = kvm_map,
+	.dirty_log = kvm_dirty_log,
+	.dirty_fetch = kvm_dirty_fetch,
 	.irqchip_create = kvm_arch_irqchip_create,
 	.irq = kvm_irq,
 	.reset = kvm_reset,
