@@ -197,8 +197,7 @@ struct hako_vm_config {
 
 	/*
 	 * Kernel: a file, or bytes when kernel is NULL. An Image, gzip'd or not or in an EFI zboot
-	 * image; for x86-64 a bzImage; for RISC-V and x86-64 an ELF file, loaded by physical
-	 * addresses.
+	 * image; for x86-64 a bzImage; or an ELF file, loaded by physical addresses.
 	 */
 	const char *kernel;
 	const void *kernel_data;

@@ -203,7 +203,7 @@ static void arm64_reset(struct hako_vm *vm)
 		gicv3_reset(b->gic);
 }
 
-static bool arm64_alive(struct hako_vm *vm)
+static bool arm64_wakeable(struct hako_vm *vm)
 {
 	return vm->board->gic ? gicv3_any_enabled(vm->board->gic) : vm_wakeable(vm);
 }
@@ -307,5 +307,5 @@ const struct board_ops board_arm64 = {
 	.load = arm64_load,
 	.reset = arm64_reset,
 	.call = psci_call,
-	.alive = arm64_alive,
+	.wakeable = arm64_wakeable,
 };

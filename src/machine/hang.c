@@ -137,7 +137,7 @@ static bool reachable(struct hang *h, struct vm_cpu *cpu)
 	bool due = timer != UINT64_MAX && timer < clock_now(vm->clock) + hour_ns;
 	/* From other CPUs nothing comes: they are as this one. */
 	return ((seen & IRQ_TIMER) && (due || view.timer)) ||
-	       ((seen & IRQ_DEVICE) && vm->board_ops->alive(vm));
+	       ((seen & IRQ_DEVICE) && vm->board_ops->wakeable(vm));
 }
 
 /* How often something happened that ends what was known of CPUs. They are parked, or about to. */

@@ -3,9 +3,9 @@
  * Firmware calls of arm64 guests: PSCI 1.1 (Arm DEN 0022) over HVC, and what the SMC Calling
  * Convention (DEN 0028) asks of any firmware.
  *
- * Threads: on the calling vCPU's thread. Other vCPUs' power states are under vm->lock; a vCPU that
- * is off is parked, so its registers may be set from here.
+ * Threads: on the calling vCPU's thread.
  */
+#include "base/bits.h"
 #include "machine/vm.h"
 
 /* Function identifiers: bit 30 set for the 64-bit convention. */
@@ -46,26 +46,14 @@ static struct vm_cpu *target(struct hako_vm *vm, uint64_t mpidr)
 static int64_t cpu_on(struct hako_vm *vm, uint64_t mpidr, uint64_t entry, uint64_t context)
 {
 	struct vm_cpu *cpu = target(vm, mpidr);
-	int64_t res = PSCI_ALREADY_ON;
 
 	if (!cpu)
 		return PSCI_INVALID_PARAMETERS;
 	if (entry % 4 || !gmem_find(vm->mem, entry))
 		return PSCI_INVALID_ADDRESS;
-	pthread_mutex_lock(&vm->lock);
-	/* Off, but its thread not yet out of its own CPU_OFF call: it will be at once. */
-	while (cpu->state == CPU_OFF && !cpu->parked && !vm->hold && !vm->quit)
-		pthread_cond_wait(&vm->changed, &vm->lock);
-	if (cpu->state == CPU_OFF && cpu->parked) {
-		vm->engine_ops->vcpu_reset(cpu->vcpu);
-		cpu_set(cpu, VCPU_REG_PC, entry);
-		cpu_set(cpu, VCPU_REG_X0, context);
-		cpu->state = CPU_ON;
-		pthread_cond_broadcast(&vm->changed);
-		res = PSCI_SUCCESS;
-	}
-	pthread_mutex_unlock(&vm->lock);
-	return res;
+	const struct cpu_reg regs[] = { { VCPU_REG_PC, entry }, { VCPU_REG_X0, context } };
+
+	return vm_cpu_start(cpu, regs, ARRAY_SIZE(regs)) ? PSCI_SUCCESS : PSCI_ALREADY_ON;
 }
 
 static int64_t affinity_info(struct hako_vm *vm, uint64_t mpidr, uint64_t level)
@@ -78,14 +66,6 @@ static int64_t affinity_info(struct hako_vm *vm, uint64_t mpidr, uint64_t level)
 	int64_t res = cpu->state == CPU_ON ? 0 : 1;
 	pthread_mutex_unlock(&vm->lock);
 	return res;
-}
-
-static void cpu_off(struct hako_vm *vm, struct vm_cpu *cpu)
-{
-	pthread_mutex_lock(&vm->lock);
-	cpu->state = CPU_OFF;
-	pthread_cond_broadcast(&vm->changed);
-	pthread_mutex_unlock(&vm->lock);
 }
 
 static int64_t features(uint32_t function)
@@ -147,7 +127,7 @@ void psci_call(struct hako_vm *vm, struct vm_cpu *cpu)
 	/* A standby state may end at any time: it ends at once. No deeper state exists (5.4.2). */
 	case PSCI_CPU_SUSPEND:
 	case PSCI_CPU_SUSPEND | CALL_64: res = PSCI_SUCCESS; break;
-	case PSCI_CPU_OFF: cpu_off(vm, cpu); return;
+	case PSCI_CPU_OFF: vm_cpu_stop(cpu); return;
 	case PSCI_CPU_ON:
 	case PSCI_CPU_ON | CALL_64: res = cpu_on(vm, arg[0], arg[1], arg[2]); break;
 	case PSCI_AFFINITY_INFO:

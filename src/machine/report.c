@@ -2,7 +2,7 @@
 /*
  * Reports on guests that have lost their way, for those who write kernels (`--debug-guest`).
  *
- * Every trap is looked at as it is taken (lost_trap(), on the vCPU's thread), and every half second
+ * Every trap is looked at as it is taken (lost_trap(), on the vCPU's thread), and every 200 ms
  * whether the vCPUs get anywhere (report_look()). What counts as lost is only what no working
  * kernel does, since a false alarm is worse than none:
  *  - a trap whose handler's first instruction cannot be fetched: the vector was not set up;

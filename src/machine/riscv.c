@@ -261,7 +261,7 @@ static void riscv_reset(struct hako_vm *vm)
 		raise(vm, i, VCPU_SSI, false);
 }
 
-static bool riscv_alive(struct hako_vm *vm)
+static bool riscv_wakeable(struct hako_vm *vm)
 {
 	const struct board *b = vm->board;
 
@@ -409,5 +409,5 @@ const struct board_ops board_riscv = {
 	.load = riscv_load,
 	.reset = riscv_reset,
 	.call = sbi_call,
-	.alive = riscv_alive,
+	.wakeable = riscv_wakeable,
 };

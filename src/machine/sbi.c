@@ -4,8 +4,7 @@
  * version 2.0. The extensions are Base, Timer, IPI, RFENCE, HSM, System Reset and Debug Console,
  * and the calls of version 0.1 ("legacy").
  *
- * Threads: on the calling hart's thread. Other harts' states are under vm->lock; a hart that is
- * stopped is parked, so its registers may be set from here.
+ * Threads: on the calling hart's thread.
  */
 #include <string.h>
 #include <time.h>
@@ -270,35 +269,15 @@ static struct ret ipi(struct hako_vm *vm, struct vm_cpu *cpu, uint64_t function)
 static struct ret hart_start(struct hako_vm *vm, uint64_t hart, uint64_t entry, uint64_t opaque)
 {
 	struct vm_cpu *cpu = hart < vm->n_cpus ? &vm->cpus[hart] : NULL;
-	struct ret ret = ERROR(SBI_ERR_ALREADY_AVAILABLE);
 
 	if (!cpu)
 		return ERROR(SBI_ERR_INVALID_PARAM);
 	if (entry % 2 || !gmem_find(vm->mem, entry))
 		return ERROR(SBI_ERR_INVALID_ADDRESS);
-	pthread_mutex_lock(&vm->lock);
-	/* Stopped, but its thread not yet out of its own call: it will be at once. */
-	while (cpu->state == CPU_OFF && !cpu->parked && !vm->hold && !vm->quit)
-		pthread_cond_wait(&vm->changed, &vm->lock);
-	if (cpu->state == CPU_OFF && cpu->parked) {
-		vm->engine_ops->vcpu_reset(cpu->vcpu);
-		cpu_set(cpu, VCPU_REG_PC, entry);
-		cpu_set(cpu, A0, hart);
-		cpu_set(cpu, A0 + 1, opaque);
-		cpu->state = CPU_ON;
-		pthread_cond_broadcast(&vm->changed);
-		ret = VALUE(0);
-	}
-	pthread_mutex_unlock(&vm->lock);
-	return ret;
-}
+	const struct cpu_reg regs[] = { { VCPU_REG_PC, entry }, { A0, hart }, { A0 + 1, opaque } };
 
-static void hart_stop(struct hako_vm *vm, struct vm_cpu *cpu)
-{
-	pthread_mutex_lock(&vm->lock);
-	cpu->state = CPU_OFF;
-	pthread_cond_broadcast(&vm->changed);
-	pthread_mutex_unlock(&vm->lock);
+	return vm_cpu_start(cpu, regs, ARRAY_SIZE(regs)) ? VALUE(0)
+							 : ERROR(SBI_ERR_ALREADY_AVAILABLE);
 }
 
 static struct ret hart_status(struct hako_vm *vm, uint64_t hart)
@@ -350,7 +329,7 @@ static bool hsm(struct hako_vm *vm, struct vm_cpu *cpu, uint64_t function, struc
 {
 	switch (function) {
 	case HSM_HART_START: *ret = hart_start(vm, arg(cpu, 0), arg(cpu, 1), arg(cpu, 2)); break;
-	case HSM_HART_STOP: hart_stop(vm, cpu); return false;
+	case HSM_HART_STOP: vm_cpu_stop(cpu); return false;
 	case HSM_HART_GET_STATUS: *ret = hart_status(vm, arg(cpu, 0)); break;
 	case HSM_HART_SUSPEND: return hart_suspend(vm, cpu, ret);
 	default: *ret = ERROR(SBI_ERR_NOT_SUPPORTED);

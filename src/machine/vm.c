@@ -26,11 +26,14 @@
 #include "machine/trace.h"
 #include "machine/vm_disks.h"
 
-/* How often the control thread looks whether the guest can still run, ns; more often for those who
- * are to be told. */
+/* How often the control thread looks at the disks' queues, ns: virtio_mmio_look(). */
+enum { LOOK_NS = 500000000 };
+
+/* How often it looks whether the guest can still run, ns; more often for those who are to be told.
+ */
 static uint64_t watch_interval(const struct hako_vm *vm)
 {
-	return vm->report ? 200000000 : 500000000;
+	return vm->report ? 200000000 : LOOK_NS;
 }
 
 /* ---- vCPU threads ---- */
@@ -85,6 +88,36 @@ static bool wait_to_run(struct vm_cpu *cpu)
 	bool run = !vm->quit;
 	pthread_mutex_unlock(&vm->lock);
 	return run;
+}
+
+bool vm_cpu_start(struct vm_cpu *cpu, const struct cpu_reg *regs, size_t n)
+{
+	struct hako_vm *vm = cpu->vm;
+	bool off;
+
+	pthread_mutex_lock(&vm->lock);
+	/* Off, but its thread not yet out of its own call: it will be at once, also while all are
+	 * to be held. Then its registers may be set from here. */
+	while (cpu->state == CPU_OFF && !cpu->parked && !vm->quit)
+		pthread_cond_wait(&vm->changed, &vm->lock);
+	off = cpu->state == CPU_OFF && cpu->parked;
+	if (off) {
+		vm->engine_ops->vcpu_reset(cpu->vcpu);
+		for (size_t i = 0; i < n; i++)
+			cpu_set(cpu, regs[i].reg, regs[i].val);
+		cpu->state = CPU_ON;
+		pthread_cond_broadcast(&vm->changed);
+	}
+	pthread_mutex_unlock(&vm->lock);
+	return off;
+}
+
+void vm_cpu_stop(struct vm_cpu *cpu)
+{
+	pthread_mutex_lock(&cpu->vm->lock);
+	cpu->state = CPU_OFF;
+	pthread_cond_broadcast(&cpu->vm->changed);
+	pthread_mutex_unlock(&cpu->vm->lock);
 }
 
 static void *cpu_thread(void *arg)
@@ -310,11 +343,15 @@ static void watch(struct clock_timer *timer)
 	stuck = stuck && !held;
 	pthread_mutex_unlock(&vm->lock);
 	if (stuck && any_on)
-		stuck = !vm->board_ops->alive(vm);
+		stuck = !vm->board_ops->wakeable(vm);
 	vm->seen_stuck = stuck ? vm->seen_stuck + 1 : 0;
-	if (!held) /* else the guest stands still because we let it */
-		vm_disks_look(vm, vm->seen_stuck == 2);
 	bool over = vm->seen_stuck == 2;
+	uint64_t now = clock_now(vm->host_clock);
+	/* While they are held, the guest stands still because we let it. */
+	if (!held && (over || now >= vm->look_at)) {
+		vm_disks_look(vm, over);
+		vm->look_at = now + LOOK_NS;
+	}
 	if (over && vm->report)
 		report_stuck(vm->report);
 	else if (vm->report)

@@ -36,6 +36,24 @@ struct err;
 struct hako_vm;
 struct virtio_mmio;
 
+/*
+ * Why a vCPU's thread is not in the engine. It looks at these under vm->lock before it runs the
+ * vCPU (wait_to_run()), and waits there, `parked`, while one of them says so:
+ *
+ *	state CPU_OFF	 the guest: PSCI, SBI HSM, until another vCPU starts it; vm_cpu_start()
+ *	vm->hold	 all of them. Set by a vCPU that asks for something (vm->action), or has
+ *			 stopped for a debugger; by the control thread for a look or a reset
+ *	cpu->frozen	 a debugger, which lets others run; until it says otherwise
+ *	vm->quit	 the run is over: it does not wait but ends
+ *
+ * The control thread lets go of `hold` (release_cpus()) unless somebody still has to be heard:
+ *
+ *	vm->action	 a vCPU or disk has asked for it: act() does it
+ *	cpu->stopped	 the engine stopped this one for a debugger: debug_look() tells
+ *	vm->paused	 vm_pause(), by a debugger or for a look, and the clock stands still; until
+ *			 vm_resume()
+ */
+
 /* Power state of a vCPU (PSCI, SBI HSM). Under vm->lock. */
 enum cpu_state { CPU_OFF, CPU_ON };
 
@@ -45,7 +63,7 @@ struct vm_cpu {
 	struct vcpu *vcpu;
 	pthread_t thread;
 	enum cpu_state state;
-	bool parked;  /* the thread is out of the engine: off, or waiting for a reset to end */
+	bool parked;  /* the thread is out of the engine, and waits; see above, as for these */
 	bool frozen;  /* a debugger lets the others run, but not this one */
 	bool stopped; /* the engine has stopped it for a debugger, who has not looked yet */
 	bool has_thread;
@@ -124,6 +142,7 @@ struct hako_vm {
 	struct loop_source stop_source, act_source, dump_source;
 	struct clock_timer timeout, watch;
 	unsigned seen_stuck;
+	uint64_t look_at; /* when `watch` looks at the disks next */
 	enum hako_outcome outcome;
 	unsigned failure; /* under lock: the guest's code for VM_FAILURE */
 	int failed;       /* negative errno when hako itself failed while running */
@@ -162,8 +181,8 @@ struct board_ops {
 	void (*reset)(struct hako_vm *vm);
 	/* A firmware call of a vCPU, on its thread. */
 	void (*call)(struct hako_vm *vm, struct vm_cpu *cpu);
-	/* Could any interrupt still reach a vCPU? */
-	bool (*alive)(struct hako_vm *vm);
+	/* All vCPUs are off or asleep: could any interrupt still reach one? As the engine's. */
+	bool (*wakeable)(struct hako_vm *vm);
 };
 
 extern const struct board_ops board_arm64, board_riscv, board_x86;
@@ -179,7 +198,7 @@ int vm_power_cycle(struct hako_vm *vm, struct err *err);
 /* Control thread: park every vCPU, and keep them so until vm_resume(); the clock stands still. */
 void vm_pause(struct hako_vm *vm);
 void vm_resume(struct hako_vm *vm);
-/* For board_ops.alive, where the engine has what could wake a vCPU: engine_ops.wakeable. */
+/* For board_ops.wakeable, where the engine has what could wake a vCPU: engine_ops.wakeable. */
 bool vm_wakeable(struct hako_vm *vm);
 
 /*
@@ -188,6 +207,18 @@ bool vm_wakeable(struct hako_vm *vm);
  */
 int vm_create_slot(struct hako_vm *vm, unsigned i, uint64_t base, struct irq_line irq,
 		   struct virtio_mmio **slot, struct err *err);
+
+/*
+ * Power states, for the firmware; on a vCPU's thread. Start another vCPU that is off: from its
+ * reset state, but for these registers. False: it is on. And stop the calling thread's own, which
+ * parks when the call is over.
+ */
+struct cpu_reg {
+	unsigned reg; /* enum vcpu_reg */
+	uint64_t val;
+};
+bool vm_cpu_start(struct vm_cpu *cpu, const struct cpu_reg *regs, size_t n);
+void vm_cpu_stop(struct vm_cpu *cpu);
 
 /* Registers of a vCPU that is not running, or of the calling thread's. */
 static inline uint64_t cpu_get(struct vm_cpu *cpu, unsigned reg)

@@ -202,7 +202,7 @@ static void x86_reset(struct hako_vm *vm)
 }
 
 /* A vCPU that takes no interrupts is asleep for good, and no other is (vcpu_stuck). */
-static bool x86_alive(struct hako_vm *vm)
+static bool x86_wakeable(struct hako_vm *vm)
 {
 	(void)vm;
 	return false;
@@ -420,5 +420,5 @@ const struct board_ops board_x86 = {
 	.prepare = x86_prepare,
 	.load = x86_load,
 	.reset = x86_reset,
-	.alive = x86_alive,
+	.wakeable = x86_wakeable,
 };

@@ -33,11 +33,28 @@ static long sbi(uintptr_t eid, uintptr_t fid, uintptr_t a0, uintptr_t a1, uintpt
 	return (long)r0;
 }
 
-void start_second(void)
-{
-	enum { EID_HSM = 0x48534d, HART_START = 0 };
+enum { EID_HSM = 0x48534d, HART_START = 0, HART_STOP, HART_GET_STATUS };
 
-	sbi(EID_HSM, HART_START, 1, (uintptr_t)second_start, 0);
+bool start_second(void)
+{
+	return !sbi(EID_HSM, HART_START, 1, (uintptr_t)second_start, 0);
+}
+
+_Noreturn void stop_second(void)
+{
+	for (;;)
+		sbi(EID_HSM, HART_STOP, 0, 0, 0);
+}
+
+bool second_is_on(void)
+{
+	register uintptr_t r0 __asm__("a0") = 1;
+	register uintptr_t r1 __asm__("a1") = 0;
+	register uintptr_t r6 __asm__("a6") = HART_GET_STATUS;
+	register uintptr_t r7 __asm__("a7") = EID_HSM;
+
+	__asm__ volatile("ecall" : "+r"(r0), "+r"(r1) : "r"(r6), "r"(r7) : "memory");
+	return !r1; /* STARTED; on its way to a stop, it is none */
 }
 
 static void put(char c)
@@ -115,9 +132,20 @@ static long hvc(uint32_t function, uintptr_t a1, uintptr_t a2, uintptr_t a3)
 	return (long)r0;
 }
 
-void start_second(void)
+bool start_second(void)
 {
-	hvc(0xc4000003 /* CPU_ON */, 1, (uintptr_t)second_start, 0);
+	return !hvc(0xc4000003 /* CPU_ON */, 1, (uintptr_t)second_start, 0);
+}
+
+_Noreturn void stop_second(void)
+{
+	for (;;)
+		hvc(0x84000002 /* CPU_OFF */, 0, 0, 0);
+}
+
+bool second_is_on(void)
+{
+	return !hvc(0xc4000004 /* AFFINITY_INFO */, 1, 0, 0);
 }
 
 static void put(char c)

@@ -15,7 +15,11 @@
 void guest_main(void);
 void guest_second(void);
 
-void start_second(void);
+/* False: the firmware says no. */
+bool start_second(void);
+/* By the second CPU itself; and what the firmware says of it. */
+_Noreturn void stop_second(void);
+bool second_is_on(void);
 void print(const char *text);
 _Noreturn void power_off(void);
 /* A call of the firmware that changes nothing. */

@@ -370,6 +370,31 @@ __attribute__((noinline)) void lost(void)
 		ask_firmware();
 }
 
+#elif LOST_OFF_ON
+
+/* Not lost: the second CPU goes off and is put on, again and again, whoever looks meanwhile. */
+volatile unsigned count;
+
+void guest_second(void)
+{
+	count++;
+	stop_second();
+}
+
+__attribute__((noinline)) void lost(void)
+{
+	for (unsigned n = 1; n <= 2000; n++) {
+		while (second_is_on())
+			;
+		if (!start_second()) {
+			print("refused\n");
+			power_off();
+		}
+		while (count < n)
+			;
+	}
+}
+
 #elif LOST_PAGING || LOST_UNMAPPED || LOST_READ_ONLY
 
 /* Tables: of the first level, and of the next, for the lowest addresses. */
@@ -438,7 +463,7 @@ void guest_main(void)
 	print("found\n");
 }
 
-#if !LOST_LOCK
+#if !LOST_LOCK && !LOST_OFF_ON
 /* There is no second one. */
 void guest_second(void)
 {

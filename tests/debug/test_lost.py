@@ -134,6 +134,7 @@ CASES = {
     ]),
     # These are not lost.
     "POLL": (0, []),
+    "OFF_ON": (0, []),
     "COUNT": (12, []),
     "CALLS": (12, []),
     "IDLE": (12, []),
@@ -167,11 +168,11 @@ def run(*options):
 
 def main():
     options = ["--symbols", ELF] if ARM else []
-    if CASE == "LOCK":
+    if CASE in ("LOCK", "OFF_ON"):
         options += ["--cpus", "2"]
     status, out, err = run("--debug-guest", *options)
     wanted, sentences = CASES[CASE]
-    checks = [("the guest ran", out == ("lost\nfound\n" if CASE == "POLL" else "lost\n")), (f"status {wanted}", status == wanted)]
+    checks = [("the guest ran", out == ("lost\nfound\n" if CASE in ("POLL", "OFF_ON") else "lost\n")), (f"status {wanted}", status == wanted)]
     at = 0
     for sentence in sentences:
         found = re.compile(sentence, re.M).search(err, at)
