@@ -557,8 +557,20 @@ static void client_comes(struct loop_source *source, uint32_t events)
 	const int on = 1;
 
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		int code = errno;
+
+		if (code == EAGAIN || code == EINTR || code == ECONNABORTED)
+			return;
+		/* Who waits at the door would be told of again and again. */
+		log_msg(&g->vm->log, LOG_ERROR, "gdb",
+			"no connection can be taken, nor will be: %s%s", strerror(code),
+			code == EMFILE ? "; raise the limit of open files (ulimit -n)" : "");
+		loop_del(g->vm->control, source);
+		close(source->fd);
+		source->fd = -1;
 		return;
+	}
 	if (g->client.fd >= 0) { /* one at a time */
 		close(fd);
 		return;

@@ -14,6 +14,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "machine/debug.h"
+#include "machine/irq_view.h"
 #include "machine/trace.h"
 #include "machine/vm.h"
 #include "machine/vm_disks.h"

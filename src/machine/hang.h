@@ -29,29 +29,4 @@ bool hang_look(struct hang *hang);
 /* Is this parked CPU in WFI, rather than in a loop? */
 bool hang_waits(struct vm_cpu *cpu);
 
-/* Kinds of interrupts. */
-enum { IRQ_DEVICE = 1, IRQ_TIMER = 2, IRQ_CPU = 4 /* another CPU's */ };
-
-/* What could interrupt a CPU that is parked. */
-struct irq_view {
-	uint8_t taken;   /* kinds that the CPU would take as it is */
-	uint8_t wakes;   /* kinds that end WFI: more, where interrupts are masked */
-	bool coming;     /* one is pending and will be taken */
-	bool pending;    /* one is, masked or not: WFI does not wait */
-	bool timer;      /* a timer is yet to come of which the machine's clock does not know */
-	char words[256]; /* for the user: what is masked, enabled and pending */
-};
-
-/* By the architecture (irq_a64.c, irq_rv.c). */
-void irq_view_a64(struct vm_cpu *cpu, struct irq_view *view);
-void irq_view_rv(struct vm_cpu *cpu, struct irq_view *view);
-void irq_view(struct vm_cpu *cpu, struct irq_view *view);
-
-/* What the instruction at a place is; 32 bits, of which a compressed one uses half. */
-bool irq_is_wfi_a64(uint32_t insn);
-bool irq_is_wfi_rv(uint32_t insn);
-/* Does it read which interrupts are pending, or the time? */
-bool irq_is_poll_a64(uint32_t insn);
-bool irq_is_poll_rv(uint32_t insn);
-
 #endif

@@ -7,7 +7,7 @@
 
 #include "base/bits.h"
 #include "machine/debug.h"
-#include "machine/hang.h"
+#include "machine/irq_view.h"
 #include "machine/vm.h"
 
 /* PSTATE and ISR_EL1 have them at the same places. */

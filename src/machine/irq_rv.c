@@ -8,7 +8,7 @@
 
 #include "base/bits.h"
 #include "machine/debug.h"
-#include "machine/hang.h"
+#include "machine/irq_view.h"
 #include "machine/vm.h"
 
 enum { MSTATUS_SIE = 1, MSTATUS_MIE = 3, LEVEL_S = 1, LEVEL_M = 3 };

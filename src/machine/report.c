@@ -25,6 +25,7 @@
 #include "bus/bus.h"
 #include "machine/debug.h"
 #include "machine/hang.h"
+#include "machine/irq_view.h"
 #include "machine/trace.h"
 #include "machine/trap.h"
 #include "machine/vm.h"

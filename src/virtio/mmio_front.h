@@ -7,7 +7,7 @@
  *      mmio_modern.c   version 2 (virtio 1.2, 4.2.2)
  *      mmio_legacy.c   version 1, from before virtio 1.0 (4.2.4)
  *
- * Everything here is called on a vCPU thread with the lock held, unless it says otherwise.
+ * Everything here is called on a vCPU thread with the slot's lock held, unless it says otherwise.
  */
 #ifndef HAKO_VIRTIO_MMIO_FRONT_H
 #define HAKO_VIRTIO_MMIO_FRONT_H
@@ -143,12 +143,12 @@ void mmio_mirror_fini(struct virtio_mmio *m);
 void mmio_mirror_acknowledged(struct virtio_mmio *m);
 /* The driver read another register than InterruptStatus. */
 void mmio_mirror_read(struct virtio_mmio *m);
-/* It writes one, or the device is about to change what can be read. */
+/* It writes one; or the device, then on the loop's thread, is about to change what can be read. */
 void mmio_mirror_off(struct virtio_mmio *m);
-/* InterruptStatus has changed; under irq_lock. */
+/* InterruptStatus has changed. Any of the two threads, under irq_lock and not always the other. */
 void mmio_mirror_interrupt(struct virtio_mmio *m);
 
-/* Was the queue kicked, and nobody has taken note? */
+/* Was the queue kicked, and nobody has taken note? Any thread, no lock. */
 bool mmio_kicked(const struct mmio_queue *q);
 
 /* Hand a queue with the configuration in its regs to the device. Does not wait. */
