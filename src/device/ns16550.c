@@ -14,6 +14,11 @@
  * interrupt counts when it has stayed enabled, and the receiver untouched, for LISTENING_NS; from
  * then on it counts at once, until the receiver is emptied again. A guest without interrupts
  * listens when it looks at LSR again and again with nothing to send.
+ *
+ * The THRE interrupt ends when IIR has told it, or THR is written (table IV). A driver that looks
+ * for LSR.THRE instead and has nothing to send, such as xv6's, would be interrupted for ever; on
+ * QEMU it is not, whose PLIC does not look at a line again. So the line goes down when LSR has told
+ * it as well, until the THR is empty the next time; IIR still tells.
  */
 #include "device/ns16550.h"
 
@@ -121,6 +126,7 @@ struct ns16550_state {
 	uint8_t errors;  /* LSR's OE, PE, FE, BI: those not read yet */
 	uint8_t changes; /* MSR 3:0 */
 	bool thre;       /* the THRE interrupt: up when the last character goes, down when told */
+	bool thre_seen;  /* LSR has told it, so the line needs not */
 	bool armed;      /* the receive interrupt has stayed enabled */
 	uint32_t polls;  /* looks at LSR since the last character sent, up to POLLS_LISTENING */
 	uint32_t rx_first, rx_n, tx_first, tx_n;
@@ -223,6 +229,12 @@ static void ns16550_listen_anew(struct ns16550 *uart)
  * Sending.
  */
 
+static void ns16550_thr_empty(struct ns16550_state *s)
+{
+	s->thre = true;
+	s->thre_seen = false;
+}
+
 /* Send as much as can be sent. */
 static void ns16550_tx_drain(struct ns16550 *uart)
 {
@@ -237,7 +249,7 @@ static void ns16550_tx_drain(struct ns16550 *uart)
 			break; /* ns16550_writable() goes on */
 		s->tx_first = (s->tx_first + 1) % FIFO_DEPTH;
 		if (--s->tx_n == 0)
-			s->thre = true;
+			ns16550_thr_empty(s);
 	}
 }
 
@@ -267,7 +279,7 @@ static uint8_t ns16550_modem(uint8_t mcr)
 }
 
 /* IIR 3:0: the interrupt that counts most, of those that are enabled (table IV). */
-static uint8_t ns16550_cause(const struct ns16550_state *s)
+static uint8_t ns16550_cause(const struct ns16550_state *s, bool thre)
 {
 	if ((s->ier & IER_ELSI) && s->errors)
 		return IIR_LINE_STATUS;
@@ -275,7 +287,7 @@ static uint8_t ns16550_cause(const struct ns16550_state *s)
 		return IIR_RX_DATA;
 	if ((s->ier & IER_ERBFI) && s->rx_n)
 		return IIR_RX_TIMEOUT;
-	if ((s->ier & IER_ETBEI) && s->thre)
+	if ((s->ier & IER_ETBEI) && thre)
 		return IIR_THRE;
 	if ((s->ier & IER_EDSSI) && s->changes)
 		return IIR_MODEM_STATUS;
@@ -284,7 +296,7 @@ static uint8_t ns16550_cause(const struct ns16550_state *s)
 
 static uint8_t ns16550_read_iir(struct ns16550_state *s)
 {
-	uint8_t cause = ns16550_cause(s);
+	uint8_t cause = ns16550_cause(s, s->thre);
 
 	if (cause == IIR_THRE)
 		s->thre = false; /* told */
@@ -299,8 +311,10 @@ static uint8_t ns16550_read_lsr(struct ns16550_state *s)
 		s->polls++;
 	if (s->rx_n)
 		val |= LSR_DR;
-	if (!s->tx_n)
+	if (!s->tx_n) {
 		val |= LSR_THRE | LSR_TEMT;
+		s->thre_seen = true;
+	}
 	if (s->fcr & FCR_ENABLE) {
 		bool error = s->errors & (LSR_PE | LSR_FE | LSR_BI);
 
@@ -320,7 +334,7 @@ static void ns16550_write_ier(struct ns16550 *uart, uint8_t val)
 	s->ier = val & IER_MASK;
 	/* Enabled while there is nothing to send, it comes at once: drivers rely on it. */
 	if ((changed & val & IER_ETBEI) && !s->tx_n)
-		s->thre = true;
+		ns16550_thr_empty(s);
 	if (changed & IER_ERBFI)
 		ns16550_listen_anew(uart);
 }
@@ -340,7 +354,7 @@ static void ns16550_write_fcr(struct ns16550 *uart, uint8_t val)
 	}
 	if (s->tx_n && (toggled || (s->fcr && (val & FCR_TX_RESET)))) {
 		s->tx_n = 0;
-		s->thre = true;
+		ns16550_thr_empty(s);
 	}
 }
 
@@ -421,7 +435,9 @@ static void ns16550_reg_write(struct ns16550 *uart, unsigned reg, uint8_t val)
 /* After every change: the interrupt line, and word to the console when room has come up. */
 static void ns16550_update(struct ns16550 *uart)
 {
-	bool level = ns16550_cause(&uart->s) != IIR_NONE, room = ns16550_rx_room(&uart->s);
+	const struct ns16550_state *s = &uart->s;
+	bool level = ns16550_cause(s, s->thre && !s->thre_seen) != IIR_NONE;
+	bool room = ns16550_rx_room(s);
 
 	if (level != uart->line) {
 		uart->line = level;
