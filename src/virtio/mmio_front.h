@@ -28,7 +28,8 @@
 #include "virtio/virtio.h"
 #include "virtio/vq.h"
 
-#define MMIO_VENDOR_VALUE 0x4f4b4148U /* "HAKO"; any value will do */
+#define MMIO_VENDOR_VALUE \
+	0x554d4551U /* "QEMU": there are drivers that take no other, such as xv6's */
 
 /* What the driver may set in Status (2.1); NEEDS_RESET is the device's. */
 enum {

@@ -95,12 +95,18 @@ static bool features_acceptable(struct virtio_mmio *m)
 		driver_wrong(m, LINT_FEATURE_NEEDS, 0,
 			     "feature %u accepted without %u, which it needs (2.2.1)",
 			     lacks->feature, lacks->needs);
-	else if (!(m->driver_features & BIT(VIRTIO_F_VERSION_1)))
-		driver_wrong(m, LINT_NO_VERSION_1, 0,
-			     "VERSION_1 not accepted, and this device has no other (6.1)");
 	else
 		return true;
 	return false;
+}
+
+/* A driver must accept VERSION_1 (6.1). A device may then refuse to go on (6.2), but on QEMU such
+ * drivers work, xv6's for one, and here too: the registers are all that it makes a difference to.
+ */
+static void judge_version(const struct virtio_mmio *m)
+{
+	if (!(m->driver_features & BIT(VIRTIO_F_VERSION_1)))
+		lint_report(m->lint, LINT_NO_VERSION_1, 0, "VERSION_1 not accepted");
 }
 
 static void status_set(struct virtio_mmio *m, uint8_t set)
@@ -108,6 +114,7 @@ static void status_set(struct virtio_mmio *m, uint8_t set)
 	m->status |=
 		set & (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FAILED);
 	if ((set & VIRTIO_STATUS_FEATURES_OK) && features_acceptable(m)) {
+		judge_version(m);
 		m->status |= VIRTIO_STATUS_FEATURES_OK;
 		m->dev->acked = m->driver_features;
 		if (m->dev->ops->agreed)
