@@ -157,7 +157,13 @@ static int add_segment(struct kernel *k, const Elf64_Phdr *p, struct err *err)
 			      "made from it (arch/arm64/boot/Image, or objcopy -O binary vmlinux "
 			      "Image)",
 			      err);
-	if (p->p_memsz > SEGMENT_SIZE_MAX || p->p_paddr > UINT64_MAX - p->p_memsz)
+	if (p->p_paddr > UINT64_MAX - p->p_memsz)
+		return err_set(
+			err, -EINVAL,
+			"cannot boot '%s': its segment at %#llx is %#llx bytes long, which is "
+			"more than there are addresses; look at it with readelf -l",
+			k->path, ull(p->p_paddr), ull(p->p_memsz));
+	if (p->p_memsz > SEGMENT_SIZE_MAX)
 		return err_set(err, -EINVAL,
 			       "cannot boot '%s': its segment at %#llx wants %llu MiB of memory; "
 			       "look at it with readelf -l",

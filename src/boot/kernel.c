@@ -194,7 +194,8 @@ static int refuse_elf(const struct kernel *k, const uint8_t *head, size_t n, str
 	char what[64];
 	uint16_t machine;
 
-	if (n < offsetof(Elf64_Ehdr, e_version))
+	if (n <= EI_CLASS ||
+	    n < (head[EI_CLASS] == ELFCLASS32 ? sizeof(Elf32_Ehdr) : sizeof(Elf64_Ehdr)))
 		return refuse(k, "the beginning of an ELF file", "copy the file again", err);
 	/* e_ident and e_machine are at the same place in both classes (gABI, chapter 4). */
 	machine = head16(head, offsetof(Elf64_Ehdr, e_machine), head[EI_DATA] == ELFDATA2MSB);

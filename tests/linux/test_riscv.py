@@ -38,13 +38,14 @@ def one_hart_a_reboot_and_a_second_run():
 
 def four_harts_work_at_once():
     root = root_disk()
-    with Vm("--cpus", "4", disks=[root]) as vm:
+    with Vm("--cpus", "4", "--lint=strict,deep", disks=[root]) as vm:
         vm.login()
         assert vm.sh("nproc") == "4"
         sums = vm.sh("for i in 1 2 3 4; do md5sum /bin/busybox & done; wait").splitlines()
         sums = [line.split()[0] for line in sums if not line.startswith("[")]
         assert len(sums) == 4 and len(set(sums)) == 1, sums
         assert vm.poweroff() == 0
+        assert "lint" not in vm.said(), vm.said()
     assert_clean(root)
 
 

@@ -150,8 +150,8 @@ static void bad_elf(void **state)
 	CASE(f.p[0].p_offset = UINT64_MAX - 50, -EINVAL, "cut off");
 	CASE(f.p[0].p_filesz = 0x3001, -ENOEXEC, "larger in the file");
 	CASE(f.p[0].p_memsz = 2ULL << 30, -EINVAL, "2048 MiB");
-	CASE(f.p[0].p_memsz = UINT64_MAX, -EINVAL, "wants");
-	CASE(f.p[0].p_paddr = UINT64_MAX - 100, -EINVAL, "wants");
+	CASE(f.p[0].p_memsz = UINT64_MAX, -EINVAL, "more than there are addresses");
+	CASE(f.p[0].p_paddr = UINT64_MAX - 100, -EINVAL, "more than there are addresses");
 	CASE(f.p[0].p_paddr = 0x80200000 + 1999, -EINVAL, "reaches up to 0x802007cf");
 	CASE(f.p[0].p_paddr = 0x80200000 - 1, -EINVAL, "into the one at 0x80200000");
 	CASE(f.e.e_entry = 0xffffffff80203000ULL, -EINVAL, "nothing loaded");
@@ -170,6 +170,8 @@ static void bad_elf(void **state)
 		memcpy(cut, &f, len);
 		assert_true(kernel_from_bytes(&k, cut, len, KERNEL_RISCV, &err) < 0);
 		assert_true(err.msg[0]);
+		if (len >= SELFMAG && len < sizeof(f.e))
+			assert_true(strstr(err.msg, "beginning of") || strstr(err.msg, "cut off"));
 		free(cut);
 	}
 }
