@@ -107,7 +107,7 @@ static void step(struct target *t, uint8_t op, struct input *in)
 		t->chain[got] = t->chain[--t->n];
 		break;
 	case 3: vq_publish(t->vq); break;
-	case 4: vq_kicks(t->vq, op & 8); break;
+	case 4: vq_kicks(t->vq); break;
 	case 5: /* the driver writes while the device works */
 		if (t->packed)
 			t->ram[16 * (vq_state(t->vq)->next_avail & 0x7fff) + 15] ^= 0x80;

@@ -735,27 +735,22 @@ static void drain(struct vblk_queue *q)
 {
 	struct vq_chain *chain[QUEUE_SIZE];
 	struct vblk *b = q->b;
-	int room = QUEUE_SIZE;
-	bool good;
+	int got, room = QUEUE_SIZE;
 
 	q->draining = true;
 	do {
-		int got;
-
-		vq_kicks(q->vq, false);
 		got = vq_pop(q->vq, chain, (unsigned)room);
 		start(b, q, chain, got);
-		good = !vq_state(q->vq)->broken;
 		room -= got;
-	} while (good && likely(room) && vq_kicks(q->vq, true));
-	if (unlikely(good && !room)) { /* kicks stay off until then */
+	} while (got >= 0 && likely(room) && vq_kicks(q->vq));
+	if (unlikely(!room)) { /* kicks stay off until then */
 		q->again_posted = true;
 		loop_post(b->dev.loop, &q->again);
 	}
 	submit(b);
 	publish(q); /* what is over by now */
 	q->draining = false;
-	if (unlikely(!good))
+	if (unlikely(got < 0))
 		b->dev.host->ops->needs_reset(b->dev.host);
 }
 

@@ -108,6 +108,7 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 	vq->tracked = tracked;
 	vq->plain = !vq->slow && !tracked && vq->indirect;
 	vq->table_max = vq->plain ? vq->chain_max * DESC_SIZE : 0;
+	vq->switches = vq->kicks_on = !vq->event_idx || vq->slow;
 	for (uint16_t i = 0; i < s.size; i++)
 		vq->slot[i].chain =
 			(struct vq_chain){ .slot = i, .iov = &vq->iov[(size_t)i * VQ_ROW] };
@@ -154,7 +155,7 @@ void vq_reset(struct vq *vq)
 	vq->tracked = NULL;
 	vq->n_again = vq->next_again = vq->n_batch = 0;
 	memset(&vq->s, 0, sizeof(vq->s));
-	vq->awake = false;
+	vq->awake = vq->kicks_on = false;
 	vq->in_flight = 0;
 	vq->first = vq->n_order = 0;
 	vq->desc = vq->avail = vq->used = NULL;
@@ -226,12 +227,24 @@ void *vq_map_elsewhere(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access 
 	return host;
 }
 
+static __attribute__((noinline)) void kicks_off(struct vq *vq)
+{
+	vq->kicks_on = false;
+	if (vq->watch)
+		vq_watch_kicks(vq, false);
+	else
+		vq->ring->kicks(vq, false);
+	fetch_call_over(true);
+}
+
 int vq_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 {
 	int got;
 
 	if (unlikely(vq->s.broken || !vq->ring))
 		return vq->s.broken ? -EPROTO : 0;
+	if (unlikely(vq->kicks_on))
+		kicks_off(vq);
 	if (unlikely(vq->watch))
 		return vq_watch_pop(vq, chain, max);
 	got = vq->ring->pop(vq, chain, max);
@@ -310,26 +323,26 @@ bool vq_publish(struct vq *vq)
 	return irq;
 }
 
-bool vq_kicks(struct vq *vq, bool on)
+bool vq_kicks(struct vq *vq)
 {
 	bool more;
 
-	if (vq->awake) /* they are off */
-		return on && vq_available(vq);
-	/* With the event index there is nothing to switch off. */
-	if ((!on && vq->event_idx && !vq->slow) || !vq->ring || vq->s.broken)
-		return false;
-	if (unlikely(vq->watch))
-		return vq_watch_kicks(vq, on);
-	more = vq->ring->kicks(vq, on);
+	if (unlikely(!vq->ring || vq->s.broken))
+		return vq->s.broken;
+	if (vq->awake)
+		return vq_available(vq);
+	vq->kicks_on = vq->switches;
+	more = unlikely(vq->watch) ? vq_watch_kicks(vq, true) : vq->ring->kicks(vq, true);
 	fetch_call_over(true);
 	return more;
 }
 
 bool vq_awake(struct vq *vq, bool awake)
 {
-	if (awake)
-		vq_kicks(vq, false);
 	vq->awake = awake;
-	return !awake && vq_kicks(vq, true);
+	if (!awake)
+		return vq_kicks(vq);
+	if (vq->kicks_on && vq->ring && !vq->s.broken)
+		kicks_off(vq);
+	return false;
 }

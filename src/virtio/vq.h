@@ -106,8 +106,9 @@ const struct vq_state *vq_state(const struct vq *vq);
 
 /*
  * Take what is available, in order, up to `max` chains: how many. Fewer than `max`: no other is
- * known to be available, which vq_kicks() tells. What is malformed ends it and breaks the queue;
- * -EPROTO if no chain came before that, and from then on.
+ * known to be available, which vq_kicks() tells, and until then no kicks are asked for (2.7.10).
+ * What is malformed ends it and breaks the queue; -EPROTO if no chain came before that, and from
+ * then on.
  */
 int vq_pop(struct vq *vq, struct vq_chain **chain, unsigned max);
 /*
@@ -125,14 +126,15 @@ void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const c
 bool vq_publish(struct vq *vq);
 
 /*
- * Kicks on or off, while the device drains the ring (2.7.10). vq_kicks(true) returns true if more
- * is available already: the driver may have seen kicks off, so the device must drain again.
+ * Ask for kicks again. True if more is available already: the driver may have seen that none were
+ * asked for, so the device must go on with vq_pop(); or if the queue is broken, which that will
+ * say.
  */
-bool vq_kicks(struct vq *vq, bool on);
+bool vq_kicks(struct vq *vq);
 
 /*
  * For those who look again and again instead of being told: is anything available that was not
- * popped yet? While the queue is awake, vq_kicks(true) asks for no kicks. To let it sleep asks for
+ * popped yet? While the queue is awake, vq_kicks() asks for no kicks. To let it sleep asks for
  * them, and is true if something is available that nobody may have kicked for.
  */
 bool vq_available(const struct vq *vq);

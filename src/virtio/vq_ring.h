@@ -66,7 +66,8 @@ static inline uint64_t vq_hash(uint64_t h, const void *p, size_t len)
 struct vq_ring {
 	/* Map the parts of vq->s with vq_part_map(). 0 or -EINVAL. */
 	int (*setup)(struct vq *vq);
-	/* As vq_pop(), vq_publish() and vq_kicks(), of a queue that is set up and not broken. */
+	/* As vq_pop(), vq_publish() and vq_kicks(), of a queue that is set up and not broken; kicks
+	 * are switched off by the latter. */
 	int (*pop)(struct vq *vq, struct vq_chain **chain, unsigned max);
 	bool (*publish)(struct vq *vq);
 	bool (*kicks)(struct vq *vq, bool on);
@@ -133,6 +134,9 @@ struct vq {
 	uint16_t chain_max; /* buffers */
 	uint32_t table_max; /* bytes of a table that has no more entries; 0 if not plain */
 	bool awake;         /* somebody looks, and needs no kicks */
+	bool switches;      /* kicks are switched off while chains are taken; with the event index
+			       there is nothing to switch, */
+	bool kicks_on;      /* and they are on */
 	unsigned in_flight; /* popped and not pushed */
 
 	/* Of the ring, mapped: the split ring's parts, or the packed ring's descriptors, driver

@@ -9,7 +9,7 @@
  * ring than fit. And with chains that come back out of order, the packed ring's
  * descriptors are written over by the device itself, just there.
  *
- * Notifications are counted in the time between vq_kicks(false) and vq_kicks(true), and so are the
+ * Notifications are counted in the time between vq_pop() and vq_kicks(), and so are the
  * entries that become available in it: none of these is to be notified of. A CPU that was about to
  * notify may do so late, once, so what counts is more than LATE_MEAN in one such time and the next,
  * by LATE_SUM over all. Notifications for nothing new do not count: they are allowed (2.9), and in

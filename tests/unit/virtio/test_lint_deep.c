@@ -55,9 +55,9 @@ static void busy(struct vqrig *rig, unsigned n, unsigned kicks)
 static void kick_while_busy(struct vqrig *rig)
 {
 	atomic_fetch_add(&rig->kicks, 100); /* from before */
-	vq_kicks(rig->vq, false);
+	vq_pop(rig->vq, NULL, 0);
 	busy(rig, 40, 1);
-	vq_kicks(rig->vq, true);
+	vq_kicks(rig->vq);
 	atomic_fetch_add(&rig->kicks, 100); /* wanted again */
 }
 
@@ -65,9 +65,9 @@ static void kick_while_busy(struct vqrig *rig)
 static void kick_when_busy(struct vqrig *rig)
 {
 	for (unsigned i = 0; i < 20; i++) {
-		vq_kicks(rig->vq, false);
+		vq_pop(rig->vq, NULL, 0);
 		busy(rig, 4, 1);
-		vq_kicks(rig->vq, true);
+		vq_kicks(rig->vq);
 	}
 }
 
@@ -76,7 +76,7 @@ static void kick_missing(struct vqrig *rig)
 {
 	const struct vq_outside kicked = { .kicked = true }, quiet = { .kicked = false };
 
-	assert_false(vq_kicks(rig->vq, true));
+	assert_false(vq_kicks(rig->vq));
 	vq_stalled(rig->vq, quiet); /* nothing to say */
 	vqrig_offer(rig, IN, false);
 	vq_stalled(rig->vq, kicked); /* the device has not looked yet */
@@ -472,12 +472,12 @@ static void test_kicks_that_are_no_slip(void **state)
 		vqrig_init(&rig, VQ_WATCH_DEEP);
 		vqrig_setup(&rig, SIZE, packed ? PACKED : 0);
 		for (unsigned i = 0; i < 100; i++) {
-			vq_kicks(rig.vq, false);
+			vq_pop(rig.vq, NULL, 0);
 			busy(&rig, 2, 1);
-			vq_kicks(rig.vq, true);
-			vq_kicks(rig.vq, false);
+			vq_kicks(rig.vq);
+			vq_pop(rig.vq, NULL, 0);
 			atomic_fetch_add(&rig.kicks, 100);
-			vq_kicks(rig.vq, true);
+			vq_kicks(rig.vq);
 			atomic_fetch_add(&rig.kicks, 100);
 		}
 		if (packed)
@@ -599,10 +599,10 @@ static void *device(void *arg)
 		}
 		vq_kicked(r->rig.vq, n);
 		do {
-			vq_kicks(r->rig.vq, false);
+			vq_pop(r->rig.vq, NULL, 0);
 			while (vq_pop(r->rig.vq, &c, 1) == 1)
 				vqrig_answer(&r->rig, c);
-		} while (vq_kicks(r->rig.vq, true));
+		} while (vq_kicks(r->rig.vq));
 	}
 	return NULL;
 }

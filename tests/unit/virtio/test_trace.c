@@ -72,7 +72,7 @@ static void test_record(void **state)
 		vqrig_init(&rig, VQ_WATCH_TRACE);
 		vqrig_setup(&rig, SIZE, kinds[k]);
 		assert_int_equal(found(&rig, "set up with 8 entries"), 1);
-		vq_kicks(rig.vq, true);
+		vq_kicks(rig.vq);
 		vqrig_offer(&rig, 100, false);
 		vq_kicked(rig.vq, 3);
 		assert_int_equal(found(&rig, "notified 3 times"), 1);
@@ -122,7 +122,7 @@ static void test_turns(void **state)
 		vqrig_init(&rig, VQ_WATCH_TRACE);
 		assert_turn(&rig, VQ_TURN_NOBODYS, false, false, "not in use");
 		vqrig_setup(&rig, SIZE, kinds[k]);
-		vq_kicks(rig.vq, true);
+		vq_kicks(rig.vq);
 		assert_turn(&rig, VQ_TURN_NOBODYS, false, false, "all is answered");
 		vqrig_offer(&rig, 100, false);
 		/* It is there, the device waits for word of it, and none has come. */
@@ -131,10 +131,10 @@ static void test_turns(void **state)
 		assert_turn(&rig, VQ_TURN_DRIVERS, false, false,
 			    kinds[k] & EVENT_IDX ? "avail_event 0 asks" : "flags 0 asks");
 		assert_turn(&rig, VQ_TURN_DEVICES, true, false, "has come: the device's turn");
-		vq_kicks(rig.vq, false);
+		vq_pop(rig.vq, NULL, 0);
 		assert_turn(&rig, VQ_TURN_DEVICES, false, false, "while it is busy: the device's");
 		vqrig_take(&rig, &c);
-		vq_kicks(rig.vq, true);
+		vq_kicks(rig.vq);
 		assert_turn(&rig, VQ_TURN_DEVICES, false, false, "1 requests are taken");
 		vqrig_answer(&rig, c);
 		assert_turn(&rig, VQ_TURN_DRIVERS, false, true, "not acknowledged: the driver's");

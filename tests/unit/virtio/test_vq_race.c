@@ -279,9 +279,9 @@ static bool kick_lost(struct t *t, unsigned first, unsigned second)
 {
 	bool more;
 
-	vq_kicks(t->vq, false);
+	vq_pop(t->vq, NULL, 0);
 	begin(t, hand_over, first, second);
-	more = vq_kicks(t->vq, true);
+	more = vq_kicks(t->vq);
 	end();
 	return !more && !t->told;
 }
@@ -327,7 +327,7 @@ static unsigned lost(uint64_t features,
 
 				setup(&t, features);
 				/* Its wish from before, which the turns fulfil. */
-				vq_kicks(t.vq, true);
+				vq_kicks(t.vq);
 				turn(&t, chains);
 				n += attempt(&t, first, second);
 				points = cpu.point;
