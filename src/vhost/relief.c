@@ -110,7 +110,8 @@ int vhost_relief_create(struct vhost_relief **relief, int stop_fd, struct err *e
 	memset(r->fd, 0xff, sizeof(r->fd));
 	pthread_mutex_init(&r->lock, NULL);
 	r->epfd = epoll_create1(EPOLL_CLOEXEC);
-	code = notifier_init(&r->wake, err);
+	r->wake = (struct notifier){ -1, -1 };
+	code = r->epfd < 0 ? -errno : notifier_init(&r->wake, err);
 	if (!code)
 		code = watch(r, r->wake.rfd, EPOLLIN, OF_WAKE);
 	if (!code && stop_fd >= 0)

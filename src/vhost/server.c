@@ -29,6 +29,7 @@ struct vhost_server {
 	dev_t dev;                 /* which socket it is, to remove no other */
 	ino_t ino;
 	bool bound, watched, stopping;
+	bool refused;                          /* the last try to accept */
 	struct vhost_session *_Atomic session; /* atomic: for a signal handler */
 	struct loop_task over;
 	struct vhost_relief *relief;
@@ -67,6 +68,22 @@ static void session_ended(void *arg)
 	}
 }
 
+/* No descriptors, say. Whoever waits at the door has us called at once again: not too often. Nobody
+ * is being served meanwhile. */
+static void cannot_accept(struct vhost_server *s, int code)
+{
+	enum { PAUSE_US = 100000 };
+
+	if (code == EAGAIN || code == ECONNABORTED || code == EINTR)
+		return;
+	if (!s->refused)
+		log_msg(s->config.log, LOG_ERROR, s->config.name,
+			"cannot accept a front end, and tries again: %s%s", strerror(code),
+			code == EMFILE ? "; raise the limit of open files (ulimit -n)" : "");
+	s->refused = true;
+	usleep(PAUSE_US);
+}
+
 static void somebody_connects(struct loop_source *source, uint32_t events)
 {
 	struct vhost_server *s = container_of(source, struct vhost_server, source);
@@ -86,11 +103,10 @@ static void somebody_connects(struct loop_source *source, uint32_t events)
 	(void)events;
 	config.fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (config.fd < 0) {
-		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
-			log_msg(s->config.log, LOG_ERROR, s->config.name,
-				"cannot accept a front end: %s", strerror(errno));
+		cannot_accept(s, errno);
 		return;
 	}
+	s->refused = false;
 	if (vhost_session_create(&session, &config, &err)) {
 		log_msg(s->config.log, LOG_ERROR, s->config.name, "%s", err.msg);
 		return;

@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -1014,6 +1015,29 @@ static void paths(void **state)
 	read_works(t, &t->q, 0);
 }
 
+/* Out of descriptors: said once, and who waits is served when there are some. */
+static void none_left(void **state)
+{
+	const struct timespec nap = { .tv_nsec = 300000000 };
+	struct fixture *t = *state;
+	struct rlimit before, few;
+	int fd = dup(0);
+
+	close(fd);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = before;
+	few.rlim_cur = (rlim_t)fd + 1; /* one, and that is our end's */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	assert_int_equal(vf_connect(&t->front, t->back.path), 0);
+	assert_true(vback_said(&t->back, "cannot accept a front end"));
+	nanosleep(&nap, NULL); /* for some more tries */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(vf_begin(&t->front, ALL, EVERY_FEATURE), 0);
+	assert_null(strstr(t->back.said, "cannot accept"));
+	assert_int_equal(vf_queue(&t->front, &t->q, 0, 16), 0);
+	read_works(t, &t->q, 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -1045,6 +1069,7 @@ int main(void)
 		T(shrinks_under_a_poll),
 		T(log_shrinks),
 		T(paths),
+		T(none_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
