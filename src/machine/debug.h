@@ -79,5 +79,8 @@ bool report_trapped(struct report *report, struct vm_cpu *cpu);
 bool report_look(struct report *report);
 /* They never will: all are off or wait. */
 void report_stuck(struct report *report);
+/* Every vCPU is parked, and the guest has asked for an end or a reset: `how`, "the guest ...". What
+ * its CPUs did is forgotten. */
+void report_ended(struct report *report, const char *how);
 
 #endif

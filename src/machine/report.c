@@ -11,6 +11,7 @@
  *  - an interrupt that comes again before one instruction more is executed, again and again;
  *  - a jump to where no instruction can be fetched, in a kernel. Not when the page tables have just
  *    been changed: Linux enters its virtual addresses by such a fault;
+ *  - an end, or a reset, that is asked for in the handler of a fault of the kernel: a panic;
  *  - every CPU off, asleep for ever, or in a loop in which nothing changes (hang.h).
  */
 #include <errno.h>
@@ -50,6 +51,7 @@ struct lost_cpu {
 	bool any, any_fault;
 	struct debug_trap last, fault; /* fault: the last that was no interrupt and no call */
 	bool open;                     /* no return since `fault` */
+	bool told;                     /* of `fault`, already */
 	bool to_fault;                 /* the last return was to it */
 	unsigned nested, retries;
 	bool elsewhere; /* the nested faults are at more than one place */
@@ -134,7 +136,7 @@ static bool lost_trap(void *arg, unsigned cpu, const struct debug_trap *t)
 			l->opener = l->fault;
 		}
 		l->any_fault = l->open = true;
-		l->to_fault = false;
+		l->to_fault = l->told = false;
 		l->fault = *t;
 	}
 	if (how) {
@@ -423,6 +425,7 @@ bool report_trapped(struct report *r, struct vm_cpu *cpu)
 		tell_place(r, "the return address is", debug_reg(cpu, is_arm64(r) ? "x30" : "ra"));
 		break;
 	}
+	l->told = true;
 	tell_registers(r, cpu);
 	trace_tell(r->vm, "guest");
 	return how != LOST_JUMP && how != LOST_STORM;
@@ -483,6 +486,27 @@ void report_stuck(struct report *r)
 		"enabled that could come");
 	tell_cpus(r);
 	vm_resume(r->vm);
+}
+
+void report_ended(struct report *r, const char *how)
+{
+	for (unsigned i = 0; i < r->vm->n_cpus; i++) {
+		struct vm_cpu *cpu = &r->vm->cpus[i];
+		struct lost_cpu *l = &r->cpus[i];
+
+		/* Not a user's fault, nor one by which a kernel enters its own addresses. */
+		if (l->any_fault && l->open && !l->told && l->fault.from && !l->fault.remapped) {
+			tell(r,
+			     "%s in the handler of a trap of %s %u, which has not returned from "
+			     "it: did it panic?",
+			     how, unit(r), i);
+			tell_trap(r, cpu, &l->fault);
+			tell(r, "  registers as they are now, in the handler:");
+			tell_registers(r, cpu);
+			trace_tell(r->vm, "guest");
+		}
+		*l = (struct lost_cpu){ 0 };
+	}
 }
 
 /* ---- life ---- */

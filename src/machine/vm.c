@@ -259,6 +259,12 @@ int vm_power_cycle(struct hako_vm *vm, struct err *err)
 
 static void act(struct loop_source *source, uint32_t events)
 {
+	/* What a guest asks for itself. */
+	static const char *const ends[VM_DISK_FAILURE + 1] = {
+		[VM_POWEROFF] = "the guest powers off",
+		[VM_RESET] = "the guest resets",
+		[VM_FAILURE] = "the guest says that it failed",
+	};
 	struct hako_vm *vm = container_of(source, struct hako_vm, act_source);
 
 	(void)events;
@@ -268,6 +274,8 @@ static void act(struct loop_source *source, uint32_t events)
 	enum vm_action action = vm->action;
 	vm->action = VM_NONE;
 	pthread_mutex_unlock(&vm->lock);
+	if (vm->report && ends[action])
+		report_ended(vm->report, ends[action]);
 	if (action == VM_POWEROFF) {
 		finish(vm, HAKO_POWEROFF);
 	} else if (action == VM_FAILURE) {

@@ -87,6 +87,16 @@ __attribute__((noinline)) void lost(void)
 	nowhere();
 }
 
+#elif LOST_PANIC
+
+HANDLER("	j	power_off\n", "	b	power_off\n")
+
+__attribute__((noinline)) void lost(void)
+{
+	set_vector(handler);
+	store_to(0x10);
+}
+
 #elif LOST_SPIN
 
 volatile unsigned used;

@@ -54,6 +54,12 @@ CASES = {
         rf"instruction fetch at 0x1234560 in {MODE}: {NOWHERE}0x1234560",
         r"the return address is 0x\w+ lost",
     ]),
+    "PANIC": (0, [
+        rf"the guest powers off in the handler of a trap of {UNIT}, which has not returned",
+        STORE + NOWHERE + "0x10",
+        r"by the instruction at pc 0x\w+ store_to",
+        "registers as they are now, in the handler",
+    ]),
     "SPIN": (11, [
         HANGS,
         rf"{UNIT} spins at pc 0x\w+ wait_for_used",
