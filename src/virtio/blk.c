@@ -140,7 +140,7 @@ static struct vblk *vblk(struct virtio_dev *dev)
 
 /* Copy `len` bytes from the front of *iov into dst; the caller has checked that they are there. The
  * one read of these bytes. */
-static void iov_take(struct iovec **iov, uint16_t *n, void *dst, size_t len)
+static void iov_take(struct iovec **iov, unsigned *n, void *dst, size_t len)
 {
 	uint8_t *to = dst;
 
@@ -163,7 +163,7 @@ static void iov_take(struct iovec **iov, uint16_t *n, void *dst, size_t len)
 }
 
 /* The same of the header, which is most often a buffer of its own. */
-static inline void header_take(struct iovec **iov, uint16_t *n, uint32_t *type, uint64_t *sector)
+static inline void header_take(struct iovec **iov, unsigned *n, uint32_t *type, uint64_t *sector)
 {
 	const volatile struct req_header *w = (*iov)->iov_base;
 	struct req_header h;
@@ -183,11 +183,11 @@ static inline void header_take(struct iovec **iov, uint16_t *n, uint32_t *type, 
 }
 
 /* Copy up to `len` bytes into the buffers; how many there was room for. */
-static uint32_t iov_put(const struct iovec *iov, uint16_t n, const uint8_t *src, uint32_t len)
+static uint32_t iov_put(const struct iovec *iov, unsigned n, const uint8_t *src, uint32_t len)
 {
 	uint32_t put = 0;
 
-	for (uint16_t i = 0; i < n && put < len; i++) {
+	for (unsigned i = 0; i < n && put < len; i++) {
 		size_t part = len - put < iov[i].iov_len ? len - put : iov[i].iov_len;
 
 		memcpy(iov[i].iov_base, src + put, part);
@@ -446,27 +446,35 @@ direction_wrong(const struct request *r, const char *which, uint64_t wrong, uint
 	return !right;
 }
 
-/* `n_out`: readable buffers behind the header; `in`: those to read into. */
+/* Is that so bad that it is answered now? `n_out`: readable buffers behind the header. */
+static __attribute__((cold, noinline)) bool read_wrong(struct request *r, uint64_t sector,
+						       unsigned n_out)
+{
+	uint64_t len = r->chain->in_len - 1;
+
+	if (!n_out ||
+	    !direction_wrong(r, "readable", r->chain->out_len - sizeof(struct req_header), len)) {
+		if (sectors_ok(r->q->b, sector, len))
+			return false;
+		sectors_wrong(r, sector, len);
+	}
+	request_answer(r, VIRTIO_BLK_S_IOERR, 0);
+	return true;
+}
+
+/* `in`: the buffers to read into. */
 static inline void request_read(struct vblk *b, struct request *r, struct vq_chain *chain,
-				uint64_t sector, uint16_t n_out, struct iovec *in, unsigned n)
+				uint64_t sector, unsigned n_out, struct iovec *in, unsigned n)
 {
 	uint64_t len = chain->in_len - 1;
 
-	if (unlikely(n_out) &&
-	    direction_wrong(r, "readable", chain->out_len - sizeof(struct req_header), len)) {
-		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
+	if (unlikely(n_out || !sectors_ok(b, sector, len)) && read_wrong(r, sector, n_out))
 		return;
-	}
-	if (unlikely(!sectors_ok(b, sector, len))) {
-		sectors_wrong(r, sector, len);
-		request_answer(r, VIRTIO_BLK_S_IOERR, 0);
-		return;
-	}
 	chain->written = (uint32_t)(len + 1); /* the status is right behind the data */
 	request_begin(b, r, BLK_READ, sector << SECTOR_SHIFT, len, in, n);
 }
 
-static void request_write(struct request *r, uint64_t sector, struct iovec *out, uint16_t n)
+static void request_write(struct request *r, uint64_t sector, struct iovec *out, unsigned n)
 {
 	uint64_t len = r->chain->out_len - sizeof(struct req_header), in = r->chain->in_len - 1;
 
@@ -500,7 +508,7 @@ static void request_flush(struct request *r, uint64_t sector)
 }
 
 /* `in` has room for the status too: the identity must not run into it. */
-static void request_get_id(struct request *r, struct iovec *in, uint16_t n)
+static void request_get_id(struct request *r, struct iovec *in, unsigned n)
 {
 	uint64_t room = r->chain->in_len - 1;
 	uint32_t put = iov_put(in, n, r->q->b->id, room < ID_BYTES ? (uint32_t)room : ID_BYTES);
@@ -557,7 +565,7 @@ static uint8_t segment_status(const struct vblk_queue *q, const struct segment *
 	return VIRTIO_BLK_S_IOERR;
 }
 
-static void request_segments(struct request *r, enum blk_op op, struct iovec *out, uint16_t n)
+static void request_segments(struct request *r, enum blk_op op, struct iovec *out, unsigned n)
 {
 	uint64_t len = r->chain->out_len - sizeof(struct req_header);
 	unsigned feature = op == BLK_DISCARD ? VIRTIO_BLK_F_DISCARD
@@ -664,13 +672,40 @@ static __attribute__((cold, noinline)) void chain_short(struct vblk_queue *q,
 			  : "block request without room for a status (5.2.6)");
 }
 
+/* All but reads. `out`: the readable buffers behind the header; `n_in`: writable ones of data. */
+static __attribute__((noinline)) void request_other(struct request *r, uint32_t type,
+						    uint64_t sector, struct iovec *out,
+						    unsigned n_out, unsigned n_in)
+{
+	struct iovec *in = r->chain->iov + r->chain->n_out;
+	const struct virtio_dev *dev = &r->q->b->dev;
+
+	switch (type) {
+	case VIRTIO_BLK_T_OUT: request_write(r, sector, out, n_out); break;
+	case VIRTIO_BLK_T_FLUSH: request_flush(r, sector); break;
+	case VIRTIO_BLK_T_DISCARD: request_segments(r, BLK_DISCARD, out, n_out); break;
+	case VIRTIO_BLK_T_WRITE_ZEROES: request_segments(r, BLK_ZERO, out, n_out); break;
+	case VIRTIO_BLK_T_SECURE_ERASE: request_segments(r, BLK_ERASE, out, n_out); break;
+	case VIRTIO_BLK_T_GET_ID: request_get_id(r, in, n_in); break;
+	case VIRTIO_BLK_T_FLUSH_OUT: /* 5.2.6.3: another name, for drivers of old */
+		if (!(dev->acked & BIT(VIRTIO_F_VERSION_1))) {
+			request_flush(r, sector);
+			break;
+		}
+		/* fall through */
+	default:
+		lint_report(dev->lint, LINT_BLK_TYPE, r->q->index, "request of type %u", type);
+		request_answer(r, VIRTIO_BLK_S_UNSUPP, 0);
+		break;
+	}
+}
+
 /* Begin a request. False: the chain is no request that could be answered; the ring is broken. */
 static inline bool request_start(struct vblk *b, struct vblk_queue *q, struct vq_chain *chain)
 {
 	struct request *r = chain->owner;
 	struct iovec *out = chain->iov, *in = out + chain->n_out, *last;
-	uint16_t n_out = chain->n_out;
-	unsigned n_in = chain->n_in;
+	unsigned n_out = chain->n_out, n_in = chain->n_in;
 	uint64_t sector;
 	uint32_t type;
 
@@ -690,28 +725,10 @@ static inline bool request_start(struct vblk *b, struct vblk_queue *q, struct vq
 	last = in + n_in - 1;
 	n_in -= !--last->iov_len;
 	r->status = (uint8_t *)last->iov_base + last->iov_len;
-	if (likely(type == VIRTIO_BLK_T_IN)) {
+	if (likely(type == VIRTIO_BLK_T_IN))
 		request_read(b, r, chain, sector, n_out, in, n_in);
-		return true;
-	}
-	switch (type) {
-	case VIRTIO_BLK_T_OUT: request_write(r, sector, out, n_out); break;
-	case VIRTIO_BLK_T_FLUSH: request_flush(r, sector); break;
-	case VIRTIO_BLK_T_DISCARD: request_segments(r, BLK_DISCARD, out, n_out); break;
-	case VIRTIO_BLK_T_WRITE_ZEROES: request_segments(r, BLK_ZERO, out, n_out); break;
-	case VIRTIO_BLK_T_SECURE_ERASE: request_segments(r, BLK_ERASE, out, n_out); break;
-	case VIRTIO_BLK_T_GET_ID: request_get_id(r, in, (uint16_t)n_in); break;
-	case VIRTIO_BLK_T_FLUSH_OUT: /* 5.2.6.3: another name, for drivers of old */
-		if (!(b->dev.acked & BIT(VIRTIO_F_VERSION_1))) {
-			request_flush(r, sector);
-			break;
-		}
-		/* fall through */
-	default:
-		lint_report(b->dev.lint, LINT_BLK_TYPE, q->index, "request of type %u", type);
-		request_answer(r, VIRTIO_BLK_S_UNSUPP, 0);
-		break;
-	}
+	else
+		request_other(r, type, sector, out, n_out, n_in);
 	return true;
 }
 
@@ -720,11 +737,15 @@ static inline bool request_start(struct vblk *b, struct vblk_queue *q, struct vq
 static __attribute__((noinline)) void start(struct vblk *b, struct vblk_queue *q,
 					    struct vq_chain *const *chain, int n)
 {
-	struct vq_chain *const *c = chain, *const *end = chain + n;
+	struct vq_chain *const *const end = chain + n;
 
-	while (c < end && likely(request_start(b, q, *c)))
-		c++;
-	q->in_flight += (unsigned)(c - chain);
+	q->in_flight += (unsigned)n;
+	for (; chain < end; chain++) {
+		if (likely(request_start(b, q, *chain)))
+			continue;
+		q->in_flight -= (unsigned)(end - chain);
+		return;
+	}
 }
 
 /*
@@ -740,9 +761,11 @@ static void drain(struct vblk_queue *q)
 	q->draining = true;
 	do {
 		got = vq_pop(q->vq, chain, (unsigned)room);
+		if (unlikely(got < 0))
+			break;
 		start(b, q, chain, got);
 		room -= got;
-	} while (got >= 0 && likely(room) && vq_kicks(q->vq));
+	} while (likely(room) && vq_kicks(q->vq));
 	if (unlikely(!room)) { /* kicks stay off until then */
 		q->again_posted = true;
 		loop_post(b->dev.loop, &q->again);
