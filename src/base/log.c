@@ -7,7 +7,8 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <time.h>
+
+#include "base/ns.h"
 
 enum { LOG_TEXT_MAX = 1024 }; /* longer messages are cut */
 
@@ -72,14 +73,6 @@ void log_msg(struct log *log, enum log_level level, const char *who, const char 
 	pthread_mutex_unlock(&log->lock);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec;
-}
-
 /* May this message be said? If so, *held is how many were not since the last one that was. */
 static bool limit_pass(struct log_limit *limit, uint64_t now, unsigned *held)
 {
@@ -108,7 +101,7 @@ void log_guest(struct log *log, struct log_limit *limit, enum log_level level, c
 		return;
 	pthread_mutex_lock(&log->lock);
 	/* Judged before formatting: a message held back costs a guest's host next to nothing. */
-	if (limit_pass(limit, now_ns(), &held)) {
+	if (limit_pass(limit, host_ns(), &held)) {
 		va_list ap;
 		int n;
 

@@ -6,17 +6,19 @@
 
 #include <time.h>
 
-static uint64_t clock_ns(clockid_t id)
+#include "base/ns.h"
+
+static uint64_t cpu_ns(void)
 {
 	struct timespec ts;
 
-	clock_gettime(id, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
 void mark_first(struct mark *mark)
 {
-	uint64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID), at = clock_ns(CLOCK_MONOTONIC);
+	uint64_t cpu = cpu_ns(), at = host_ns();
 	uint64_t never = 0;
 
 	/* Of two threads that come here at once, one is first. */

@@ -15,10 +15,9 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/ns.h"
 #include "block/blk.h"
 #include "host/loop.h"
-
-#define NS_PER_S 1000000000ULL
 
 struct rate {
 	struct rate_config config;
@@ -26,14 +25,6 @@ struct rate {
 	struct loop_source source;     /* the timer */
 	bool watched;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
 
 static void rate_ready(struct loop_source *source, uint32_t events)
 {
@@ -91,7 +82,7 @@ static uint64_t cost_ns(uint64_t amount, uint64_t per_s)
 bool rate_take(struct rate *rate, const struct blk_req *req)
 {
 	const struct rate_config *c = &rate->config;
-	uint64_t now = now_ns(), most = now + c->burst_ms * 1000000;
+	uint64_t now = host_ns(), most = now + c->burst_ms * 1000000;
 	uint64_t full = rate->ops_full > rate->bytes_full ? rate->ops_full : rate->bytes_full;
 
 	if (full > most) {

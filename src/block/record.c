@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/ns.h"
 
 struct record {
 	FILE *file;
@@ -62,11 +62,9 @@ static void put_entry(struct record *r, uint32_t kind, bool durable, uint64_t id
 				  .durable = le32(durable),
 				  .id = le64(id),
 				  .off = le64(off),
-				  .len = le64(len) };
-	struct timespec ts;
+				  .len = le64(len),
+				  .ns = le64(host_ns()) };
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	e.ns = le64((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
 	put(r, &e, sizeof(e));
 }
 

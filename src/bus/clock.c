@@ -20,10 +20,10 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/ns.h"
 #include "host/loop.h"
 
-#define NS_PER_S 1000000000ULL
-#define NEVER    UINT64_MAX
+#define NEVER UINT64_MAX
 
 struct clock {
 	struct loop *loop;
@@ -43,14 +43,6 @@ struct clock {
 	pthread_cond_t fired;       /* firing has become NULL */
 	pthread_cond_t no_waiting;  /* waiting has become 0 */
 };
-
-static uint64_t host_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
 
 uint64_t clock_now(const struct clock *clock)
 {

@@ -32,12 +32,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/mark.h"
+#include "base/ns.h"
 #include "host/loop.h"
 
 enum {
@@ -465,14 +465,6 @@ int console_create(struct console **out, const struct console_config *config, st
 	return 0;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 void console_destroy(struct console *con)
 {
 	uint64_t deadline;
@@ -480,17 +472,17 @@ void console_destroy(struct console *con)
 
 	if (!con)
 		return;
-	deadline = now_ms() + STALL_MS;
+	deadline = host_ns() + STALL_MS * NS_PER_MS;
 	con->refused = false; /* the port may be gone already */
 	while ((n = flush_some(con)) != 0) {
-		uint64_t now = now_ms();
+		uint64_t now = host_ns();
 
 		if (n > 0)
-			deadline = now + STALL_MS;
+			deadline = now + STALL_MS * NS_PER_MS;
 		else if (n != -EAGAIN || now >= deadline)
 			break;
 		else
-			channel_ready(&con->out, (int)(deadline - now));
+			channel_ready(&con->out, (int)((deadline - now) / NS_PER_MS) + 1);
 	}
 	channel_close(&con->in, con->config.loop);
 	channel_close(&con->out, con->config.loop);

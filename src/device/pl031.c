@@ -17,6 +17,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/ns.h"
 #include "bus/bus.h"
 #include "bus/clock.h"
 
@@ -34,8 +35,7 @@ enum pl031_reg {
 	PL031_SIZE = 0x1000,
 };
 
-#define NS_PER_SECOND 1000000000ULL
-#define NS_LAST_STEP  10000000ULL /* between looks in the last second before an alarm */
+#define NS_LAST_STEP 10000000ULL /* between looks in the last second before an alarm */
 
 /* What a snapshot saves. */
 struct pl031_state {
@@ -85,7 +85,7 @@ static void pl031_look(struct pl031 *rtc)
 		return;
 	}
 	if (left > 1)
-		wait = ((uint32_t)left - 1) * NS_PER_SECOND;
+		wait = ((uint32_t)left - 1) * NS_PER_S;
 	/* Without memory for a timer there is no alarm; nobody could be told. */
 	clock_arm(rtc->clock, &rtc->alarm, clock_now(rtc->clock) + wait);
 }

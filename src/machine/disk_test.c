@@ -20,13 +20,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bits.h"
 #include "base/endian.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/ns.h"
 #include "bus/bus.h"
 #include "hako/vm.h"
 #include "host/file.h"
@@ -319,14 +319,6 @@ static int check_flush(struct tester *t)
 
 /* ---- Speed ---- */
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 /*
  * Requests of `len` bytes, DEPTH at a time, for a while: sequential, from the beginning on and
  * again from there. Writes only ever write to a place what slot i has read from it: `places` are as
@@ -362,7 +354,7 @@ static int measure(struct tester *t, const char *what, uint32_t type, uint32_t l
 	}
 
 	r.type = type;
-	start = now_ns();
+	start = host_ns();
 	end = start + t->o->ms * 1000000ULL;
 	for (unsigned i = 0; i < depth; i++, busy++, next++) {
 		r.sector = next % places * len / SECTOR;
@@ -378,7 +370,7 @@ static int measure(struct tester *t, const char *what, uint32_t type, uint32_t l
 			return not_passed(t, "a %s failed after %" PRIu64 " others (status %u)",
 					  type_name(type), done, status);
 		done++;
-		if (now_ns() >= end)
+		if (host_ns() >= end)
 			continue;
 		r.sector = type == VIRTIO_BLK_T_OUT ? (uint64_t)slot * len / SECTOR
 						    : next++ % places * len / SECTOR;
@@ -391,7 +383,7 @@ static int measure(struct tester *t, const char *what, uint32_t type, uint32_t l
 		if (slot < 0)
 			return slot;
 	}
-	ns = now_ns() - start;
+	ns = host_ns() - start;
 	return passed(t, what, "%.0f MiB/s, %.0f requests/s (%" PRIu32 " KiB each, %u at once)",
 		      (double)(done * len) / 1048576 / ((double)ns / 1e9),
 		      (double)done / ((double)ns / 1e9), len / 1024, depth);

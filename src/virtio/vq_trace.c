@@ -7,7 +7,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "base/ns.h"
 
 enum { EVENTS = 1024 }; /* a power of two: some hundred requests */
 
@@ -16,20 +17,12 @@ struct vq_trace {
 	struct vq_event event[EVENTS];
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 struct vq_trace *vq_trace_create(void)
 {
 	struct vq_trace *t = calloc(1, sizeof(*t));
 
 	if (t)
-		t->start_ns = now_ns();
+		t->start_ns = host_ns();
 	return t;
 }
 
@@ -40,7 +33,7 @@ void vq_trace_destroy(struct vq_trace *t)
 
 void vq_trace_add(struct vq_trace *t, struct vq_event event)
 {
-	event.ns = now_ns();
+	event.ns = host_ns();
 	t->event[t->n++ % EVENTS] = event;
 }
 
