@@ -18,7 +18,8 @@
  * The THRE interrupt ends when IIR has told it, or THR is written (table IV). A driver that looks
  * for LSR.THRE instead and has nothing to send, such as xv6's, would be interrupted for ever; on
  * QEMU it is not, whose PLIC does not look at a line again. So the line goes down when LSR has told
- * it as well, until the THR is empty the next time; IIR still tells.
+ * it as well, until the THR is empty the next time; IIR still tells. But not if IIR was read since
+ * the line went up: such a driver looks at LSR for another cause that IIR told, and comes again.
  */
 #include "device/ns16550.h"
 
@@ -127,6 +128,7 @@ struct ns16550_state {
 	uint8_t changes; /* MSR 3:0 */
 	bool thre;       /* the THRE interrupt: up when the last character goes, down when told */
 	bool thre_seen;  /* LSR has told it, so the line needs not */
+	bool iir_read;   /* since the line went up */
 	bool armed;      /* the receive interrupt has stayed enabled */
 	uint32_t polls;  /* looks at LSR since the last character sent, up to POLLS_LISTENING */
 	uint32_t rx_first, rx_n, tx_first, tx_n;
@@ -298,6 +300,7 @@ static uint8_t ns16550_read_iir(struct ns16550_state *s)
 {
 	uint8_t cause = ns16550_cause(s, s->thre);
 
+	s->iir_read = true;
 	if (cause == IIR_THRE)
 		s->thre = false; /* told */
 	return (uint8_t)(cause | (s->fcr & FCR_ENABLE ? IIR_FIFOS : 0));
@@ -313,7 +316,7 @@ static uint8_t ns16550_read_lsr(struct ns16550_state *s)
 		val |= LSR_DR;
 	if (!s->tx_n) {
 		val |= LSR_THRE | LSR_TEMT;
-		s->thre_seen = true;
+		s->thre_seen |= !s->iir_read;
 	}
 	if (s->fcr & FCR_ENABLE) {
 		bool error = s->errors & (LSR_PE | LSR_FE | LSR_BI);
@@ -435,12 +438,13 @@ static void ns16550_reg_write(struct ns16550 *uart, unsigned reg, uint8_t val)
 /* After every change: the interrupt line, and word to the console when room has come up. */
 static void ns16550_update(struct ns16550 *uart)
 {
-	const struct ns16550_state *s = &uart->s;
+	struct ns16550_state *s = &uart->s;
 	bool level = ns16550_cause(s, s->thre && !s->thre_seen) != IIR_NONE;
 	bool room = ns16550_rx_room(s);
 
 	if (level != uart->line) {
 		uart->line = level;
+		s->iir_read = false;
 		irq_set(&uart->config.irq, level);
 	}
 	if (room && !uart->had_room)

@@ -299,6 +299,26 @@ static void transmit_interrupt_seen_in_lsr(void **state)
 	expect(f, "xxx");
 }
 
+/* One that asks IIR once for each interrupt, and looks at LSR for another cause, is told of THRE by
+ * a second interrupt. */
+static void transmit_interrupt_behind_receive(void **state)
+{
+	struct fixture *f = *state;
+
+	wr(f, FCR, ENABLE);
+	wr(f, IER, ERBFI | ETBEI);
+	type(f, "a");
+	settle(f);
+	assert_true(f->irq);
+	assert_int_equal(rd(f, IIR), FIFOS | RDA);
+	assert_int_equal(rd(f, LSR), IDLE | DR);
+	receives(f, "a");
+	assert_int_equal(rd(f, LSR), IDLE);
+	assert_true(f->irq);
+	assert_int_equal(rd(f, IIR), FIFOS | THRE_INT);
+	assert_false(f->irq);
+}
+
 /* The reader stops: ring full, then FIFO full, then no THRE; later all is there, in order. */
 static void transmit_back_pressure(void **state)
 {
@@ -744,6 +764,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(early_console, setup, teardown),
 		cmocka_unit_test_setup_teardown(transmit_interrupt, setup, teardown),
 		cmocka_unit_test_setup_teardown(transmit_interrupt_seen_in_lsr, setup, teardown),
+		cmocka_unit_test_setup_teardown(transmit_interrupt_behind_receive, setup, teardown),
 		cmocka_unit_test_setup_teardown(transmit_back_pressure, setup, teardown),
 		cmocka_unit_test_setup_teardown(receive, setup, teardown),
 		cmocka_unit_test_setup_teardown(receive_back_pressure, setup, teardown),
