@@ -26,47 +26,51 @@ CACHES = ["writeback", "writethrough", "none", "unsafe"]
 
 SIZE = 32 << 20  # of the disk: what the job takes
 
-# Each process has a part of the disk to itself. "trims" frees each block before it writes it; what
+# Each thread has a part of the disk to itself. "trims" frees each block before it writes it; what
 # "holes" frees need not read as anything. Blocks that overlap wait for one another, for a disk is
 # free to do what is in flight in any order, and does so after a server was killed.
 JOB = """[global]
+thread=1
 filename=${DISK}
 direct=1
 ioengine=libaio
 iodepth=16
 serialize_overlap=1
-size=8M
+size=%(size)dk
 verify=crc32c
 verify_fatal=1
-verify_backlog=128
+verify_backlog=%(backlog)d
 verify_state_save=0
 
 [blocks]
 rw=randwrite
 bsrange=512-64k
-io_size=4M
-fsync=32
+io_size=%(blocks)dk
+fsync=%(flush)d
 
 [trims]
 rw=randtrimwrite
 bs=4k
-io_size=1M
+io_size=%(trims)dk
 offset=8M
-fdatasync=16
+fdatasync=%(sync)d
 
 [mixed]
 rw=randrw
 bs=8k
-io_size=2M
+io_size=%(mixed)dk
 offset=16M
-fsync=64
+fsync=%(flush)d
 
 [holes]
 rw=randtrim
 bs=32k
+io_size=%(holes)dk
 verify=0
 offset=24M
 """
+WHOLE = {"size": 8192, "blocks": 4096, "trims": 1024, "mixed": 2048, "holes": 8192,  # KiB
+         "backlog": 128, "flush": 32, "sync": 16}
 
 
 def image(guest):
@@ -79,22 +83,18 @@ def image(guest):
     return path
 
 
-def set_up(vm, disk):
-    """Have fio and its job at /mnt; `disk` is the one with the image."""
+def set_up(vm, disk, part=1):
+    """Have fio and its job at /mnt; `disk` is the one with the image. It does one `part`th of all,
+    and flushes as often."""
     vm.sh("mount -o ro /dev/%s /mnt && mount -t devtmpfs dev /mnt/dev"
           " && mount -t tmpfs none /mnt/tmp" % disk)
-    vm.sh("cat >/mnt/tmp/job <<'END'\n%sEND" % JOB)
+    job = JOB % {name: n // part for name, n in WHOLE.items()}
+    vm.sh("cat >/mnt/tmp/job <<'END'\n%sEND" % job)
 
 
 def command(disk):
     """What runs it in the guest, on a disk whose contents it overwrites."""
     return "DISK=/dev/%s chroot /mnt fio --eta=never /tmp/job 2>&1" % disk
-
-
-def each_once():
-    """Ways in which each value is there, at least once."""
-    for n, cache in enumerate(CACHES):
-        yield list(RINGS)[(n + 2) % 3], QUEUES[n % 2], AIOS[n // 2], cache
 
 
 def covering():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """fio in a Linux guest: blocks with checksums, written, read back, trimmed and flushed by several
-processes at once, for every way that hako has to serve a disk.
+threads at once, for every way that hako has to serve a disk.
 
 usage: test_fio.py HAKO IMAGES [--all]          prints TAP
 
