@@ -128,6 +128,13 @@ static void close_fd(int *fd)
 
 /* ---- Rings ---- */
 
+static __attribute__((noinline)) bool has_room(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	return poll(&p, 1, 0) > 0;
+}
+
 /*
  * Write to an eventfd. That waits when nothing can be added to it, unless O_NONBLOCK is set, which
  * is for the front end to say, for it reads the same open file. So if it is not set, look first.
@@ -136,11 +143,10 @@ static void close_fd(int *fd)
  */
 static void signal_fd(int fd, bool waits)
 {
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	const uint64_t one = 1;
 	long n;
 
-	if (fd < 0 || (unlikely(waits) && poll(&p, 1, 0) <= 0))
+	if (fd < 0 || (unlikely(waits) && !has_room(fd)))
 		return;
 	n = syscall(SYS_write, fd, &one, sizeof(one)); /* no point of cancellation, as in loop.c */
 	(void)n;
@@ -202,32 +208,34 @@ static __attribute__((noinline)) struct ring *comes_soon(struct ring *r)
 	return NULL;
 }
 
+static void set_awake(struct vhost_session *s, bool awake)
+{
+	for (unsigned i = 0; i < s->n_used; i++)
+		if (serves(&s->ring[i]) && vq_awake(s->ring[i].vq, awake))
+			s->dev->ops->kick(s->dev, i);
+}
+
 /* Serve the ring, and what comes close after, in this one or another. */
-static void work_awake(struct ring *r)
+static __attribute__((noinline)) void work_awake(struct ring *r)
 {
 	struct vhost_session *s = r->s;
 
+	set_awake(s, true);
 	for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
 		s->dev->ops->kick(s->dev, r->index);
 		if (!serves(r) || in_flight(s))
-			return;
+			break;
 		r = comes_soon(r);
 		if (!r) {
 			s->spin_pause = s->spin_pause ? s->spin_pause : 1;
 			s->spin_wait = s->spin_pause;
 			if (s->spin_pause < SPIN_RARE)
 				s->spin_pause *= 2;
-			return;
+			break;
 		}
 		s->spin_pause = 0;
 	}
-}
-
-static void set_awake(struct vhost_session *s, bool awake)
-{
-	for (unsigned i = 0; i < s->n_used; i++)
-		if (serves(&s->ring[i]) && vq_awake(s->ring[i].vq, awake))
-			s->dev->ops->kick(s->dev, i);
+	set_awake(s, false);
 }
 
 /*
@@ -245,9 +253,7 @@ static void ring_work(struct ring *r)
 		s->spin_wait -= s->spin_wait != 0;
 		s->dev->ops->kick(s->dev, r->index);
 	} else {
-		set_awake(s, true);
 		work_awake(r);
-		set_awake(s, false);
 	}
 	check_memory(s);
 }
