@@ -249,8 +249,6 @@ int vq_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 		return vq_watch_pop(vq, chain, max);
 	got = vq->ring->pop(vq, chain, max);
 	fetch_call_over(!vq->s.broken);
-	if (likely(got > 0))
-		vq->in_flight += (unsigned)got;
 	return got;
 }
 

@@ -260,6 +260,7 @@ static int packed_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 		fetch_call_over(true);
 		n++;
 	}
+	vq->in_flight += n;
 	return n ? (int)n : got;
 }
 

@@ -66,8 +66,8 @@ static inline uint64_t vq_hash(uint64_t h, const void *p, size_t len)
 struct vq_ring {
 	/* Map the parts of vq->s with vq_part_map(). 0 or -EINVAL. */
 	int (*setup)(struct vq *vq);
-	/* As vq_pop(), vq_publish() and vq_kicks(), of a queue that is set up and not broken; kicks
-	 * are switched off by the latter. */
+	/* As vq_pop(), with vq->in_flight, vq_publish() and vq_kicks(), of a queue that is set up
+	 * and not broken; kicks are switched off by the latter. */
 	int (*pop)(struct vq *vq, struct vq_chain **chain, unsigned max);
 	bool (*publish)(struct vq *vq);
 	bool (*kicks)(struct vq *vq, bool on);

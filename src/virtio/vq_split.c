@@ -365,6 +365,7 @@ static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 		c++;
 		fetch_call_over(true);
 	}
+	vq->in_flight += (unsigned)(c - chain);
 	return likely(c > chain) || !vq->s.broken ? (int)(c - chain) : -EPROTO;
 }
 

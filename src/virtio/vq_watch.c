@@ -124,10 +124,8 @@ int vq_watch_pop(struct vq *vq, struct vq_chain **c, unsigned max)
 	unsigned n = 0;
 	int got = 0;
 
-	while (n < max && (got = vq->ring->pop(vq, &c[n], 1)) == 1) {
-		vq->in_flight++;
+	while (n < max && (got = vq->ring->pop(vq, &c[n], 1)) == 1)
 		taken(vq, c[n++]);
-	}
 	if (got < 0)
 		note(vq, (struct vq_event){ .kind = VQ_EV_BROKEN,
 					    .pos = position(vq, vq->s.next_avail) });
