@@ -357,17 +357,19 @@ static __attribute__((cold, noinline)) void mark_read(struct vblk *b, const stru
 static inline void submit(struct vblk *b)
 {
 	struct blk_req *first = b->begun.first;
-	struct request *r = container_of(first, struct request, io);
+	struct request *r;
 
 	if (!first)
 		return;
 	if (unlikely(b->read))
 		mark_read(b, first);
 	reqs_init(&b->begun);
-	if (!first->next && blk_read_now(b->blk, first))
-		request_over(r, VIRTIO_BLK_S_OK, &r->q->answer[r->q->n_answers++]);
-	else
+	if (first->next || !blk_read_now(b->blk, first)) {
 		blk_submit(b->blk, first);
+		return;
+	}
+	r = container_of(first, struct request, io);
+	request_over(r, VIRTIO_BLK_S_OK, &r->q->answer[r->q->n_answers++]);
 }
 
 static void answered(void *arg, struct blk_req *first)

@@ -358,7 +358,7 @@ static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 		if (vq->s.broken)
 			ready = 0;
 	}
-	if (c + ready < end)
+	if (ready < (size_t)(end - c))
 		end = c + ready;
 	while (c < end && likely(pop_one(vq, ring_load16(&a->ring[next & mask]), c))) {
 		vq->s.next_avail = (uint16_t)++next;

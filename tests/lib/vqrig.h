@@ -42,6 +42,15 @@ uint16_t vqrig_offer(struct vqrig *rig, uint32_t in, bool indirect);
 void vqrig_take(struct vqrig *rig, struct vq_chain **chain);
 void vqrig_answer(struct vqrig *rig, struct vq_chain *chain);
 
+/* The device begins to take chains: it wants no kicks. It takes none yet; 0, or the queue is
+ * broken. */
+static inline int vqrig_begin(struct vq *vq)
+{
+	struct vq_chain *none;
+
+	return vq_pop(vq, &none, 0);
+}
+
 /* Give one chain back. */
 static inline void vqrig_push(struct vq *vq, struct vq_chain *chain, uint32_t written)
 {

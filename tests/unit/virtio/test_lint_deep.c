@@ -55,7 +55,7 @@ static void busy(struct vqrig *rig, unsigned n, unsigned kicks)
 static void kick_while_busy(struct vqrig *rig)
 {
 	atomic_fetch_add(&rig->kicks, 100); /* from before */
-	vq_pop(rig->vq, NULL, 0);
+	vqrig_begin(rig->vq);
 	busy(rig, 40, 1);
 	vq_kicks(rig->vq);
 	atomic_fetch_add(&rig->kicks, 100); /* wanted again */
@@ -65,7 +65,7 @@ static void kick_while_busy(struct vqrig *rig)
 static void kick_when_busy(struct vqrig *rig)
 {
 	for (unsigned i = 0; i < 20; i++) {
-		vq_pop(rig->vq, NULL, 0);
+		vqrig_begin(rig->vq);
 		busy(rig, 4, 1);
 		vq_kicks(rig->vq);
 	}
@@ -472,10 +472,10 @@ static void test_kicks_that_are_no_slip(void **state)
 		vqrig_init(&rig, VQ_WATCH_DEEP);
 		vqrig_setup(&rig, SIZE, packed ? PACKED : 0);
 		for (unsigned i = 0; i < 100; i++) {
-			vq_pop(rig.vq, NULL, 0);
+			vqrig_begin(rig.vq);
 			busy(&rig, 2, 1);
 			vq_kicks(rig.vq);
-			vq_pop(rig.vq, NULL, 0);
+			vqrig_begin(rig.vq);
 			atomic_fetch_add(&rig.kicks, 100);
 			vq_kicks(rig.vq);
 			atomic_fetch_add(&rig.kicks, 100);
@@ -599,7 +599,7 @@ static void *device(void *arg)
 		}
 		vq_kicked(r->rig.vq, n);
 		do {
-			vq_pop(r->rig.vq, NULL, 0);
+			vqrig_begin(r->rig.vq);
 			while (vq_pop(r->rig.vq, &c, 1) == 1)
 				vqrig_answer(&r->rig, c);
 		} while (vq_kicks(r->rig.vq));

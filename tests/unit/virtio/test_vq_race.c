@@ -279,7 +279,7 @@ static bool kick_lost(struct t *t, unsigned first, unsigned second)
 {
 	bool more;
 
-	vq_pop(t->vq, NULL, 0);
+	vqrig_begin(t->vq);
 	begin(t, hand_over, first, second);
 	more = vq_kicks(t->vq);
 	end();
