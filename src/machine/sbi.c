@@ -130,18 +130,22 @@ static int uart_get(struct hako_vm *vm)
 	return (uint8_t)c;
 }
 
-/* Wait for room; the machine's end, or its reset, does not wait for a slow reader. */
-static void uart_put_wait(struct hako_vm *vm, uint8_t c)
+/* Wait for room. False: there was none yet, and whoever holds the machine does not wait for a slow
+ * reader. */
+static bool uart_put_wait(struct hako_vm *vm, uint8_t c)
 {
 	static const struct timespec pause = { .tv_nsec = 100000 };
 	bool over = false;
 
-	while (!uart_put(vm, c) && !over) {
+	while (!uart_put(vm, c)) {
+		if (over)
+			return false;
 		nanosleep(&pause, NULL);
 		pthread_mutex_lock(&vm->lock);
 		over = vm->hold || vm->quit;
 		pthread_mutex_unlock(&vm->lock);
 	}
+	return true;
 }
 
 /* How much of a buffer is moved at once; the caller asks again for the rest (12.1, 12.2). */
@@ -189,7 +193,7 @@ static struct ret debug_console(struct hako_vm *vm, struct vm_cpu *cpu, uint64_t
 	switch (function) {
 	case DBCN_WRITE: return console_write(vm, arg(cpu, 0), at);
 	case DBCN_READ: return console_read(vm, arg(cpu, 0), at);
-	case DBCN_WRITE_BYTE: uart_put_wait(vm, (uint8_t)arg(cpu, 0)); return VALUE(0);
+	case DBCN_WRITE_BYTE: return VALUE(0); /* written: sbi_call() */
 	default: return ERROR(SBI_ERR_NOT_SUPPORTED);
 	}
 }
@@ -403,7 +407,7 @@ static bool legacy(struct hako_vm *vm, struct vm_cpu *cpu, uint64_t id, int64_t 
 	*result = 0;
 	switch (id) {
 	case LEGACY_SET_TIMER: set_timer(vm, cpu); break;
-	case LEGACY_CONSOLE_PUTCHAR: uart_put_wait(vm, (uint8_t)arg(cpu, 0)); break;
+	case LEGACY_CONSOLE_PUTCHAR: break; /* put: sbi_call() */
 	case LEGACY_CONSOLE_GETCHAR: *result = uart_get(vm); break;
 	case LEGACY_CLEAR_IPI: vm->engine_ops->vcpu_irq(cpu->vcpu, VCPU_SSI, false); break;
 	case LEGACY_SEND_IPI: send_ipi(vm, legacy_harts(vm, cpu)); break;
@@ -422,12 +426,22 @@ static bool legacy(struct hako_vm *vm, struct vm_cpu *cpu, uint64_t id, int64_t 
 	return true;
 }
 
+/* These wait until there is room for their character. */
+static bool puts_one(uint64_t id, uint64_t function)
+{
+	return id == LEGACY_CONSOLE_PUTCHAR || (id == EID_DBCN && function == DBCN_WRITE_BYTE);
+}
+
 void sbi_call(struct hako_vm *vm, struct vm_cpu *cpu)
 {
 	uint64_t id = arg(cpu, 7), function = arg(cpu, 6);
 	struct ret ret = ERROR(SBI_ERR_NOT_SUPPORTED);
 	int64_t result;
 
+	if (puts_one(id, function) && !uart_put_wait(vm, (uint8_t)arg(cpu, 0))) {
+		cpu->in_call = true;
+		return;
+	}
 	if (id < LEGACY_END) {
 		if (legacy(vm, cpu, id, &result))
 			cpu_set(cpu, A0, (uint64_t)result);

@@ -129,10 +129,11 @@ static void *cpu_thread(void *arg)
 	int res = ops->vcpu_init(cpu->vcpu, &err);
 
 	while (!res && wait_to_run(cpu)) {
-		enum vcpu_exit exit = VCPU_KICKED;
+		enum vcpu_exit exit = cpu->in_call ? VCPU_CALL : VCPU_KICKED;
 		if (cpu->index == 0)
 			mark_hit(&vm->marks[HAKO_EVENT_GUEST]);
-		res = ops->vcpu_run(cpu->vcpu, &exit);
+		if (!cpu->in_call)
+			res = ops->vcpu_run(cpu->vcpu, &exit);
 		if (res)
 			break;
 		switch (exit) {
@@ -141,6 +142,7 @@ static void *cpu_thread(void *arg)
 		case VCPU_CALL:
 			mark_hit(&vm->marks[HAKO_EVENT_FIRMWARE]);
 			cpu->calls++;
+			cpu->in_call = false;
 			vm->board_ops->call(vm, cpu);
 			break;
 		case VCPU_OFF: vm_request(vm, VM_POWEROFF); break;
@@ -252,6 +254,7 @@ int vm_power_cycle(struct hako_vm *vm, struct err *err)
 		vm->cpus[i].state = reset_state(vm, i);
 		/* Where it stopped is no more, and nobody would look: see release_cpus(). */
 		vm->cpus[i].stopped = false;
+		vm->cpus[i].in_call = false;
 		pthread_mutex_unlock(&vm->lock);
 	}
 	return vm->board_ops->load(vm, err);

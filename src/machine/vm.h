@@ -67,7 +67,9 @@ struct vm_cpu {
 	bool frozen;  /* a debugger lets the others run, but not this one */
 	bool stopped; /* the engine has stopped it for a debugger, who has not looked yet */
 	bool has_thread;
-	uint64_t calls; /* of the firmware, so far; the thread's, and others' while it is parked */
+	/* Of the firmware; the thread's, and others' while it is parked. */
+	bool in_call;   /* the last one is not over: it is made again, before the guest goes on */
+	uint64_t calls; /* made so far */
 };
 
 /* What a vCPU, or a disk, asks of the control thread; the first wins, but a disk always. */
@@ -179,7 +181,8 @@ struct board_ops {
 	int (*load)(struct hako_vm *vm, struct err *err);
 	/* Every device to its reset state. vCPUs parked, loops running. */
 	void (*reset)(struct hako_vm *vm);
-	/* A firmware call of a vCPU, on its thread. */
+	/* A firmware call of a vCPU, on its thread. If it waits for something when all are to be
+	 * held, it changes no register and sets in_call. */
 	void (*call)(struct hako_vm *vm, struct vm_cpu *cpu);
 	/* All vCPUs are off or asleep: could any interrupt still reach one? As the engine's. */
 	bool (*wakeable)(struct hako_vm *vm);

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Bare-metal RISC-V guests on hako: a disk driver of one's own, and SBI's calls.
 
-usage: test_riscv.py HAKO KIND ELF [OPTION...]       KIND: disk, slips, silent, sbi, sleep, clint; prints TAP
+usage: test_riscv.py HAKO KIND ELF [OPTION...]       KIND: disk, slips, silent, sbi, flood,
+                                                     sleep, clint; prints TAP
        test_riscv.py --skip REASON
 """
+import fcntl
 import json
 import os
 import re
@@ -14,6 +16,7 @@ import sys
 import tempfile
 import time
 
+F_SETPIPE_SZ = 1031  # fcntl's, from Python 3.10 on
 LOREM = b"Lorem ipsum dolor sit amet\n"
 
 
@@ -113,6 +116,25 @@ def sbi():
     yield from explain(out, err)
 
 
+def flood():
+    """Nobody reads for a while, and meanwhile the machine is held to look at it."""
+    ours, its = os.pipe()
+    fcntl.fcntl(ours, F_SETPIPE_SZ, 4096)
+    with open(ours, "rb") as console, \
+         subprocess.Popen([sys.argv[1], "run", "--kernel", sys.argv[3], *sys.argv[4:]],
+                          stdin=subprocess.DEVNULL, stdout=its, stderr=subprocess.PIPE) as run:
+        os.close(its)
+        time.sleep(0.5)
+        for _ in range(5):
+            run.send_signal(signal.SIGUSR1)
+            time.sleep(0.05)
+        out = console.read()
+        _, err = run.communicate(timeout=60)
+    yield "it was looked at", err.count(b"ECALL") > 5
+    yield "every character came", out == b"".join(b"%07x\n" % i for i in range(12000))
+    yield "and it powered off", run.returncode == 0
+
+
 def clint():
     status, out, err = hako()
     for line in out.splitlines():
@@ -157,7 +179,8 @@ def main():
     if sys.argv[1] == "--skip":
         print("1..0 # SKIP " + sys.argv[2])
         return 0
-    checks = list({"disk": disk, "slips": slips, "silent": silent, "sbi": sbi, "sleep": sleep, "clint": clint}[sys.argv[2]]())
+    checks = list({"disk": disk, "slips": slips, "silent": silent, "sbi": sbi,
+                    "flood": flood, "sleep": sleep, "clint": clint}[sys.argv[2]]())
     print("1..%d" % len(checks))
     for i, (name, good) in enumerate(checks, 1):
         print("%sok %d - %s" % ("" if good else "not ", i, name))
