@@ -184,6 +184,37 @@ static int add_segment(struct kernel *k, const Elf64_Phdr *p, struct err *err)
 	return 0;
 }
 
+/*
+ * How much of the segments' beginning is the file's headers, if that is where one begins in the
+ * file, with what follows of zeros. Linkers pad them to a page, of 64 KiB at most.
+ */
+static int find_headers(struct kernel *k, const struct header *h, struct err *err)
+{
+	enum { PAGE_MAX = 64 << 10 };
+	uint64_t size = h->wide ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
+	uint64_t end = h->table + h->n * size; /* in the file; read_ehdr() */
+
+	for (unsigned i = 0; i < k->n_segments; i++) {
+		struct kernel_segment *s = &k->segments[i];
+		uint64_t len = s->copy < PAGE_MAX ? s->copy : PAGE_MAX;
+		uint8_t *bytes;
+		int r;
+
+		if (s->off || end > len)
+			continue;
+		bytes = malloc(len);
+		if (!bytes)
+			return err_set(err, -ENOMEM, "cannot look at '%s': out of memory", k->path);
+		r = kernel_read(k, bytes, len, 0, err);
+		while (!r && end < len && !bytes[end])
+			end++;
+		s->headers = end;
+		free(bytes);
+		return r;
+	}
+	return 0;
+}
+
 static int by_address(const void *a, const void *b)
 {
 	const struct kernel_segment *x = a, *y = b;
@@ -311,6 +342,8 @@ int elf_file_open(struct kernel *k, unsigned arch, struct err *err)
 	}
 	if (!r && !k->n_segments)
 		r = refuse(k, "in which nothing is to be loaded (no PT_LOAD segment)", err);
+	if (!r)
+		r = find_headers(k, &h, err);
 	if (!r)
 		r = check_apart(k, err);
 	if (!r)

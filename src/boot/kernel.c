@@ -652,6 +652,21 @@ void kernel_close(struct kernel *k)
 	k->data = NULL;
 }
 
+void kernel_cut_headers(struct kernel *k, gpa_t start)
+{
+	struct kernel_segment *s = k->segments;
+	uint64_t cut = start - s->addr;
+
+	if (!k->n_segments || s->addr >= start || cut > s->headers || cut >= s->size ||
+	    k->entry < start)
+		return;
+	s->addr += cut;
+	s->size -= cut;
+	s->off += cut;
+	s->copy -= cut;
+	s->headers -= cut;
+}
+
 int kernel_elf_contains(const struct kernel *k, const void *what, size_t len)
 {
 	enum { CHUNK = 1 << 20 };

@@ -51,6 +51,7 @@ struct kernel_segment {
 	gpa_t addr;
 	uint64_t size;      /* bytes in memory, not 0 */
 	uint64_t off, copy; /* how many of them come from the file, and from where in it */
+	uint64_t headers; /* how many of those, the first ones, are the file's headers and zeros */
 };
 enum { KERNEL_SEGMENTS_MAX = 16 };
 
@@ -98,6 +99,13 @@ void kernel_close(struct kernel *k);
  * there, or the segments, are RAM.
  */
 int kernel_load(const struct kernel *k, struct gmem *mem, gpa_t gpa, struct err *err);
+
+/*
+ * Where an ELF file's memory begins below `start` and is nothing but its headers there, leave them
+ * out: a linker that is told where the text goes (-Ttext=) puts them in front of it, and where that
+ * is the start of RAM, there is none for them. Before the layout.
+ */
+void kernel_cut_headers(struct kernel *k, gpa_t start);
 
 /* Are these bytes in what an ELF file loads? -errno when it cannot be read. */
 int kernel_elf_contains(const struct kernel *k, const void *what, size_t len);

@@ -261,6 +261,7 @@ static int arm64_prepare(struct hako_vm *vm, struct err *err)
 			"the kernel '%s' uses pages of %u KiB, and this machine's CPU has 4 KiB "
 			"pages only; build it with CONFIG_ARM64_4K_PAGES",
 			vm->kernel.path, vm->kernel.page_size >> 10);
+	kernel_cut_headers(&vm->kernel, RAM_BASE);
 	res = layout_arm64(l, &config, err);
 	if (res)
 		return res;

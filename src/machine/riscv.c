@@ -318,8 +318,12 @@ static int riscv_prepare(struct hako_vm *vm, struct err *err)
 		.dtb_size = DTB_SIZE_MAX,
 		.dtb_addr = vm->dtb_addr,
 	};
-	int res = layout_riscv(l, &config, err);
+	int res;
 
+	kernel_cut_headers(&vm->kernel, RAM_BASE);
+	if (vm->has_firmware)
+		kernel_cut_headers(&vm->firmware, RAM_BASE);
+	res = layout_riscv(l, &config, err);
 	if (res)
 		return res;
 	const struct dtb_chosen chosen = {

@@ -301,8 +301,10 @@ static int x86_prepare(struct hako_vm *vm, struct err *err)
 		.initrd_size = vm->has_initrd ? vm->initrd.size : 0,
 		.tables = X86_TABLES_END,
 	};
-	int res = layout_x86(&vm->board->layout, &config, err);
+	int res;
 
+	kernel_cut_headers(&vm->kernel, X86_TABLES_END);
+	res = layout_x86(&vm->board->layout, &config, err);
 	if (!res)
 		res = make_cmdline(vm, err);
 	return res ? res : make_acpi(vm, err);

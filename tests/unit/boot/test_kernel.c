@@ -460,6 +460,54 @@ static void elf_for_arm64(void **state)
 	check_refused((uint8_t *)&narrow, sizeof(narrow), "ILP32");
 }
 
+/* Linked with -Ttext= the start of memory: the file's headers are in front of it. */
+static void elf_headers_before_memory(void **state)
+{
+	enum { PAGE = 4096 };
+	struct elf_at {
+		struct elf elf;
+		uint8_t more[PAGE];
+	} f = { .elf = make_elf() };
+	uint8_t seen[PAGE], *text = (uint8_t *)&f + PAGE;
+	struct gmem *mem = make_mem();
+	struct kernel k;
+
+	(void)state;
+	memset((uint8_t *)&f + sizeof(f.elf.e) + sizeof(f.elf.p), 0,
+	       PAGE - sizeof(f.elf.e) - sizeof(f.elf.p));
+	memset(text, 0x42, sizeof(f) - PAGE);
+	f.elf.e.e_entry = RAM + 8;
+	f.elf.p.p_offset = 0;
+	f.elf.p.p_vaddr = f.elf.p.p_paddr = RAM - PAGE;
+	f.elf.p.p_filesz = f.elf.p.p_memsz = sizeof(f);
+
+	assert_int_equal(kernel_from_bytes(&k, &f, sizeof(f), KERNEL_ANY, NULL), 0);
+	kernel_cut_headers(&k, RAM - PAGE); /* nothing is before that */
+	assert_int_equal(kernel_elf_start(&k), RAM - PAGE);
+	kernel_cut_headers(&k, RAM + 4); /* that is text */
+	assert_int_equal(kernel_elf_start(&k), RAM - PAGE);
+	kernel_cut_headers(&k, RAM);
+	assert_int_equal(kernel_elf_start(&k), RAM);
+	assert_int_equal(kernel_elf_end(&k), RAM + sizeof(f) - PAGE);
+	assert_int_equal(kernel_load(&k, mem, 0, NULL), 0);
+	assert_int_equal(gmem_read(mem, RAM, seen, sizeof(f) - PAGE), 0);
+	assert_memory_equal(seen, text, sizeof(f) - PAGE);
+	kernel_close(&k);
+
+	f.elf.e.e_entry = RAM - 8; /* it begins there */
+	assert_int_equal(kernel_from_bytes(&k, &f, sizeof(f), KERNEL_ANY, NULL), 0);
+	kernel_cut_headers(&k, RAM);
+	assert_int_equal(kernel_elf_start(&k), RAM - PAGE);
+	kernel_close(&k);
+	f.elf.e.e_entry = RAM + 8;
+	text[-1] = 1; /* something else is there */
+	assert_int_equal(kernel_from_bytes(&k, &f, sizeof(f), KERNEL_ANY, NULL), 0);
+	kernel_cut_headers(&k, RAM);
+	assert_int_equal(kernel_elf_start(&k), RAM - PAGE);
+	kernel_close(&k);
+	gmem_destroy(mem);
+}
+
 static void refused_headers(void **state)
 {
 	static const struct {
@@ -646,6 +694,7 @@ int main(void)
 		cmocka_unit_test(refused_bzimage_version),
 		cmocka_unit_test(refused_elf),
 		cmocka_unit_test(elf_for_arm64),
+		cmocka_unit_test(elf_headers_before_memory),
 		cmocka_unit_test(refused_headers),
 		cmocka_unit_test(refused_truncated),
 		cmocka_unit_test(gzip_hostile),
