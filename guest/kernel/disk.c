@@ -134,7 +134,7 @@ static void fail(struct disk *d, enum disk_result result)
 static void give_up(struct disk *d, enum disk_result why)
 {
 	fail(d, why);
-	virtio_write(&d->virtio, STATUS, 0);
+	virtio_reset(&d->virtio);
 	d->broken = true;
 	d->n_in_flight = 0;
 	for (unsigned i = 0; i < REQUESTS; i++)

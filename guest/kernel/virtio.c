@@ -56,12 +56,16 @@ static u64 offered(const struct virtio *dev)
 	return features;
 }
 
+void virtio_reset(const struct virtio *dev)
+{
+	virtio_write(dev, STATUS, 0);
+	while (virtio_read(dev, STATUS)) /* 2.4.2: until the device says that it is done */
+		;
+}
+
 bool virtio_begin(struct virtio *dev, u64 wanted)
 {
-	/* 4.2.3.1 with 3.1.1: reset, and 2.4.2: wait until the device says that it is done. */
-	virtio_write(dev, STATUS, 0);
-	while (virtio_read(dev, STATUS))
-		;
+	virtio_reset(dev); /* 4.2.3.1 with 3.1.1 */
 	add_status(dev, ACKNOWLEDGE);
 	add_status(dev, DRIVER);
 

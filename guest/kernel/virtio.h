@@ -75,6 +75,8 @@ bool virtio_find(struct virtio *dev, uintptr_t base, u32 device_id);
 bool virtio_begin(struct virtio *dev, u64 wanted);
 /* The last step: from now on the device may use its queues. */
 bool virtio_driver_ok(struct virtio *dev);
+/* Afterwards the device neither reads nor writes memory. */
+void virtio_reset(const struct virtio *dev);
 /* The driver gives up. */
 void virtio_fail(struct virtio *dev);
 /* Has the device met an error that only a reset ends (2.1.2)? */
