@@ -132,9 +132,10 @@ test: test-deps tests asan test-guests test-static ## run every test, some with 
 test-nested: test-deps tests test-guests test-static ## run the tests of KVM, inside QEMU's emulation of it
 	@$(RUN_TESTS) $(BUILD):nested
 
-test-matrix: test-deps tests test-guests static-amd64 ## run fio in guests with every way to serve a disk
+test-matrix: test-deps tests test-guests static-amd64 static-arm64 ## run fio in guests with every way to serve a disk
 	tests/linux/test_fio.py $(BUILD)/hako $(GUEST)/arm64 --all
 	tests/nested/test_matrix.py amd64 $(BUILD)/static/amd64/hako $(GUEST)/amd64 --all
+	tests/nested/test_matrix.py arm64 $(BUILD)/static/arm64/hako $(GUEST)/arm64 --all
 
 test-crash: test-deps tests test-guests ## cut the power of a guest's disk at every flush, and more
 	tests/linux/test_crash.py $(BUILD)/hako $(GUEST)/arm64 --all
