@@ -175,7 +175,8 @@ struct engine_ops {
 	bool starts_cpus;
 	/*
 	 * Can this engine run such a guest here? If not, a negative errno and a sentence with what
-	 * to do: -ENOTSUP when it never can on a host of this kind.
+	 * to do: -ENOTSUP when it never can on a host of this kind. For those who only want to
+	 * know: create asks the same, and KVM makes a VM for the answer.
 	 */
 	int (*probe)(enum guest_arch arch, struct err *err);
 	int (*create)(struct engine **engine, const struct engine_config *config, struct err *err);

@@ -101,45 +101,55 @@ static int can_run(const struct engine_ops *ops, enum guest_arch arch, bool mach
 		       "with --firmware harts begin in M-mode, which only the software CPU has");
 }
 
-int engines_choose(const struct engine_ops **ops, const char *name, enum guest_arch arch,
-		   bool machine_mode, struct log *log, struct err *err)
+/* The engine, if it runs such a guest here. */
+static int create(const struct engine_ops *ops, const struct engine_config *config,
+		  bool machine_mode, struct engine **engine, struct err *err)
 {
+	if (machine_mode && ops->starts_cpus)
+		return can_run(ops, config->arch, machine_mode, err);
+	return ops->create(engine, config, err);
+}
+
+int engines_create(const struct engine_ops **ops, struct engine **engine, const char *name,
+		   bool machine_mode, const struct engine_config *config, struct err *err)
+{
+	const char *arch = guest_arch_name(config->arch);
 	struct err first = ERR_INIT;
 	int res;
 
 	if (!is_auto(name)) {
 		struct err why = ERR_INIT;
+		const char *other = NULL;
 
 		*ops = find(name);
-		res = *ops ? can_run(*ops, arch, machine_mode, &why) : -EINVAL;
-		if (res) {
-			const char *other = NULL;
-
-			for (size_t i = 0; i < ARRAY_SIZE(engines) && !other; i++)
-				if (can_run(engines[i].ops, arch, machine_mode, NULL) == 0)
-					other = engines[i].ops->name;
-			return err_set(err, res,
-				       "the engine '%s' cannot run this kernel, which is for %s: "
-				       "%s%s%s%s",
-				       name, guest_arch_name(arch), why.msg,
-				       other ? "; the engine '" : "", other ? other : "",
-				       other ? "' can" : "");
+		res = *ops ? create(*ops, config, machine_mode, engine, &why) : -EINVAL;
+		if (!res) {
+			log_msg(config->log, LOG_INFO, "engine", "%s runs the CPUs, as asked for",
+				name);
+			return 0;
 		}
-		log_msg(log, LOG_INFO, "engine", "%s runs the CPUs, as asked for", name);
-		return 0;
+		for (size_t i = 0; i < ARRAY_SIZE(engines) && !other; i++)
+			if (engines[i].ops != *ops &&
+			    can_run(engines[i].ops, config->arch, machine_mode, NULL) == 0)
+				other = engines[i].ops->name;
+		return err_set(err, res,
+			       "the engine '%s' cannot run this kernel, which is for %s: %s%s%s%s",
+			       name, arch, why.msg, other ? "; the engine '" : "",
+			       other ? other : "", other ? "' can" : "");
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
 		struct err why = ERR_INIT;
 
-		if (can_run(engines[i].ops, arch, machine_mode, &why) == 0) {
+		if (create(engines[i].ops, config, machine_mode, engine, &why) == 0) {
 			*ops = engines[i].ops;
-			log_msg(log, LOG_INFO, "engine", "%s runs the CPUs%s%s%s", (*ops)->name,
-				first.code ? " (" : "", first.msg, first.code ? ")" : "");
+			log_msg(config->log, LOG_INFO, "engine", "%s runs the CPUs%s%s%s",
+				(*ops)->name, first.code ? " (" : "", first.msg,
+				first.code ? ")" : "");
 			return 0;
 		}
 		if (!first.code)
 			first = why;
 	}
-	return err_set(err, -ENODEV, "no engine here can run the kernel, which is for %s: %s",
-		       guest_arch_name(arch), first.msg);
+	return err_set(err, -ENODEV, "no engine here can run the kernel, which is for %s: %s", arch,
+		       first.msg);
 }

@@ -8,16 +8,16 @@
 #include "engine/engine.h"
 
 struct err;
-struct log;
 
 /*
- * The engine `name`, or with NULL or "auto" the fastest that can run guests of `arch` on this host,
- * with machine_mode those that begin in RISC-V's M-mode.
- * Says in the log which it is, and why it is not a faster one. -ENODEV or -ENOTSUP with a sentence
- * when there is none.
+ * Create the engine `name`, or with NULL or "auto" the fastest that can run such guests on this
+ * host, with machine_mode those that begin in RISC-V's M-mode. None is probed before: KVM would
+ * make a VM for that, and throw it away, which takes longer than all else before a guest begins.
+ * Says in the log which it is, and why it is not a faster one. A negative errno with a sentence
+ * when there is none; *engine is then as it was.
  */
-int engines_choose(const struct engine_ops **ops, const char *name, enum guest_arch arch,
-		   bool machine_mode, struct log *log, struct err *err);
+int engines_create(const struct engine_ops **ops, struct engine **engine, const char *name,
+		   bool machine_mode, const struct engine_config *config, struct err *err);
 
 /* 0 when there is such an engine; NULL and "auto" are good. Whether it runs here is not asked: to
  * probe is dear, KVM makes a VM for it. */

@@ -609,9 +609,6 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 		res = err_set(err, -ENOMEM, "no memory for the machine");
 	if (!res)
 		res = open_files(vm, config, err);
-	if (!res)
-		res = engines_choose(&vm->engine_ops, config->engine, guest_arch(vm),
-				     vm->has_firmware || vm->no_firmware, &vm->log, err);
 	if (!res && vm->board_ops->has_ports)
 		res = bus_create(&vm->pio, err);
 	if (!res) {
@@ -637,7 +634,8 @@ static int build(struct hako_vm *vm, const struct hako_vm_config *config, struct
 			.log = &vm->log,
 			.n_vcpus = vm->n_cpus,
 		};
-		res = vm->engine_ops->create(&vm->engine, &engine, err);
+		res = engines_create(&vm->engine_ops, &vm->engine, config->engine,
+				     vm->has_firmware || vm->no_firmware, &engine, err);
 	}
 	if (!res && vm->lint != LINT_OFF && vm->lint_deep && !gmem_watchable(vm->mem))
 		log_msg(&vm->log, LOG_INFO, "lint",

@@ -148,13 +148,20 @@ static int create_vm(int kvm, struct err *err)
 	return res;
 }
 
+static int check_arch(enum guest_arch arch, struct err *err)
+{
+	if (arch == kvm_arch_guest)
+		return 0;
+	return err_set(err, -ENOTSUP, "KVM on this host runs %s guests and no others",
+		       kvm_arch_name);
+}
+
 static int kvm_probe(enum guest_arch arch, struct err *err)
 {
-	int kvm, vm;
+	int kvm, vm, res = check_arch(arch, err);
 
-	if (arch != kvm_arch_guest)
-		return err_set(err, -ENOTSUP, "KVM on this host runs %s guests and no others",
-			       kvm_arch_name);
+	if (res)
+		return res;
 	kvm = kvm_open(KVM_PATH, err);
 	if (kvm < 0)
 		return kvm;
@@ -266,9 +273,12 @@ static int attach_lines(struct engine *e, struct err *err);
 
 static int kvm_create(struct engine **out, const struct engine_config *cfg, struct err *err)
 {
-	struct engine *e = calloc(1, sizeof(*e));
-	int res, max;
+	struct engine *e;
+	int max, res = check_arch(cfg->arch, err);
 
+	if (res)
+		return res;
+	e = calloc(1, sizeof(*e));
 	if (!e)
 		return err_set(err, -ENOMEM, "no memory for the engine KVM");
 	e->cfg = *cfg;

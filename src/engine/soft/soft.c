@@ -354,6 +354,10 @@ static int soft_probe(enum guest_arch arch, struct err *err)
 
 static int soft_create(struct engine **engine, const struct engine_config *cfg, struct err *err)
 {
+	int res = soft_probe(cfg->arch, err);
+
+	if (res)
+		return res;
 	if (cfg->n_vcpus < 1 || cfg->n_vcpus > SOFT_MAX_VCPUS)
 		return err_set(err, -EINVAL, "the software engine has 1 to %d CPUs, not %u",
 			       SOFT_MAX_VCPUS, cfg->n_vcpus);
