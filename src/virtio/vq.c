@@ -184,9 +184,14 @@ unsigned vq_in_flight(const struct vq *vq)
 
 int vq_broken(struct vq *vq, unsigned at, const struct vq_fault *why)
 {
+	char values[64] = "";
+
 	vq->s.broken = 1;
-	vq_wrong(vq, why->rule, "malformed ring at available index %u, descriptor %u: %s",
-		 vq->s.next_avail, at, why->text);
+	if (why->rule == LINT_BUFFER)
+		snprintf(values, sizeof(values), ": %u bytes at 0x%llx", vq->lost_len,
+			 (unsigned long long)vq->lost_gpa);
+	vq_wrong(vq, why->rule, "malformed ring at available index %u, descriptor %u: %s%s",
+		 vq->s.next_avail, at, why->text, values);
 	return -EPROTO;
 }
 
@@ -217,8 +222,11 @@ void *vq_map_elsewhere(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access 
 	const struct gmem_region *region = gmem_find(vq->mem, gpa);
 	void *host;
 
-	if (gmem_map(vq->mem, gpa, len, access, &host))
+	if (gmem_map(vq->mem, gpa, len, access, &host)) {
+		vq->lost_gpa = gpa;
+		vq->lost_len = len;
 		return NULL;
+	}
 	if (region) {
 		vq->ram_base = region->base;
 		vq->ram_size = region->size;

@@ -172,6 +172,9 @@ struct vq {
 	gpa_t ram_base;
 	uint64_t ram_size;
 	uint8_t *ram_host;
+	/* What was no buffer, the last time; for messages. */
+	gpa_t lost_gpa;
+	uint32_t lost_len;
 
 	struct vq_part part[3];
 	unsigned n_parts;
@@ -300,7 +303,7 @@ vq_buffer_put(struct vq *vq, struct iovec **v, const struct iovec *end, gpa_t gp
 	if (unlikely(*v == end))
 		return FAULT(LINT_CHAIN_LONG, "chain loops or is longer than the queue");
 	if (unlikely(!host))
-		return FAULT(LINT_BUFFER, "buffer is empty or not in RAM");
+		return FAULT(LINT_BUFFER, "a buffer is empty or not in RAM");
 	(*v)->iov_base = host;
 	(*v)->iov_len = len;
 	(*v)++;
@@ -382,7 +385,7 @@ static inline const struct vq_fault *vq_table_map(struct vq *vq, gpa_t gpa, uint
 		return FAULT(LINT_INDIRECT_LENGTH,
 			     "the length of an indirect table is not a multiple of 16");
 	*table = vq_map(vq, gpa, len, GMEM_READ);
-	return likely(*table) ? NULL : FAULT(LINT_BUFFER, "indirect table is not in RAM");
+	return likely(*table) ? NULL : FAULT(LINT_BUFFER, "an indirect table is not in RAM");
 }
 
 /* The chain is whole: it is in flight from now on. */
