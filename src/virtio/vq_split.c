@@ -339,7 +339,7 @@ static inline __attribute__((always_inline)) bool pop_one(struct vq *vq, uint16_
 
 static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 {
-	struct vq_chain **c = chain, **end = chain + max;
+	struct vq_chain **c = chain, **end;
 	const struct wire_avail *a = avail(vq);
 	const size_t mask = vq->s.size - 1U;
 	size_t next = vq->s.next_avail;
@@ -347,19 +347,19 @@ static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 	 * Acquire. The driver writes descriptors and ring entries, then idx. Were they loaded
 	 * before idx, we could see the new idx and an entry from the lap before.
 	 */
-	size_t ready = (uint16_t)(ring_load16_acquire(&a->idx) - next);
+	unsigned ready = (uint16_t)(ring_load16_acquire(&a->idx) - next);
 
 	if (unlikely(ready > vq->s.size))
 		return vq_broken(
 			vq, 0,
 			FAULT(LINT_IDX_JUMPS, "available index more than the queue size ahead"));
 	if (unlikely(vq->n_again)) {
-		c += take_again(vq, c, max);
-		if (vq->s.broken)
-			ready = 0;
+		unsigned n = take_again(vq, c, max);
+
+		c += n;
+		max = vq->s.broken ? 0 : max - n;
 	}
-	if (ready < (size_t)(end - c))
-		end = c + ready;
+	end = c + (ready < max ? ready : max);
 	while (c < end && likely(pop_one(vq, ring_load16(&a->ring[next & mask]), c))) {
 		vq->s.next_avail = (uint16_t)++next;
 		c++;
