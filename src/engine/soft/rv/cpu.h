@@ -125,8 +125,8 @@ struct rv_cpu {
 	jmp_buf unwind;
 	struct vcpu vcpu;
 
-	/* An instruction of 4 bytes whose second half is in the next page: decoded anew each time.
-	 */
+	/* An instruction that is decoded anew each time: of 4 bytes, and the second half is in the
+	 * next page; or in a page that PMP cuts through. */
 	struct op cross[3];
 	uint32_t ctx_asid[RV_N_ASIDS], ctx_used[RV_N_ASIDS];
 	uint32_t ctx_clock, ctx_now;
@@ -182,6 +182,8 @@ void rv_atomic_done(struct rv_cpu *c, gpa_t gpa, unsigned size);
 const struct op *rv_fetch(struct rv_cpu *c, uint64_t va);
 /* The 16 bits at va, for the second half of an instruction that crosses into another page. */
 uint16_t rv_fetch16(struct rv_cpu *c, uint64_t va);
+/* An instruction into c->cross, where c->page is; page_va is its address. (interp.c) */
+const struct op *rv_decode_alone(struct rv_cpu *c, uint32_t w);
 /* Zicbom, Zicboz */
 enum { RV_BLOCK_SIZE = 64 };
 void rv_zero_block(struct rv_cpu *c, uint64_t va);

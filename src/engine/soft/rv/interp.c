@@ -360,6 +360,16 @@ static void translate(struct rv_cpu *c, struct op *op, uint32_t w, unsigned leng
 			   .word = w };
 }
 
+const struct op *rv_decode_alone(struct rv_cpu *c, uint32_t w)
+{
+	const bool wide = (w & 3) == 3;
+
+	translate(c, &c->cross[0], wide ? w : rvc_expand((uint16_t)w, c->xlen64), wide ? 4 : 2,
+		  RV_PAGE_OPS);
+	c->cross[wide ? 2 : 1] = (struct op){ .handler = OP_cross_end };
+	return &c->cross[0];
+}
+
 /* ---- the run loop ---- */
 
 /* In the table used for stepping, every handler is this one. */
@@ -374,16 +384,22 @@ static handler *const stopping[N_HANDLERS] = { [0 ... N_HANDLERS - 1] = op_stop 
 /* One instruction, for debugging, with a table that stops behind each op. */
 static void step_op(struct rv_cpu *c, const struct op *op, handler *const *table)
 {
-	const struct code_page *page = container_of(c->page, struct code_page, ops[0]);
-	unsigned index = (unsigned)(op - c->page);
-	uint32_t w = (uint32_t)soft_load(page->host + index * 2, 2);
 	bool insn = false;
 
-	/* The second half of one that crosses into another page is not looked up for this. */
-	if ((w & 3) == 3 && index < RV_PAGE_OPS - 1)
-		w |= (uint32_t)soft_load(page->host + index * 2 + 2, 2) << 16;
-	soft_traced(&c->vcpu, rv_op_va(c, op), w);
-	soft_break_lift(&c->vcpu, op);
+	if (op == c->cross) {
+		/* It has no place where a breakpoint could be; nor is it looked up for this. */
+		soft_traced(&c->vcpu, rv_op_va(c, op), 0);
+	} else {
+		const struct code_page *page = container_of(c->page, struct code_page, ops[0]);
+		unsigned index = (unsigned)(op - c->page);
+		uint32_t w = (uint32_t)soft_load(page->host + index * 2, 2);
+
+		/* The second half of one that crosses into another page is not looked up. */
+		if ((w & 3) == 3 && index < RV_PAGE_OPS - 1)
+			w |= (uint32_t)soft_load(page->host + index * 2 + 2, 2) << 16;
+		soft_traced(&c->vcpu, rv_op_va(c, op), w);
+		soft_break_lift(&c->vcpu, op);
+	}
 	while (op && !insn) {
 		insn = op->handler > OP_breakpoint;
 		op = table[op->handler](c, op, stopping);

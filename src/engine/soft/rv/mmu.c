@@ -398,6 +398,18 @@ void rv_probe_block(struct rv_cpu *c, uint64_t va)
 
 /* ---- fetch ---- */
 
+/* PMP cuts through the page: each instruction is looked at by itself, and decoded anew. */
+static const struct op *fetch_alone(struct rv_cpu *c, uint64_t va, const uint8_t *host)
+{
+	uint32_t w = (uint32_t)soft_load(host, 2);
+
+	c->page_va = va;
+	c->page = c->cur = c->cross;
+	if ((w & 3) == 3)
+		w |= (uint32_t)rv_fetch16(c, va + 2) << 16;
+	return rv_decode_alone(c, w);
+}
+
 const struct op *rv_fetch(struct rv_cpu *c, uint64_t va)
 {
 	struct tlb *t = c->tlb_x;
@@ -411,10 +423,10 @@ const struct op *rv_fetch(struct rv_cpu *c, uint64_t va)
 		bool whole;
 		translate(c, va, EXEC, c->priv, &w);
 		const struct gmem_region *r = gmem_find(c->vcpu.engine->cfg.mem, w.pa);
-		/* PMP for the whole page: one that cuts through a page of code takes it all. */
-		if (!r || !pmp_ok(c, w.pa, 2, EXEC, c->priv, &whole) ||
-		    (!whole && !pmp_ok(c, align_down(w.pa, 4096), 4096, EXEC, c->priv, &whole)))
+		if (!r || !pmp_ok(c, w.pa, 2, EXEC, c->priv, &whole))
 			fault(c, va, EXEC, false);
+		if (!whole)
+			return fetch_alone(c, va, r->host + (w.pa - r->base));
 		uint64_t off = align_down(w.pa - r->base, GMEM_PAGE_SIZE);
 		x->page = soft_code_page(&c->vcpu, r->base + off, r->host + off,
 					 &r->flags[off >> GMEM_PAGE_SHIFT]);
