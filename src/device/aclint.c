@@ -30,6 +30,7 @@ struct aclint_state {
 	uint64_t ahead; /* MTIME less the clock's ticks */
 	struct {
 		uint64_t mtimecmp;
+		bool compares; /* MTIMECMP was written, half of it maybe, since the reset */
 		uint32_t msip; /* bit 0 */
 	} cpu[ACLINT_MAX_CPUS];
 };
@@ -74,11 +75,11 @@ static void aclint_compare(struct aclint *aclint, unsigned i)
 	struct clock *clock = aclint->config.clock;
 	uint64_t ticks = aclint_ticks(aclint), mtime = ticks + aclint->s.ahead;
 	uint64_t cmp = aclint->s.cpu[i].mtimecmp;
-	bool level = mtime >= cmp;
+	bool level = aclint->s.cpu[i].compares && mtime >= cmp;
 	uint64_t left = level ? 0 : cmp - mtime;
 
 	/* A deadline past the end of the clock, 584 years, is never. */
-	if (level || left > UINT64_MAX / NS_PER_TICK - ticks)
+	if (level || !aclint->s.cpu[i].compares || left > UINT64_MAX / NS_PER_TICK - ticks)
 		clock_cancel(clock, &cpu->timer);
 	else
 		/* Without memory for a timer there is no interrupt; nobody could be told. */
@@ -160,6 +161,7 @@ static void aclint_reg_write(struct aclint *aclint, uint64_t off, uint64_t val, 
 		uint64_t *reg = &aclint->s.cpu[cmp].mtimecmp;
 
 		*reg = (*reg & ~mask) | val;
+		aclint->s.cpu[cmp].compares = true;
 		aclint_compare(aclint, (unsigned)cmp);
 	} else if (hart < aclint->config.n_cpus) {
 		if (mask & 1)
@@ -206,8 +208,10 @@ void aclint_reset(struct aclint *aclint)
 	pthread_mutex_lock(&aclint->lock);
 	for (unsigned i = 0; i < aclint->config.n_cpus; i++) {
 		aclint_set_msip(aclint, i, 0);
-		/* Unknown after a reset (2.3); so there is no interrupt. */
-		aclint->s.cpu[i].mtimecmp = UINT64_MAX;
+		/* Unknown after a reset (2.3). Zero, as on QEMU: RV32 programs write the lower half
+		 * and are done. But until then there is no interrupt. */
+		aclint->s.cpu[i].mtimecmp = 0;
+		aclint->s.cpu[i].compares = false;
 	}
 	/* To zero, says 2.2; but the clock goes on, and `time` with it. */
 	aclint_set_ahead(aclint, 0);
@@ -221,7 +225,8 @@ bool aclint_any_armed(struct aclint *aclint)
 
 	pthread_mutex_lock(&aclint->lock);
 	for (unsigned i = 0; i < aclint->config.n_cpus; i++)
-		armed = armed || (!aclint->cpu[i].mtip && aclint->s.cpu[i].mtimecmp != UINT64_MAX);
+		armed = armed || (aclint->s.cpu[i].compares && !aclint->cpu[i].mtip &&
+				  aclint->s.cpu[i].mtimecmp != UINT64_MAX);
 	pthread_mutex_unlock(&aclint->lock);
 	return armed;
 }
@@ -240,7 +245,6 @@ int aclint_create(struct aclint **out, const struct aclint_config *config, struc
 	pthread_mutex_init(&aclint->lock, NULL);
 	aclint->config = *config;
 	for (unsigned i = 0; i < ACLINT_MAX_CPUS; i++) {
-		aclint->s.cpu[i].mtimecmp = UINT64_MAX;
 		aclint->cpu[i].aclint = aclint;
 		aclint->cpu[i].timer.fire = aclint_fire;
 	}
