@@ -369,14 +369,22 @@ static int split_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 	return likely(c > chain) || !vq->s.broken ? (int)(c - chain) : -EPROTO;
 }
 
-/* What else there is to the last `n` entries of the used ring, of a queue that is not plain. */
+static inline void put_one(struct wire_used_elem *e, struct vq_chain *c)
+{
+	ring_store32(&e->id, c->slot);
+	ring_store32(&e->len, c->written);
+	vq_slot_of(c)->state = VQ_SLOT_FREE;
+}
+
+/* split_put() for a queue that is not plain. */
 static __attribute__((noinline)) void put_besides(struct vq *vq, struct vq_chain *const *chain,
 						  unsigned n)
 {
-	const size_t mask = vq->s.size - 1U, first = (size_t)vq->s.next_used - n;
-
 	for (unsigned i = 0; i < n; i++) {
-		vq_written(vq, vq->s.used + offsetof(struct wire_used, ring[(first + i) & mask]),
+		size_t at = vq->s.next_used++ & (vq->s.size - 1U);
+
+		put_one(&used(vq)->ring[at], chain[i]);
+		vq_written(vq, vq->s.used + offsetof(struct wire_used, ring[at]),
 			   sizeof(struct wire_used_elem));
 		if (vq->tracked)
 			vq_inflight_split_put(vq, chain[i]->slot);
@@ -385,20 +393,16 @@ static __attribute__((noinline)) void put_besides(struct vq *vq, struct vq_chain
 
 static void split_put(struct vq *vq, struct vq_chain *const *chain, unsigned n)
 {
-	struct wire_used *const u = used(vq);
 	const size_t mask = vq->s.size - 1U, end = vq->s.next_used + (size_t)n;
+	struct wire_used *const u = used(vq);
 
-	for (size_t next = vq->s.next_used; next != end; next++) {
-		struct wire_used_elem *e = &u->ring[next & mask];
-		struct vq_chain *c = *chain++;
-
-		ring_store32(&e->id, c->slot);
-		ring_store32(&e->len, c->written);
-		vq_slot_of(c)->state = VQ_SLOT_FREE;
+	if (unlikely(!vq->plain)) {
+		put_besides(vq, chain, n);
+		return;
 	}
+	for (size_t next = vq->s.next_used; next != end; next++)
+		put_one(&u->ring[next & mask], *chain++);
 	vq->s.next_used = (uint16_t)end;
-	if (unlikely(!vq->plain))
-		put_besides(vq, chain - n, n);
 }
 
 /* What else there is to it, of a queue that is not plain, or with flags that are not as they have
