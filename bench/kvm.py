@@ -4,6 +4,10 @@
 
 The emulated CPU is some 20 times slower than the host's, and what leaves a guest is dearer still:
 of times, only the ratios mean something. Exits and memory are what they are anywhere.
+
+So are instructions: with `counted`, the machine's clock goes on by a nanosecond with each that its
+CPU executes (QEMU's -icount), whatever else this host does, and where a boot's time goes is told
+by KVM's own tracepoints: before the guest's first instruction, in the guest, out of it.
 """
 import contextlib
 import os
@@ -43,7 +47,21 @@ ARCHES = {
         "device": r"esr_ec: +36\b",  # data abort from a lower level (Arm ARM, ESR_EL2.EC)
     },
 }
-EVENT = "/sys/kernel/tracing/events/kvm/kvm_exit"
+TRACING = "/sys/kernel/tracing"
+EVENT = TRACING + "/events/kvm/kvm_exit"
+# Of a trace's lines: microseconds before the guest, in it and out of it.
+PARTS = r"""
+match($0, /[0-9]+\.[0-9]+: [a-z_]+:/) {
+    split(substr($0, RSTART, RLENGTH), field, ": ?")
+    now = field[1] * 1e6
+    if (field[2] == "sched_process_exec") start = now
+    if (field[2] == "kvm_entry" && !before) before = now - start
+    else if (field[2] == "kvm_entry" && left) out += now - left
+    if (field[2] == "kvm_exit") { guest += now - entered; left = now }
+    entered = now
+}
+END { printf "%d %d %d\n", before, guest, out }
+"""
 QEMU_OPTIONS = ("-nodefaults -no-user-config -display none -serial stdio -no-reboot"
                 " -global virtio-mmio.force-legacy=false")
 
@@ -77,7 +95,7 @@ def files_of_qemu(arch, folder, fetched):
 class Kvm:
     """An outer system with both programs in it, and one guest at a time."""
 
-    def __init__(self, arch, hako, guest, first, diskio, work):
+    def __init__(self, arch, hako, guest, first, diskio, work, counted=False):
         self.arch = arch
         tree = os.path.join(work, "qemu")
         os.mkdir(tree)
@@ -93,7 +111,8 @@ class Kvm:
         home = os.getcwd()
         os.chdir(work)  # the outer system's own files
         try:
-            self.outer = outer.Outer(arch, guest, files, disks=disks)
+            self.outer = outer.Outer(arch, guest, files, disks=disks, options=(
+                ["-icount", "shift=0,sleep=off"] if counted else []))
         finally:
             os.chdir(home)
         if arch == "amd64":  # or QEMU's guests may be left without a timer
@@ -132,6 +151,19 @@ class Kvm:
         if status != 0:
             raise RuntimeError(f"{who} ended with status {status}: {said}")
         return elapsed
+
+    def parts(self, who):
+        """Where a boot's time goes, to init and off, in ms: before the guest's first instruction, in
+        the guest, and out of it. In a `counted` machine, millions of instructions."""
+        sh = self.outer.sh
+        events = "kvm/kvm_entry kvm/kvm_exit sched/sched_process_exec"
+        sh(f"cat >parts <<'END'\n{PARTS}END")
+        sh(f"cd {TRACING}; echo 8192 >buffer_size_kb; echo >trace; cd /hako")
+        sh(f"for e in {events}; do echo 1 >{TRACING}/events/$e/enable; done")
+        self.to_init(who)
+        sh(f"for e in {events}; do echo 0 >{TRACING}/events/$e/enable; done")
+        said = sh(f"grep -e kvm_ -e 'filename=.*/\\(hako\\|ld-linux\\)' {TRACING}/trace | awk -f parts")
+        return [int(n) / 1000 for n in said.split()]
 
     @contextlib.contextmanager
     def guest(self, who):

@@ -98,14 +98,14 @@ class Outer(Console):
     patience = 300
 
     def __init__(self, arch, guest, files, disks=(), memory="2048", cpus=1, port=None,
-                 seconds=SECONDS):
+                 seconds=SECONDS, options=()):
         a = ARCHES[arch]
         if not shutil.which(a["qemu"]):
             raise Skip("there is no %s: install %s" % (a["qemu"], a["package"]))
         make_initrd("outer.cpio", os.path.join(guest, "debian"), files, a["modules"])
         # Whoever kills timeout, kills QEMU with it.
         command = ["timeout", "-k", "5", str(seconds), "setpriv", "--pdeathsig", "KILL",
-                   a["qemu"], "-accel", "tcg", *a["machine"],
+                   a["qemu"], "-accel", "tcg", *a["machine"], *options,
                    "-m", memory, "-smp", str(cpus), "-nodefaults", "-nographic",
                    "-serial", "stdio", "-no-reboot",
                    "-kernel", os.path.join(guest, "Image"), "-initrd", "outer.cpio",
