@@ -115,9 +115,11 @@ static int split_chain(const struct vq_order *o, const struct gmem_store *s, uin
 static void split_published(struct vq_order *o, const struct gmem_store *s)
 {
 	const struct vq *vq = o->vq;
+	const gpa_t at = vq->s.avail + AVAIL_IDX;
+	const bool whole = s->gpa <= at && at + 2 - s->gpa <= s->len;
 	uint16_t idx, head, n;
 
-	if (gmem_load16(vq->mem, vq->s.avail + AVAIL_IDX, &idx))
+	if (gmem_load16(vq->mem, at, &idx))
 		return;
 	n = (uint16_t)(idx - o->next);
 	for (uint16_t k = 0; n <= vq->s.size && k < n; k++) {
@@ -135,7 +137,10 @@ static void split_published(struct vq_order *o, const struct gmem_store *s)
 			break;
 		}
 	}
-	o->next = idx;
+	/* By bytes, as compilers do it for what may not be aligned, it may seem to jump half-way.
+	 */
+	if (n <= vq->s.size || whole)
+		o->next = idx;
 }
 
 static void split_avail(struct gmem_watch *w, const struct gmem_store *s)

@@ -285,6 +285,32 @@ static void no_barrier_of_the_second(struct vqrig *rig)
 	assert_non_null(strstr(rig->last, "entry 1 stored"));
 }
 
+/* From 255 to 256, a byte at a time: half-way, idx is 0. */
+static void no_barrier_and_two_bytes(struct vqrig *rig)
+{
+	static const uint8_t half[2], whole[2] = { 0, 1 };
+	struct cpu c = { .rig = rig };
+	uint16_t head;
+	uint32_t len;
+
+	for (unsigned i = 0; i < 255; i++) {
+		vqrig_offer(rig, 0, false);
+		stored(&c, entry_of(rig, i % SIZE), 2);
+		c.fences++;
+		stored(&c, idx_of(rig), 1);
+		stored(&c, idx_of(rig) + 1, 1);
+		answer_one(rig);
+		assert_true(vd_used(&rig->q, &head, &len));
+	}
+	vqrig_offer(rig, 0, false);
+	stored(&c, entry_of(rig, 255 % SIZE), 2);
+	vd_put(&rig->d, idx_of(rig), half, 2);
+	stored(&c, idx_of(rig), 1);
+	vd_put(&rig->d, idx_of(rig), whole, 2);
+	assert_int_equal(lint_count(rig->lint, LINT_NO_BARRIER), 0);
+	stored(&c, idx_of(rig) + 1, 1);
+}
+
 static void no_barrier_before_flags(struct vqrig *rig)
 {
 	struct cpu c = { .rig = rig };
@@ -346,6 +372,7 @@ static const struct {
 	{ LINT_NO_BARRIER, no_barrier_before_idx, 0 },
 	{ LINT_NO_BARRIER, no_barrier_but_for_the_entry, 0 },
 	{ LINT_NO_BARRIER, no_barrier_of_the_second, 0 },
+	{ LINT_NO_BARRIER, no_barrier_and_two_bytes, 0 },
 	{ LINT_NO_BARRIER, no_barrier_before_flags, PACKED },
 	{ LINT_NO_BARRIER, no_barrier_behind_the_end, PACKED },
 };
