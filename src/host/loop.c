@@ -96,29 +96,24 @@ void loop_destroy(struct loop *loop)
 
 /* Descriptors */
 
-static uint32_t to_epoll(uint32_t events)
-{
-	/* EPOLLHUP and EPOLLERR are always on; epoll_ctl(2). */
-	return (events & LOOP_IN ? EPOLLIN : 0U) | (events & LOOP_OUT ? EPOLLOUT : 0U) |
-	       (events & LOOP_EDGE ? (uint32_t)EPOLLET : 0U);
-}
-
-static uint32_t from_epoll(uint32_t events)
-{
-	return (events & EPOLLIN ? LOOP_IN : 0U) | (events & EPOLLOUT ? LOOP_OUT : 0U) |
-	       (events & (EPOLLHUP | EPOLLERR) ? LOOP_HUP : 0U);
-}
+/* What a source asks for is what epoll is asked for. EPOLLHUP and EPOLLERR are always on;
+ * epoll_ctl(2). */
+#define SAME(ours, theirs) _Static_assert((uint32_t)(ours) == (uint32_t)(theirs), #theirs)
+SAME(LOOP_IN, EPOLLIN);
+SAME(LOOP_OUT, EPOLLOUT);
+SAME(LOOP_HUP, EPOLLHUP | EPOLLERR);
+SAME(LOOP_EDGE, EPOLLET);
 
 int loop_add(struct loop *loop, struct loop_source *source)
 {
-	struct epoll_event ev = { .events = to_epoll(source->events), .data.ptr = source };
+	struct epoll_event ev = { .events = source->events, .data.ptr = source };
 
 	return epoll_ctl(loop->epfd, EPOLL_CTL_ADD, source->fd, &ev) < 0 ? -errno : 0;
 }
 
 int loop_mod(struct loop *loop, struct loop_source *source, uint32_t events)
 {
-	struct epoll_event ev = { .events = to_epoll(events), .data.ptr = source };
+	struct epoll_event ev = { .events = events, .data.ptr = source };
 
 	if (epoll_ctl(loop->epfd, EPOLL_CTL_MOD, source->fd, &ev) < 0)
 		return -errno;
@@ -139,7 +134,7 @@ static void serve_batch(struct loop *loop)
 	for (int i = 0; i < loop->n_batch; i++) {
 		const struct epoll_event *ev = &loop->batch[i];
 		struct loop_source *source = ev->data.ptr;
-		uint32_t events = from_epoll(ev->events);
+		uint32_t events = ev->events;
 
 		if (!events) /* struck out: `source` may be gone */
 			continue;

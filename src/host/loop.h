@@ -21,9 +21,12 @@ struct loop_task {
 	bool queued; /* owned by the loop, under its lock */
 };
 
-/* LOOP_EDGE, in what a source asks for: each event is reported once, as it happens. For an eventfd
- * this means once per write or less, whether it is read or not. */
-enum loop_event { LOOP_IN = 1, LOOP_OUT = 2, LOOP_HUP = 4, LOOP_EDGE = 8 };
+/*
+ * LOOP_EDGE, in what a source asks for: each event is reported once, as it happens. For an eventfd
+ * this means once per write or less, whether it is read or not. LOOP_HUP is a hang-up, an error, or
+ * both. The values are epoll's: none is translated for each event.
+ */
+enum loop_event { LOOP_IN = 1, LOOP_OUT = 4, LOOP_HUP = 8 | 16, LOOP_EDGE = 1U << 31 };
 
 /* A watched descriptor, embedded in its owner, who keeps the descriptor open until loop_del(). */
 struct loop_source {
