@@ -192,11 +192,10 @@ static void run_tasks(struct loop *loop)
 }
 
 /* epoll_wait(), but for being a point of cancellation: where there are threads, that costs many
- * times what the rest of it does. */
+ * times what the rest of it does. Without a signal mask, nobody looks at its size. */
 static int wait_events(struct loop *loop, int timeout_ms)
 {
-	return (int)syscall(SYS_epoll_pwait, loop->epfd, loop->batch, LOOP_BATCH, timeout_ms, NULL,
-			    0L);
+	return (int)syscall(SYS_epoll_pwait, loop->epfd, loop->batch, LOOP_BATCH, timeout_ms, NULL);
 }
 
 int loop_run(struct loop *loop)

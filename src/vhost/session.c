@@ -143,7 +143,7 @@ static __attribute__((noinline)) bool has_room(int fd)
  */
 static void signal_fd(int fd, bool waits)
 {
-	const uint64_t one = 1;
+	static const uint64_t one = 1;
 	long n;
 
 	if (fd < 0 || (unlikely(waits) && !has_room(fd)))
@@ -215,11 +215,16 @@ static void set_awake(struct vhost_session *s, bool awake)
 			s->dev->ops->kick(s->dev, i);
 }
 
-/* Serve the ring, and what comes close after, in this one or another. */
+/* Serve the ring, and what comes close after, in this one or another, unless there is something
+ * else to wait for. */
 static __attribute__((noinline)) void work_awake(struct ring *r)
 {
 	struct vhost_session *s = r->s;
 
+	if (in_flight(s)) {
+		s->dev->ops->kick(s->dev, r->index);
+		return;
+	}
 	set_awake(s, true);
 	for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
 		s->dev->ops->kick(s->dev, r->index);
@@ -238,6 +243,18 @@ static __attribute__((noinline)) void work_awake(struct ring *r)
 	set_awake(s, false);
 }
 
+/* Is it worth a try? */
+static bool try_awake(struct vhost_session *s)
+{
+	if (s->alone)
+		return false;
+	if (s->spin_wait) {
+		s->spin_wait--;
+		return false;
+	}
+	return true;
+}
+
 /*
  * To be woken up takes longer than a read of what is cached. So where requests come one close after
  * the other, wait awake for the next, which then needs no kick; but not while something is in
@@ -249,12 +266,10 @@ static void ring_work(struct ring *r)
 {
 	struct vhost_session *s = r->s;
 
-	if (s->alone || s->spin_wait || in_flight(s)) {
-		s->spin_wait -= s->spin_wait != 0;
-		s->dev->ops->kick(s->dev, r->index);
-	} else {
+	if (try_awake(s))
 		work_awake(r);
-	}
+	else
+		s->dev->ops->kick(s->dev, r->index);
 	check_memory(s);
 }
 
