@@ -44,8 +44,9 @@ void kvm_arch_debug_limits(struct engine *e, unsigned *breaks, unsigned *watches
 }
 
 /* DBGBCR<n>_EL1, DBGWCR<n>_EL1 (D17.3.2, D17.3.12): at EL1 and EL0. */
-void kvm_arch_debug_fill(const struct kvm_debug *d, struct kvm_guest_debug *to)
+void kvm_arch_debug_fill(const struct engine *e, struct kvm_guest_debug *to)
 {
+	const struct kvm_debug *d = &e->debug;
 	enum { E = 1 << 0, PMC = 3 << 1, BAS_INSN = 15 << 5, PAC = 3 << 1, LSC = 3, BAS = 5 };
 
 	if (d->n_breaks || d->n_watches)

@@ -208,7 +208,7 @@ int kvm_debug_enter(struct vcpu *v)
 		arg.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
 	if (d->n_patches)
 		arg.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
-	kvm_arch_debug_fill(d, &arg);
+	kvm_arch_debug_fill(v->engine, &arg);
 	res = kvm_ioctl(v->fd, KVM_SET_GUEST_DEBUG, &arg);
 	if (res < 0) {
 		log_msg(v->engine->cfg.log, LOG_ERROR, "kvm",

@@ -90,7 +90,7 @@ void kvm_arch_debug_limits(struct engine *engine, unsigned *breaks, unsigned *wa
 /* A watchpoint for reads only: the CPU has that. */
 extern const bool kvm_arch_watches_reads;
 /* breaks[] and watches[] into what KVM wants; `control` has the flags of the others. */
-void kvm_arch_debug_fill(const struct kvm_debug *debug, struct kvm_guest_debug *to);
+void kvm_arch_debug_fill(const struct engine *engine, struct kvm_guest_debug *to);
 /*
  * Why run->debug came: true, and *stop says it; false: not for us, and what is to be done about it
  * has been done: the guest gets its exception.

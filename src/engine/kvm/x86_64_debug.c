@@ -47,16 +47,19 @@ static void fill(const struct kvm_hw_point *p, unsigned n, struct kvm_guest_debu
 }
 
 /* The watchpoints are in the first registers. */
-void kvm_arch_debug_fill(const struct kvm_debug *d, struct kvm_guest_debug *to)
+void kvm_arch_debug_fill(const struct engine *e, struct kvm_guest_debug *to)
 {
 	enum { DR7_ONE = 1 << 10, DR7_GE = 1 << 9 };
+	const struct kvm_debug *d = &e->debug;
 
 	to->arch.debugreg[7] = DR7_ONE | DR7_GE;
 	for (unsigned i = 0; i < d->n_watches; i++)
 		fill(&d->watches[i], i, to);
 	for (unsigned i = 0; i < d->n_breaks; i++)
 		fill(&d->breaks[i], d->n_watches + i, to);
-	if (to->control & KVM_GUESTDBG_SINGLESTEP)
+	/* Since Linux 5.15. Without it, a step may end in the handler of an interrupt. */
+	if ((to->control & KVM_GUESTDBG_SINGLESTEP) &&
+	    (kvm_cap(e, KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ))
 		to->control |= KVM_GUESTDBG_BLOCKIRQ;
 }
 
