@@ -98,7 +98,7 @@ class Outer(Console):
     patience = 300
 
     def __init__(self, arch, guest, files, disks=(), memory="2048", cpus=1, port=None,
-                 seconds=SECONDS, options=()):
+                 seconds=SECONDS, options=(), append=""):
         a = ARCHES[arch]
         if not shutil.which(a["qemu"]):
             raise Skip("there is no %s: install %s" % (a["qemu"], a["package"]))
@@ -109,7 +109,8 @@ class Outer(Console):
                    "-m", memory, "-smp", str(cpus), "-nodefaults", "-nographic",
                    "-serial", "stdio", "-no-reboot",
                    "-kernel", os.path.join(guest, "Image"), "-initrd", "outer.cpio",
-                   "-append", "console=%s quiet panic=-1%s" % (a["console"], a.get("append", ""))]
+                   "-append", "console=%s quiet panic=-1%s %s"
+                   % (a["console"], a.get("append", ""), append)]
         for i, disk in enumerate(disks):
             command += ["-drive", "if=none,id=d%d,format=raw,file=%s" % (i, disk),
                         "-device", "%s,drive=d%d" % (a["disk"].replace("%d", str(i)), i)]
