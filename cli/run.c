@@ -274,7 +274,8 @@ static const struct opt run_opts[] = {
 	{ .name = "firmware",
 	  .arg = "FILE",
 	  .help = "RISC-V: start FILE (raw or ELF, such as OpenSBI) in M-mode and\n"
-		  "let it start the kernel; 'none' starts the kernel in M-mode.\n"
+		  "let it start the kernel, if there is one; 'none' starts the\n"
+		  "kernel in M-mode.\n"
 		  "Default: hako is the firmware",
 	  .kind = OPT_STRING,
 	  VM(firmware) },
@@ -572,7 +573,8 @@ static int run_run(const struct command *command, int argc, char **argv)
 			say_usage("unexpected argument '%s'; did you mean --kernel %s?", argv[0],
 				  argv[0]);
 			status = EXIT_USAGE;
-		} else if (!run->config.kernel) {
+		} else if (!run->config.kernel &&
+			   (!run->config.firmware || strcmp(run->config.firmware, "none") == 0)) {
 			say_usage("there is no kernel to boot; name one with --kernel FILE");
 			status = EXIT_USAGE;
 		} else {

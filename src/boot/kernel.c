@@ -626,17 +626,22 @@ static int recognise_firmware(struct kernel *k, struct err *err)
 			       : head[0] == ELFMAG[0]
 				       ? "an ELF file for another CPU; give one for RISC-V"
 				       : "a kernel; give it as the kernel");
+	if ((k->wanted & KERNEL_RISCV) == KERNEL_RISCV)
+		return err_set(err, -EINVAL,
+			       "the firmware '%s' does not say which machine it is for, riscv64 or "
+			       "riscv32; name the machine, or give the ELF file it was made from",
+			       k->path);
+	k->arch = k->wanted & KERNEL_RV64 ? KERNEL_RV64 : KERNEL_RV32;
 	k->image_size = k->len;
 	return 0;
 }
 
-int kernel_open_firmware(struct kernel *k, const char *path, enum kernel_arch arch, struct err *err)
+int kernel_open_firmware(struct kernel *k, const char *path, unsigned wanted, struct err *err)
 {
-	int r = open_file(k, path, arch, err);
+	int r = open_file(k, path, wanted, err);
 
 	if (r < 0)
 		return r;
-	k->arch = arch;
 	r = recognise_firmware(k, err);
 	if (r < 0)
 		kernel_close(k);

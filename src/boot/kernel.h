@@ -89,9 +89,11 @@ int kernel_open(struct kernel *k, const char *path, unsigned wanted, struct err 
 /* The same from bytes in memory, which are copied. */
 int kernel_from_bytes(struct kernel *k, const void *data, size_t len, unsigned wanted,
 		      struct err *err);
-/* Firmware of a RISC-V machine: an ELF file, or else bytes that go where the machine starts. */
-int kernel_open_firmware(struct kernel *k, const char *path, enum kernel_arch arch,
-			 struct err *err);
+/*
+ * Firmware of a RISC-V machine: an ELF file, or else bytes that go where the machine starts; for
+ * those, `wanted` has to name one machine.
+ */
+int kernel_open_firmware(struct kernel *k, const char *path, unsigned wanted, struct err *err);
 void kernel_close(struct kernel *k);
 
 /*

@@ -72,6 +72,12 @@ unsigned config_arch(const struct hako_vm_config *config)
 	return KERNEL_ANY;
 }
 
+bool config_firmware_alone(const struct hako_vm_config *config)
+{
+	return !config->kernel && !config->kernel_data && config->firmware &&
+	       strcmp(config->firmware, "none") != 0;
+}
+
 const char *config_machine_name(enum kernel_arch arch)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(machines); i++)
@@ -196,9 +202,8 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *p
 	if (config->cpus < 1 || config->cpus > HAKO_CPUS_MAX)
 		return err_set(err, -EINVAL, "a machine cannot have %u CPUs; it can have 1 to %d",
 			       config->cpus, HAKO_CPUS_MAX);
-	if (!config->kernel && !config->kernel_data)
-		return err_set(err, -EINVAL, "there is no kernel to boot%s; name one",
-			       config->firmware ? " behind the firmware" : "");
+	if (!config->kernel && !config->kernel_data && !config_firmware_alone(config))
+		return err_set(err, -EINVAL, "there is no kernel to boot; name one");
 	if ((unsigned)config->lint > HAKO_LINT_STRICT)
 		return err_set(err, -EINVAL, "there is no such lint as %d", (int)config->lint);
 	if (config->trace & ~(unsigned)HAKO_TRACE_ALL)

@@ -15,6 +15,8 @@ unsigned config_arch(const struct hako_vm_config *config);
 
 /* What the machine for a kernel of this architecture is called. */
 const char *config_machine_name(enum kernel_arch arch);
+/* Is the firmware all that runs? */
+bool config_firmware_alone(const struct hako_vm_config *config);
 
 /* The command line of a kernel for one of `arch`; *out is the caller's to free. */
 int config_cmdline(const struct hako_vm_config *config, unsigned arch, char **out, struct err *err);

@@ -503,7 +503,7 @@ static int choose_board(struct hako_vm *vm, const struct hako_vm_config *config,
 		res = check_board(vm, config, err);
 	if (res || !config->firmware)
 		return res;
-	if (strcmp(config->firmware, "none") == 0) {
+	if (strcmp(config->firmware, "none") == 0 || config_firmware_alone(config)) {
 		vm->no_firmware = true;
 		return 0;
 	}
@@ -522,11 +522,27 @@ static enum guest_arch guest_arch(const struct hako_vm *vm)
 	}
 }
 
+/* As with QEMU's -bios and no -kernel: the file is all that runs, in M-mode. */
+static int open_firmware_alone(struct hako_vm *vm, const struct hako_vm_config *config,
+			       struct err *err)
+{
+	unsigned wanted = config_arch(config) & KERNEL_RISCV;
+
+	if (!wanted)
+		return err_set(err, -EINVAL,
+			       "there is no kernel to boot; the machine %s starts no firmware such "
+			       "as '%s'",
+			       config->machine, config->firmware);
+	return kernel_open_firmware(&vm->kernel, config->firmware, wanted, err);
+}
+
 static int open_files(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
 {
 	int res;
 
-	if (config->kernel)
+	if (config_firmware_alone(config))
+		res = open_firmware_alone(vm, config, err);
+	else if (config->kernel)
 		res = kernel_open(&vm->kernel, config->kernel, config_arch(config), err);
 	else
 		res = kernel_from_bytes(&vm->kernel, config->kernel_data, config->kernel_size,

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -178,7 +179,32 @@ def priv():
                 print("# hako: %s\n# QEMU: %s" % (a, b))
     else:
         yield "and on QEMU # SKIP it is a cross-check only: install qemu-system-misc", True
-    yield from explain("", err)
+    with tempfile.NamedTemporaryFile(prefix="hako-riscv-") as f:
+        f.write(flat(sys.argv[3]))
+        f.flush()
+        run = subprocess.run([sys.argv[1], "run", "--firmware", f.name, "--machine",
+                              "riscv" + width, "--timeout", "60"], stdin=subprocess.DEVNULL,
+                             capture_output=True, timeout=90)
+    yield "bytes as firmware with no kernel behind it end there too", \
+        (run.returncode, run.stdout.decode().splitlines()[-1:]) == (0, ["end"])
+    yield from explain("", err + run.stderr.decode())
+
+
+def flat(path):
+    """What objcopy -O binary makes of an ELF file."""
+    with open(path, "rb") as f:
+        elf = f.read()
+    wide = elf[4] == 2
+    phoff = struct.unpack_from("<Q", elf, 32)[0] if wide else struct.unpack_from("<I", elf, 28)[0]
+    size, count = struct.unpack_from("<HH", elf, 54 if wide else 42)
+    memory = bytearray()
+    for at in range(phoff, phoff + size * count, size):
+        kind, off, _, addr, length = struct.unpack_from("<I4xQQQQ" if wide else "<IIIII", elf, at)
+        if kind == 1 and length:  # PT_LOAD
+            addr -= 0x80000000
+            memory.extend(bytes(max(0, addr + length - len(memory))))
+            memory[addr:addr + length] = elf[off:off + length]
+    return bytes(memory)
 
 
 def sleep():

@@ -264,6 +264,9 @@ static void firmware_files(void **state)
 	assert_int_equal(k.image_size, sizeof(image));
 	assert_int_equal(k.n_segments, 0);
 	kernel_close(&k);
+	err = (struct err)ERR_INIT;
+	assert_int_equal(kernel_open_firmware(&k, path, KERNEL_RISCV, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "riscv64 or riscv32"));
 	assert_int_equal(pwrite(fd, &f, sizeof(f), 0), sizeof(f));
 	assert_int_equal(kernel_open_firmware(&k, path, KERNEL_RV64, NULL), 0);
 	assert_int_equal(k.n_segments, 2);
