@@ -37,6 +37,7 @@ int vq_create(struct vq **vq, struct gmem *mem, struct log *log, const char *nam
 	q->mem = mem;
 	q->log = log;
 	snprintf(q->name, sizeof(q->name), "%s", name);
+	vq_detour(q);
 	*vq = q;
 	return 0;
 }
@@ -108,7 +109,7 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 	vq->tracked = tracked;
 	vq->plain = !vq->slow && !tracked && vq->indirect;
 	vq->table_max = vq->plain ? vq->chain_max * DESC_SIZE : 0;
-	vq->switches = vq->kicks_on = !vq->event_idx || vq->slow;
+	vq->kicks_on = !vq->event_idx || vq->watch;
 	for (uint16_t i = 0; i < s.size; i++)
 		vq->slot[i].chain =
 			(struct vq_chain){ .slot = i, .iov = &vq->iov[(size_t)i * VQ_ROW] };
@@ -119,6 +120,7 @@ int vq_setup(struct vq *vq, const struct vq_state *state, uint64_t features)
 		return -EINVAL;
 	}
 	vq->ring = ring;
+	vq_detour(vq);
 	if (vq->watch)
 		vq_watch_setup(vq, features);
 	return 0;
@@ -155,6 +157,7 @@ void vq_reset(struct vq *vq)
 	vq->tracked = NULL;
 	vq->n_again = vq->next_again = vq->n_batch = 0;
 	memset(&vq->s, 0, sizeof(vq->s));
+	vq_detour(vq);
 	vq->awake = vq->kicks_on = false;
 	vq->in_flight = 0;
 	vq->first = vq->n_order = 0;
@@ -187,6 +190,7 @@ int vq_broken(struct vq *vq, unsigned at, const struct vq_fault *why)
 	char values[64] = "";
 
 	vq->s.broken = 1;
+	vq_detour(vq);
 	if (why->rule == LINT_BUFFER)
 		snprintf(values, sizeof(values), ": %u bytes at 0x%llx", vq->lost_len,
 			 (unsigned long long)vq->lost_gpa);
@@ -235,7 +239,7 @@ void *vq_map_elsewhere(struct vq *vq, gpa_t gpa, uint32_t len, enum gmem_access 
 	return host;
 }
 
-static __attribute__((noinline)) void kicks_off(struct vq *vq)
+static void kicks_off(struct vq *vq)
 {
 	vq->kicks_on = false;
 	if (vq->watch)
@@ -245,17 +249,24 @@ static __attribute__((noinline)) void kicks_off(struct vq *vq)
 	fetch_call_over(true);
 }
 
+static __attribute__((noinline)) int pop_detour(struct vq *vq, struct vq_chain **chain,
+						unsigned max)
+{
+	if (vq->s.broken || !vq->ring)
+		return vq->s.broken ? -EPROTO : 0;
+	if (vq->kicks_on)
+		kicks_off(vq);
+	return vq->watch ? vq_watch_pop(vq, chain, max) : vq->ring->pop(vq, chain, max);
+}
+
 int vq_pop(struct vq *vq, struct vq_chain **chain, unsigned max)
 {
 	int got;
 
-	if (unlikely(vq->s.broken || !vq->ring))
-		return vq->s.broken ? -EPROTO : 0;
-	if (unlikely(vq->kicks_on))
-		kicks_off(vq);
-	if (unlikely(vq->watch))
-		return vq_watch_pop(vq, chain, max);
-	got = vq->ring->pop(vq, chain, max);
+	if (unlikely(vq->detour || vq->kicks_on))
+		got = pop_detour(vq, chain, max);
+	else
+		got = vq->ring->pop(vq, chain, max);
 	fetch_call_over(!vq->s.broken);
 	return got;
 }
@@ -316,29 +327,36 @@ void vq_reject(struct vq *vq, struct vq_chain *chain, enum lint_id rule, const c
 	vq_broken(vq, chain->slot, &(const struct vq_fault){ rule, why });
 }
 
-bool vq_publish(struct vq *vq)
+static __attribute__((noinline)) bool publish_detour(struct vq *vq)
 {
-	bool irq;
-
 	if (!vq->ring)
 		return false;
-	if (unlikely(vq->watch))
-		return vq_watch_publish(vq);
-	irq = vq->ring->publish(vq);
+	return vq->watch ? vq_watch_publish(vq) : vq->ring->publish(vq);
+}
+
+bool vq_publish(struct vq *vq)
+{
+	bool irq = unlikely(vq->detour) ? publish_detour(vq) : vq->ring->publish(vq);
+
 	fetch_call_over(true);
 	return irq;
+}
+
+static __attribute__((noinline)) bool kicks_detour(struct vq *vq)
+{
+	if (vq->s.broken || !vq->ring)
+		return vq->s.broken;
+	vq->kicks_on = true;
+	return vq_watch_kicks(vq, true);
 }
 
 bool vq_kicks(struct vq *vq)
 {
 	bool more;
 
-	if (unlikely(!vq->ring || vq->s.broken))
-		return vq->s.broken;
 	if (vq->awake)
-		return vq_available(vq);
-	vq->kicks_on = vq->switches;
-	more = unlikely(vq->watch) ? vq_watch_kicks(vq, true) : vq->ring->kicks(vq, true);
+		return vq->s.broken || vq_available(vq);
+	more = unlikely(vq->detour) ? kicks_detour(vq) : vq->ring->kicks(vq, true);
 	fetch_call_over(true);
 	return more;
 }

@@ -369,6 +369,7 @@ static bool packed_kicks(struct vq *vq, bool on)
 		vq_written(vq, vq->s.used, sizeof(*device));
 	} else if (!vq->event_idx) {
 		ring_store16(&device->flags, on ? EVENT_ENABLE : EVENT_DISABLE);
+		vq->kicks_on = on;
 		vq_written(vq, vq->s.used, sizeof(*device));
 	}
 	if (!on)

@@ -67,7 +67,8 @@ struct vq_ring {
 	/* Map the parts of vq->s with vq_part_map(). 0 or -EINVAL. */
 	int (*setup)(struct vq *vq);
 	/* As vq_pop(), with vq->in_flight, vq_publish() and vq_kicks(), of a queue that is set up
-	 * and not broken; kicks are switched off by the latter. */
+	 * and not broken; kicks are switched off by the latter, which keeps vq->kicks_on where
+	 * there is something to switch. */
 	int (*pop)(struct vq *vq, struct vq_chain **chain, unsigned max);
 	bool (*publish)(struct vq *vq);
 	bool (*kicks)(struct vq *vq, bool on);
@@ -133,10 +134,10 @@ struct vq {
 	bool plain;         /* none of it, nothing tracked, and indirect tables agreed on */
 	uint16_t chain_max; /* buffers */
 	uint32_t table_max; /* bytes of a table that has no more entries; 0 if not plain */
+	bool detour;        /* not set up, broken or watched: vq_detour() */
 	bool awake;         /* somebody looks, and needs no kicks */
-	bool switches;      /* kicks are switched off while chains are taken; with the event index
-			       there is nothing to switch, */
-	bool kicks_on;      /* and they are on */
+	bool kicks_on;      /* to be switched off while chains are taken; with the event index there
+			       is nothing to switch, but for who looks on */
 	unsigned in_flight; /* popped and not pushed */
 
 	/* Of the ring, mapped: the split ring's parts, or the packed ring's descriptors, driver
@@ -397,6 +398,12 @@ static inline void vq_chain_taken(struct vq *vq, struct vq_slot *s)
 }
 /* It is no good: let go of its buffers; the queue is broken. Returns -EPROTO. */
 int vq_chain_broken(struct vq *vq, const struct vq_chain *c, const struct vq_fault *why);
+
+/* Of those that make a queue one that is served by another way, one has changed. */
+static inline void vq_detour(struct vq *vq)
+{
+	vq->detour = !vq->ring || vq->s.broken || vq->watch;
+}
 
 /* The ring is malformed: say why once, and never look at it again. Returns -EPROTO. */
 int vq_broken(struct vq *vq, unsigned at, const struct vq_fault *why);

@@ -467,10 +467,12 @@ static bool split_kicks(struct vq *vq, bool on)
 	 * passes it without a kick: there is nothing to switch off. */
 	if (vq->event_idx && !on)
 		return false;
-	if (vq->event_idx)
+	if (vq->event_idx) {
 		ring_store16(avail_event(vq), vq->s.next_avail);
-	else
+	} else {
 		ring_store16(&used(vq)->flags, on ? 0 : USED_F_NO_NOTIFY);
+		vq->kicks_on = on;
+	}
 	if (unlikely(vq->reports))
 		kicks_reported(vq);
 	if (!on)
