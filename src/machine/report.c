@@ -313,6 +313,18 @@ static void tell_place(struct report *r, const char *what, uint64_t pc)
 	tell(r, "  %s 0x%llx%s", what, ull(pc), name);
 }
 
+/*
+ * MRET, or a CSR that only M-mode has: bits 9:8 of its number are 3 (RISC-V, Privileged
+ * Architecture, "CSR Address Mapping Conventions"); the number is in bits 31:20.
+ */
+static bool is_for_m_mode(uint64_t insn)
+{
+	const uint64_t mret = 0x30200073;
+	bool csr = (insn & 0x7f) == 0x73 && (insn >> 12 & 3);
+
+	return insn == mret || (csr && (insn >> 28 & 3) == 3);
+}
+
 static void tell_trap(struct report *r, struct vm_cpu *cpu, const struct debug_trap *t)
 {
 	struct trap_words w;
@@ -328,6 +340,10 @@ static void tell_trap(struct report *r, struct vm_cpu *cpu, const struct debug_t
 	tell_place(r,
 		   t->kind == DEBUG_TRAP_INTERRUPT ? "it came at pc" : "by the instruction at pc",
 		   t->pc);
+	if (!is_arm64(r) && t->kind != DEBUG_TRAP_INTERRUPT && t->cause == 2 && t->from == 1 &&
+	    is_for_m_mode(t->addr))
+		tell(r, "  that is for M-mode only: a kernel that is its own firmware is started "
+			"with --firmware none");
 	if (t->remapped)
 		tell(r,
 		     "  which follows the one that changed the address translation: the code that "

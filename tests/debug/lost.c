@@ -43,6 +43,13 @@ __attribute__((noinline)) void lost(void)
 	store_to(0x10);
 }
 
+#elif LOST_M_MODE
+
+__attribute__((noinline)) void lost(void)
+{
+	__asm__ volatile("csrr t0, mhartid" ::: "t0");
+}
+
 #elif LOST_ILLEGAL
 
 __attribute__((noinline)) void lost(void)

@@ -38,6 +38,11 @@ CASES = {
         ("undefined" if ARM else "illegal") + r" instruction 0x0 \(zeros are no code\)",
         r"by the instruction at pc 0x\w+ lost",
     ]),
+    "M_MODE": (11, [
+        rf"a trap of {UNIT} has no handler",
+        r"illegal instruction 0xf14\w+ in S-mode",
+        "M-mode only: .* --firmware none",
+    ]),
     "BAD_HANDLER": (11, [
         rf"the trap handler of {UNIT} faults itself, at the same place each time",
         rf"store to 0x8 in {MODE}: {NOWHERE}0x8",
