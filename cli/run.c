@@ -274,8 +274,8 @@ static const struct opt run_opts[] = {
 	{ .name = "firmware",
 	  .arg = "FILE",
 	  .help = "RISC-V: start FILE (raw or ELF, such as OpenSBI) in M-mode and\n"
-		  "let it start the kernel, if there is one; 'none' starts the\n"
-		  "kernel in M-mode.\n"
+		  "let it start the kernel, if that is not 'none'; FILE 'none'\n"
+		  "starts the kernel in M-mode.\n"
 		  "Default: hako is the firmware",
 	  .kind = OPT_STRING,
 	  VM(firmware) },
@@ -573,8 +573,13 @@ static int run_run(const struct command *command, int argc, char **argv)
 			say_usage("unexpected argument '%s'; did you mean --kernel %s?", argv[0],
 				  argv[0]);
 			status = EXIT_USAGE;
-		} else if (!run->config.kernel &&
-			   (!run->config.firmware || strcmp(run->config.firmware, "none") == 0)) {
+		} else if (!run->config.kernel && run->config.firmware) {
+			say_usage("there is no kernel for the firmware '%s' to start; name one "
+				  "with --kernel FILE, or say --kernel none if the firmware is all "
+				  "that runs",
+				  run->config.firmware);
+			status = EXIT_USAGE;
+		} else if (!run->config.kernel) {
 			say_usage("there is no kernel to boot; name one with --kernel FILE");
 			status = EXIT_USAGE;
 		} else {

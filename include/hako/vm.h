@@ -205,9 +205,9 @@ struct hako_vm_config {
 	uint64_t entry;     /* first instruction, guest physical; 0: the image's own start */
 	const char *initrd; /* file, NULL: none */
 	/*
-	 * RISC-V: a file that starts in M-mode and starts the kernel, such as OpenSBI; without a
-	 * kernel it is all that runs. NULL: hako is the firmware, and the kernel starts in S-mode.
-	 * "none": the kernel itself starts in M-mode.
+	 * RISC-V: a file that starts in M-mode and starts the kernel, such as OpenSBI; with the
+	 * kernel "none" it is all that runs. NULL: hako is the firmware, and the kernel starts in
+	 * S-mode. "none": the kernel itself starts in M-mode.
 	 */
 	const char *firmware;
 

@@ -74,7 +74,7 @@ unsigned config_arch(const struct hako_vm_config *config)
 
 bool config_firmware_alone(const struct hako_vm_config *config)
 {
-	return !config->kernel && !config->kernel_data && config->firmware &&
+	return config->kernel && strcmp(config->kernel, "none") == 0 && config->firmware &&
 	       strcmp(config->firmware, "none") != 0;
 }
 
@@ -202,7 +202,12 @@ int hako_vm_config_check(const struct hako_vm_config *config, struct hako_err *p
 	if (config->cpus < 1 || config->cpus > HAKO_CPUS_MAX)
 		return err_set(err, -EINVAL, "a machine cannot have %u CPUs; it can have 1 to %d",
 			       config->cpus, HAKO_CPUS_MAX);
-	if (!config->kernel && !config->kernel_data && !config_firmware_alone(config))
+	if (!config->kernel && !config->kernel_data && config->firmware)
+		return err_set(err, -EINVAL,
+			       "there is no kernel for the firmware '%s' to start; name one, or "
+			       "'none' if the firmware is all that runs",
+			       config->firmware);
+	if (!config->kernel && !config->kernel_data)
 		return err_set(err, -EINVAL, "there is no kernel to boot; name one");
 	if ((unsigned)config->lint > HAKO_LINT_STRICT)
 		return err_set(err, -EINVAL, "there is no such lint as %d", (int)config->lint);

@@ -182,7 +182,7 @@ def priv():
     with tempfile.NamedTemporaryFile(prefix="hako-riscv-") as f:
         f.write(flat(sys.argv[3]))
         f.flush()
-        run = subprocess.run([sys.argv[1], "run", "--firmware", f.name, "--machine",
+        run = subprocess.run([sys.argv[1], "run", "--kernel", "none", "--firmware", f.name, "--machine",
                               "riscv" + width, "--timeout", "60"], stdin=subprocess.DEVNULL,
                              capture_output=True, timeout=90)
     yield "bytes as firmware with no kernel behind it end there too", \
