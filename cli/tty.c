@@ -2,7 +2,8 @@
 /*
  * The terminal.
  *
- * tcsetattr(), sigaction(), raise() and _exit() may be called in signal handlers, signal-safety(7).
+ * clock_gettime(), tcsetattr(), sigaction(), raise() and _exit() may be called in signal handlers,
+ * signal-safety(7).
  */
 #include "tty.h"
 
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct {
@@ -20,6 +22,7 @@ static struct {
 	struct termios before, raw;
 	volatile sig_atomic_t is_raw;
 	volatile sig_atomic_t signal;
+	struct timespec asked; /* when that came */
 	void (*stop)(void), (*refresh)(void), (*dump)(void);
 	int controlling; /* the terminal that the process was begun on, -1: none */
 } tty = { .fd = -1, .controlling = -1 };
@@ -73,16 +76,33 @@ static void install_info(int signo, void (*handler)(int, siginfo_t *, void *))
 	sigaction(signo, &action, NULL);
 }
 
+/* Signals for the end that come so close together are one: timeout(1), for example, sends one to
+ * the process and another one to its group. */
+enum { ONE_SIGNAL_MS = 1000 };
+
+static bool is_the_same(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - tty.asked.tv_sec) * 1000 +
+		       (now.tv_nsec - tty.asked.tv_nsec) / 1000000 <
+	       ONE_SIGNAL_MS;
+}
+
 static void on_stop(int signo)
 {
 	int saved = errno;
 
+	if (tty.signal && is_the_same())
+		return;
 	if (tty.signal) { /* asked before: do not wait for the end of the run */
 		tty_restore();
 		install(signo, SIG_DFL, 0);
 		raise(signo);
 		return;
 	}
+	clock_gettime(CLOCK_MONOTONIC, &tty.asked);
 	tty.signal = signo;
 	if (tty.stop)
 		tty.stop();

@@ -12,8 +12,8 @@
 
 /*
  * Handle signals for a run. SIGTERM, SIGINT and SIGHUP call stop(), which may be NULL, once;
- * another one ends the process at once. Signals that end the process restore the terminal first.
- * SIGPIPE and SIGXFSZ are ignored.
+ * another one, a second later or more, ends the process at once. Signals that end the process
+ * restore the terminal first. SIGPIPE and SIGXFSZ are ignored.
  *
  * With a refresh(), a SIGHUP calls that, unless it says that the terminal is gone. With a dump(),
  * SIGUSR1 calls that.

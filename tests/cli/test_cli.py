@@ -1064,6 +1064,18 @@ def signals():
         assert signal.Signals(signo).name in err, err
 
 
+def signals_that_come_together_are_one():
+    with spinning() as run:
+        assert is_running(run, signal.SIGTERM)
+        for _ in range(5):
+            run.send_signal(signal.SIGTERM)
+            time.sleep(0.001)
+        err = run.stderr.read().decode()
+        run.wait(PATIENCE)
+    need_vm(err)
+    assert run.returncode == 128 + signal.SIGTERM and "SIGTERM" in err, err
+
+
 def said_soon(run, what):
     """Wait until the run has said it; the line."""
     for line in iter(run.stderr.readline, b""):
@@ -1292,7 +1304,8 @@ TESTS += [
     guest_powers_off, an_image_that_is_not_raw_is_told_of, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
     more_memory_than_the_host,
     dump_dtb, the_root, config_says_what_the_guest_gets, config_says_what_it_ignores,
-    config_runs_a_guest, config_example, timing, signals, hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
+    config_runs_a_guest, config_example, timing, signals, signals_that_come_together_are_one,
+    hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
     disk_in_use,
     keys, terminal_after_sigterm, terminal_after_sigquit, terminal_after_sigsegv,
     terminal_after_timeout, terminal_while_stopped,
