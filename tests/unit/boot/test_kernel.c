@@ -468,7 +468,7 @@ static void elf_headers_before_memory(void **state)
 		struct elf elf;
 		uint8_t more[PAGE];
 	} f = { .elf = make_elf() };
-	uint8_t seen[PAGE], *text = (uint8_t *)&f + PAGE;
+	uint8_t seen[sizeof(f)], *text = (uint8_t *)&f + PAGE;
 	struct gmem *mem = make_mem();
 	struct kernel k;
 
