@@ -9,7 +9,7 @@
  *	                             +---------------> pool ---------------+
  *
  * `queued` is what was submitted from inside of answered(), until that has returned. What is more
- *than the disk's rate allows waits in `held`. Everything here runs on the loop's thread.
+ * than the disk's rate allows waits in `held`. Everything here runs on the loop's thread.
  */
 #include "block/blk.h"
 

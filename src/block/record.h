@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A record of all that changes a disk, and of when it was durable: what could be on the disk after
- *a power cut at any moment follows from it (tests/linux/test_crash.py).
+ * a power cut at any moment follows from it (tests/linux/test_crash.py).
  *
  * A file of entries, each in the order in which things happened on the loop: a struct record_entry,
  * and behind that of a write its `len` bytes. Numbers are little-endian.

@@ -74,8 +74,7 @@ static int find_place(const struct gmem *mem, gpa_t base, uint64_t size, unsigne
 	for (size_t i = 0; i < mem->n; i++) {
 		const struct gmem_region *o = &mem->regions[i];
 
-		/* Either begins inside the other. */
-		if (base - o->base < o->size || o->base - base < size)
+		if (ranges_meet(base, size, o->base, o->size))
 			return err_set(
 				err, -EEXIST,
 				"cannot place %#llx bytes of guest RAM at %#llx: they overlap "
@@ -402,11 +401,6 @@ void gmem_written(struct gmem *mem, gpa_t gpa, size_t len)
 
 /* ---- watches ---- */
 
-static bool overlap(gpa_t a, uint64_t a_len, gpa_t b, uint64_t b_len)
-{
-	return a - b < b_len || b - a < a_len;
-}
-
 /* The lock is held: flag the pages of a range as the watches are. */
 static void flag_pages(struct gmem *mem, const struct gmem_region *r, gpa_t gpa, uint64_t len)
 {
@@ -416,7 +410,7 @@ static void flag_pages(struct gmem *mem, const struct gmem_region *r, gpa_t gpa,
 		_Atomic uint8_t *flags = &r->flags[(first + off - r->base) >> GMEM_PAGE_SHIFT];
 		const struct gmem_watch *w = mem->watches;
 
-		while (w && !overlap(w->gpa, w->len, first + off, GMEM_PAGE_SIZE))
+		while (w && !ranges_meet(w->gpa, w->len, first + off, GMEM_PAGE_SIZE))
 			w = w->next;
 		if (w)
 			atomic_fetch_or(flags, GMEM_PAGE_WATCHED);
@@ -471,7 +465,7 @@ void gmem_stored(struct gmem *mem, const struct gmem_store *store)
 {
 	pthread_mutex_lock(&mem->watch_lock);
 	for (struct gmem_watch *w = mem->watches; w; w = w->next)
-		if (overlap(w->gpa, w->len, store->gpa, store->len))
+		if (ranges_meet(w->gpa, w->len, store->gpa, store->len))
 			w->stored(w, store);
 	pthread_mutex_unlock(&mem->watch_lock);
 }

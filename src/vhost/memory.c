@@ -185,11 +185,6 @@ void vhost_memory_fini(struct vhost_memory *m)
 	gmem_destroy(m->gmem);
 }
 
-static bool overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
-{
-	return a - b < b_len || b - a < a_len;
-}
-
 int vhost_memory_add(struct vhost_memory *m, const struct vhost_region *r, int fd, struct err *err)
 {
 	struct vhost_slot *free = NULL;
@@ -214,7 +209,7 @@ int vhost_memory_add(struct vhost_memory *m, const struct vhost_region *r, int f
 
 		if (!s->r.size)
 			free = free ? free : s;
-		else if (overlap(r->user, r->size, s->r.user, s->r.size))
+		else if (ranges_meet(r->user, r->size, s->r.user, s->r.size))
 			return err_set(err, -EEXIST,
 				       "%s and the one at %#llx overlap in user addresses", what,
 				       (unsigned long long)s->r.guest);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "host/file.h"
 #include "virtio/vq_ring.h"
 #include "virtio/vq_watch.h"
@@ -74,7 +75,7 @@ int vq_part_map(struct vq *vq, const char *what, gpa_t gpa, size_t len, unsigned
 		return -EINVAL;
 	}
 	for (unsigned i = 0; vq->lint && i < vq->n_parts; i++)
-		if (gpa < vq->part[i].gpa + vq->part[i].len && vq->part[i].gpa < gpa + len)
+		if (ranges_meet(gpa, len, vq->part[i].gpa, vq->part[i].len))
 			lint_report(vq->lint, LINT_QUEUE_OVERLAP, vq->index,
 				    "%s at 0x%llx, %zu bytes, over what is at 0x%llx", what,
 				    (unsigned long long)gpa, len,

@@ -16,6 +16,7 @@
 
 #include <stdlib.h>
 
+#include "base/bits.h"
 #include "virtio/vq_ring.h"
 #include "virtio/vq_watch.h"
 
@@ -49,7 +50,7 @@ void vq_order_destroy(struct vq_order *o)
 
 static bool hits(const struct gmem_store *s, gpa_t gpa, size_t len)
 {
-	return gpa - s->gpa < s->len || s->gpa - gpa < len;
+	return ranges_meet(gpa, len, s->gpa, s->len);
 }
 
 /* Remember the store for each of the elements of `size` bytes from `base` on of which it hits the

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "virtio/vq_ring.h"
 #include "virtio/vq_watch.h"
 
@@ -97,7 +98,7 @@ static void judge_places(const struct vq *vq, const struct vq_chain *c)
 		for (unsigned k = 0; k < vq->n_parts; k++) {
 			const struct vq_part *p = &vq->part[k];
 
-			if (buf[i].gpa < p->gpa + p->len && p->gpa < buf[i].gpa + buf[i].len)
+			if (ranges_meet(buf[i].gpa, buf[i].len, p->gpa, p->len))
 				lint_report(vq->lint, LINT_BUFFER_IN_RING, vq->index,
 					    "queue %u: head %u has 0x%" PRIx64
 					    ", %u bytes, written, and the ring is at 0x%" PRIx64,

@@ -22,6 +22,7 @@
 #include "bus/clock.h"
 #include "engine/engine.h"
 #include "engine/soft/rv/cpu.h"
+#include "engine/told.h"
 #include "host/loop.h"
 #include "mem/gmem.h"
 
@@ -882,36 +883,9 @@ static void test_cbo(void **state)
 	}
 }
 
-#define RV64(t)                                        \
-	{                                              \
-		"rv64 " #t, t, setup64, teardown, NULL \
-	}
-#define RV32(t)                                        \
-	{                                              \
-		"rv32 " #t, t, setup32, teardown, NULL \
-	}
-
 /* ---- Watched stores ---- */
 
-struct told {
-	struct gmem_watch watch;
-	unsigned n;
-	struct gmem_store of[2];
-};
-
-static void tell(struct gmem_watch *watch, const struct gmem_store *store)
-{
-	struct told *t = container_of(watch, struct told, watch);
-
-	assert_true(t->n < ARRAY_SIZE(t->of));
-	t->of[t->n++] = *store;
-}
-
-/* Two stores to what is watched, and what is between them: does it keep them apart? */
-static const struct {
-	uint32_t insn;
-	bool apart;
-} between[] = {
+static const struct between between[] = {
 	{ 0x00000013, false }, /* nop */
 	{ 0x0330000f, true },  /* fence rw, rw */
 	{ 0x0110000f, true },  /* fence w, w */
@@ -949,12 +923,19 @@ static void watched_stores(void **state)
 		assert_true(t.of[0].gpa == DATA + 2 && t.of[0].len == 2);
 		assert_true((uint32_t)t.of[0].pc == CODE && (uint32_t)t.of[1].pc == CODE + 8);
 		assert_true(t.of[0].nth != t.of[1].nth);
-		if ((t.of[0].fences != t.of[1].fences) != between[i].apart)
-			fail_msg("0x%08x %s counted", between[i].insn,
-				 between[i].apart ? "is not" : "is");
+		check_apart(&t, &between[i]);
 		gmem_unwatch(r->mem, &t.watch);
 	}
 }
+
+#define RV64(t)                                        \
+	{                                              \
+		"rv64 " #t, t, setup64, teardown, NULL \
+	}
+#define RV32(t)                                        \
+	{                                              \
+		"rv32 " #t, t, setup32, teardown, NULL \
+	}
 
 int main(void)
 {

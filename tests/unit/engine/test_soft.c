@@ -21,6 +21,7 @@
 #include "bus/clock.h"
 #include "engine/engine.h"
 #include "engine/soft/tlb.h"
+#include "engine/told.h"
 #include "host/loop.h"
 #include "mem/gmem.h"
 
@@ -393,25 +394,7 @@ static void code_becomes_data(void **state)
 
 /* ---- Watched stores ---- */
 
-struct told {
-	struct gmem_watch watch;
-	unsigned n;
-	struct gmem_store of[4];
-};
-
-static void tell(struct gmem_watch *watch, const struct gmem_store *store)
-{
-	struct told *t = container_of(watch, struct told, watch);
-
-	assert_true(t->n < ARRAY_SIZE(t->of));
-	t->of[t->n++] = *store;
-}
-
-/* Two stores to what is watched, and what is between them: does it keep them apart? */
-static const struct {
-	uint32_t insn;
-	bool apart;
-} between[] = {
+static const struct between between[] = {
 	{ 0xd503201f, false }, /* nop */
 	{ 0xd5033bbf, true },  /* dmb ish */
 	{ 0xd5033abf, true },  /* dmb ishst */
@@ -469,9 +452,7 @@ static void watched_stores(void **state)
 		assert_true(t.of[0].gpa == DATA && t.of[0].len == 4);
 		assert_true(t.of[0].pc == at && t.of[1].pc == at + 8);
 		assert_true(t.of[0].nth != t.of[1].nth);
-		if ((t.of[0].fences != t.of[1].fences) != between[i].apart)
-			fail_msg("0x%08x %s counted", between[i].insn,
-				 between[i].apart ? "is not" : "is");
+		check_apart(&t, &between[i]);
 		/* The second half of one that crosses into the page; and a release is no longer
 		 * together with what comes before it. */
 		assert_true(t.of[2].gpa == DATA && t.of[2].len == 6 && t.of[2].pc == at + 12);

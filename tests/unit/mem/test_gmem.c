@@ -342,7 +342,6 @@ static void a_write_is_reported_or_seen(void **state)
 	pthread_barrier_destroy(&race.line);
 }
 
-/* Any change makes another sum; taking it back, or only reading, does not. */
 /* ---- Watches ---- */
 
 struct watcher {
@@ -428,6 +427,7 @@ static void stores_are_told(void **state)
 	}
 }
 
+/* Any change makes another sum; taking it back, or only reading, does not. */
 static void sums(void **state)
 {
 	struct gmem *mem = *state;
