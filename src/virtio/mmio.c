@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * virtio over MMIO (virtio 1.2, 4.2): the core of both versions of the transport. Their registers,
- * where they differ, are in mmio_modern.c and mmio_legacy.c; see mmio_front.h.
+ * where they differ, are in mmio_modern.c and mmio_legacy.c; see mmio_slot.h.
  *
  * Threads. Registers are accessed on vCPU threads, under `lock`. The queues live on the device's
  * loop: the kick of a queue is a notifier that its doorbell sets and the loop watches, and starting
@@ -27,7 +27,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
-#include "virtio/mmio_front.h"
+#include "virtio/mmio_slot.h"
 
 /* InterruptStatus (4.2.2) */
 enum { INT_USED_BUFFER = 1, INT_CONFIG_CHANGE = 2 };
@@ -258,8 +258,8 @@ bool mmio_kicked(const struct mmio_queue *q)
 uint64_t mmio_offered(const struct virtio_mmio *m)
 {
 	const struct virtio_feature_need *need = m->dev->ops->needs;
-	uint64_t offered = (m->dev->ops->features(m->dev) | VQ_FEATURES | m->front->features) &
-			   m->front->possible & ~m->without;
+	uint64_t offered = (m->dev->ops->features(m->dev) | VQ_FEATURES | m->version->features) &
+			   m->version->possible & ~m->without;
 
 	/* 2.2.2. The table has what others need before these. */
 	for (; need && need->feature; need++)
@@ -296,7 +296,7 @@ static uint32_t magic_read(struct virtio_mmio *m)
 static uint32_t version_read(struct virtio_mmio *m)
 {
 	lint_identity_read(m->lint, LINT_READ_VERSION);
-	return m->front->version;
+	return m->version->number;
 }
 
 static uint32_t device_id_read(struct virtio_mmio *m)
@@ -389,7 +389,7 @@ static void status_write(struct virtio_mmio *m, uint32_t val)
 	if (m->status & STATUS_DRIVERS & ~val)
 		driver_wrong(m, LINT_STATUS_CLEARED, STATUS,
 			     "Status 0x%x written over 0x%x clears bits (2.1.1)", val, m->status);
-	m->front->status_set(m, (uint8_t)(val & STATUS_DRIVERS & ~m->status));
+	m->version->status_set(m, (uint8_t)(val & STATUS_DRIVERS & ~m->status));
 	if (m->status & VIRTIO_STATUS_DRIVER_OK)
 		mark_hit(m->driver_ok);
 }
@@ -432,7 +432,7 @@ static void leave(struct virtio_mmio *m)
 static const struct mmio_reg *reg_find(struct virtio_mmio *m, uint64_t off, unsigned size,
 				       bool write)
 {
-	const struct mmio_reg *own = &m->front->regs[off / 4],
+	const struct mmio_reg *own = &m->version->regs[off / 4],
 			      *r = own->name ? own : &common[off / 4];
 	const char *what = write ? "write" : "read";
 	const unsigned place = (unsigned)off / 4;
@@ -605,7 +605,7 @@ int virtio_mmio_create(struct virtio_mmio **mmio, const struct virtio_mmio_confi
 		return err_set(err, -ENOMEM, "cannot create the virtio slot %s: out of memory",
 			       config->name);
 	m->host.ops = &host_ops;
-	m->front = config->legacy ? &mmio_legacy : &mmio_modern;
+	m->version = config->legacy ? &mmio_legacy : &mmio_modern;
 	m->without = config->without;
 	if (!config->notification_data)
 		m->without |= BIT(VIRTIO_F_NOTIFICATION_DATA);
@@ -672,7 +672,7 @@ void virtio_mmio_reset(struct virtio_mmio *mmio)
 	enter(mmio);
 	mmio_mirror_off(mmio);
 	mmio_reset(mmio);
-	mmio->page_size = 0; /* what a driver's own reset leaves alone, see mmio_front.h */
+	mmio->page_size = 0; /* what a driver's own reset leaves alone, see mmio_slot.h */
 	lint_reset(mmio->lint, true);
 	leave(mmio);
 }

@@ -8,7 +8,7 @@
  * written: there is no FEATURES_OK, and drivers use the device before DRIVER_OK (3.1.2).
  */
 #include "base/bits.h"
-#include "virtio/mmio_front.h"
+#include "virtio/mmio_slot.h"
 
 /* What a driver leaves unwritten: 4096 has always been the alignment of the used ring, and a page
  * number without a page size an address. */
@@ -160,8 +160,8 @@ static const struct mmio_reg regs[CONFIG / 4] = {
 	[QUEUE_PFN / 4] = { "QueuePFN", queue_pfn_read, queue_pfn_write, false },
 };
 
-const struct mmio_front mmio_legacy = {
-	.version = 1,
+const struct mmio_version mmio_legacy = {
+	.number = 1,
 	.features = BIT(VIRTIO_F_ANY_LAYOUT),
 	.possible = UINT32_MAX, /* 4.2.4: nothing of virtio 1.0 and after */
 	.regs = regs,

@@ -30,7 +30,7 @@
 #include "base/endian.h"
 #include "base/err.h"
 #include "bus/bus.h"
-#include "virtio/mmio_front.h"
+#include "virtio/mmio_slot.h"
 
 enum { CALM_FIRST = 16, CALM_MAX = 1 << 16, SLOTS = BUS_MIRROR_SIZE / VIRTIO_MMIO_SIZE };
 
@@ -75,7 +75,7 @@ static void fill(struct virtio_mmio *m, uint8_t *part)
 
 	memset(part, 0, VIRTIO_MMIO_SIZE);
 	put(part, MAGIC_VALUE, MMIO_MAGIC);
-	put(part, VERSION, m->front->version);
+	put(part, VERSION, m->version->number);
 	put(part, VENDOR_ID, MMIO_VENDOR_VALUE);
 	if (!m->dev)
 		return;
@@ -208,7 +208,7 @@ int mmio_mirror_init(struct virtio_mmio *m, struct err *err)
 	m->page->n_devices += m->dev != NULL;
 	/* The two versions differ in what can be read, and the old one is not for speed. */
 	if (m->dev &&
-	    (m->front != &mmio_modern || CONFIG + m->dev->ops->config_size > VIRTIO_MMIO_SIZE))
+	    (m->version != &mmio_modern || CONFIG + m->dev->ops->config_size > VIRTIO_MMIO_SIZE))
 		m->page->never = true;
 	return 0;
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "virtio/mmio_front.h"
+#include "virtio/mmio_slot.h"
 
 /* The selected queue, if its configuration may change now. */
 static struct mmio_queue *configurable(struct virtio_mmio *m)
@@ -224,8 +224,8 @@ static const struct mmio_reg regs[CONFIG / 4] = {
 	[CONFIG_GENERATION / 4] = { "ConfigGeneration", generation_read, NULL, false },
 };
 
-const struct mmio_front mmio_modern = {
-	.version = 2,
+const struct mmio_version mmio_modern = {
+	.number = 2,
 	.features = BIT(VIRTIO_F_VERSION_1) | /* 6.2 */
 		    BIT(VIRTIO_F_NOTIFICATION_DATA) | BIT(VIRTIO_F_RING_RESET),
 	.possible = ~0ULL,

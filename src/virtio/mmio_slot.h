@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Inside virtio over MMIO: what its core (mmio.c) and its two register fronts share.
+ * Inside virtio over MMIO: the slot, as its core and the two versions of its registers share it.
  *
  *      mmio.c          the slot, its queues and their life on the loop, interrupts, what both
  *                      versions' registers have in common
@@ -9,8 +9,8 @@
  *
  * Everything here is called on a vCPU thread with the slot's lock held, unless it says otherwise.
  */
-#ifndef HAKO_VIRTIO_MMIO_FRONT_H
-#define HAKO_VIRTIO_MMIO_FRONT_H
+#ifndef HAKO_VIRTIO_MMIO_SLOT_H
+#define HAKO_VIRTIO_MMIO_SLOT_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -46,8 +46,8 @@ struct mmio_reg {
 };
 
 /* One version of the transport. */
-struct mmio_front {
-	uint32_t version;
+struct mmio_version {
+	uint32_t number;             /* as the register Version reads */
 	uint64_t features;           /* that it offers beside the device's and the queues' */
 	uint64_t possible;           /* features that can be had over it at all */
 	const struct mmio_reg *regs; /* [CONFIG / 4]: its own, beside the common ones */
@@ -78,7 +78,7 @@ struct mmio_page;
 
 struct virtio_mmio {
 	struct virtio_host host; /* what the device sees */
-	const struct mmio_front *front;
+	const struct mmio_version *version;
 	uint64_t without; /* features not to be offered */
 	char name[32];
 	struct virtio_dev *dev; /* NULL: an empty slot */
@@ -123,7 +123,7 @@ struct virtio_mmio {
 	((m)->lint ? lint_report((m)->lint, rule, place, __VA_ARGS__) \
 		   : log_guest((m)->log, &(m)->limit, LOG_WARN, (m)->name, __VA_ARGS__))
 
-extern const struct mmio_front mmio_modern, mmio_legacy;
+extern const struct mmio_version mmio_modern, mmio_legacy;
 
 /* Features offered to the driver. */
 uint64_t mmio_offered(const struct virtio_mmio *m);
