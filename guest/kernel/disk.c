@@ -85,7 +85,7 @@ struct disk *disk_get(unsigned index)
 
 /* ---- Requests ---- */
 
-static struct blk_request *free_request(struct disk *d)
+static struct disk_request *free_request(struct disk *d)
 {
 	for (unsigned i = 0; i < d->depth; i++)
 		if (!d->requests[i].in_flight)
@@ -94,7 +94,8 @@ static struct blk_request *free_request(struct disk *d)
 }
 
 /* Fills in the request's chain and hands it over. Without data (a flush) it has two descriptors. */
-static void submit(struct disk *d, struct blk_request *r, u32 type, u64 sector, void *data, u32 len)
+static void submit(struct disk *d, struct disk_request *r, u32 type, u64 sector, void *data,
+		   u32 len)
 {
 	enum { ANY_STATUS = 0xff };
 	u16 head = (u16)(3 * (r - d->requests));
@@ -108,7 +109,7 @@ static void submit(struct disk *d, struct blk_request *r, u32 type, u64 sector, 
 	r->in_flight = true;
 
 	header->addr = (uintptr_t)r;
-	header->len = offsetof(struct blk_request, status);
+	header->len = offsetof(struct disk_request, status);
 	header->flags = VIRTQ_DESC_F_NEXT;
 	header->next = len ? head + 1 : head + 2;
 	middle->addr = (uintptr_t)data;
@@ -147,7 +148,7 @@ static void reap(struct disk *d)
 	struct virtq_used_elem elem;
 
 	while (d->n_in_flight && virtq_take(&d->queue, &elem)) {
-		struct blk_request *r = elem.id % 3 ? NULL : &d->requests[elem.id / 3];
+		struct disk_request *r = elem.id % 3 ? NULL : &d->requests[elem.id / 3];
 
 		if (!r || elem.id / 3 >= d->depth || !r->in_flight) {
 			printf("%s: %u came back, which was not under way\n", d->name, elem.id);
@@ -221,7 +222,7 @@ static enum disk_result transfer(struct disk *d, u32 type, u64 sector, u8 *data,
 	d->error = DISK_OK;
 	virtq_interrupts(&d->queue, !d->polling);
 	while (sectors && !d->error) {
-		struct blk_request *r;
+		struct disk_request *r;
 
 		while (sectors && (r = free_request(d))) {
 			u32 n = sectors < CHUNK_SECTORS ? (u32)sectors : CHUNK_SECTORS;

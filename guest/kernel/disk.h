@@ -19,7 +19,7 @@ enum disk_result {
 };
 
 /* 5.2.6, struct virtio_blk_req, without the data, which stays where the caller has it. */
-struct blk_request {
+struct disk_request {
 	u32 type;
 	u32 reserved;
 	u64 sector;
@@ -30,7 +30,7 @@ struct blk_request {
 struct disk {
 	struct virtio virtio;
 	struct virtq queue;
-	struct blk_request requests[REQUESTS];
+	struct disk_request requests[REQUESTS];
 	unsigned n_in_flight;
 	unsigned depth; /* how many may be in flight: REQUESTS, or less */
 	bool polling;

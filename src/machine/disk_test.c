@@ -117,7 +117,7 @@ static void device_says(void *arg, enum log_level level, const char *who, const 
 
 /* ---- Requests ---- */
 
-struct request {
+struct test_request {
 	uint32_t type;
 	uint64_t sector;
 	uint32_t len;    /* bytes of data */
@@ -131,7 +131,7 @@ static uint8_t *slot_data(const struct tester *t, unsigned i)
 }
 
 /* Add a request in slot i, whose data is there. */
-static void add(struct tester *t, unsigned i, const struct request *r)
+static void add(struct tester *t, unsigned i, const struct test_request *r)
 {
 	const struct req_header h = { .type = le32(r->type), .sector = le64(r->sector) };
 	gpa_t data = t->data + (uint64_t)i * SLOT_DATA;
@@ -177,7 +177,7 @@ static const char *type_name(uint32_t type)
 }
 
 /* One request in slot 0; its answer must be `want`. */
-static int ask_for(struct tester *t, const struct request *r, uint8_t want)
+static int ask_for(struct tester *t, const struct test_request *r, uint8_t want)
 {
 	uint32_t len,
 		all = (r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_GET_ID ? r->len : 0) +
@@ -206,7 +206,7 @@ static int ask_for(struct tester *t, const struct request *r, uint8_t want)
 
 static int ask(struct tester *t, uint32_t type, uint64_t off, uint32_t len, unsigned pieces)
 {
-	const struct request r = { type, off / SECTOR, len, pieces };
+	const struct test_request r = { type, off / SECTOR, len, pieces };
 
 	return ask_for(t, &r, VIRTIO_BLK_S_OK);
 }
@@ -300,7 +300,7 @@ static int check_many(struct tester *t)
 /* 5.2.6.2 leaves it open, but there is nothing else that a disk could do. */
 static int check_end(struct tester *t)
 {
-	const struct request beyond = { VIRTIO_BLK_T_IN, t->bytes / SECTOR, t->block, 1 };
+	const struct test_request beyond = { VIRTIO_BLK_T_IN, t->bytes / SECTOR, t->block, 1 };
 	int res = ask_for(t, &beyond, VIRTIO_BLK_S_IOERR);
 
 	return res ? res
@@ -328,7 +328,7 @@ static int measure(struct tester *t, const char *what, uint32_t type, uint32_t l
 {
 	uint64_t places = t->bytes / len, next = 0, done = 0, start, ns, end;
 	unsigned depth = places < DEPTH ? (unsigned)places : DEPTH, busy = 0;
-	struct request r = { VIRTIO_BLK_T_IN, 0, len, 1 };
+	struct test_request r = { VIRTIO_BLK_T_IN, 0, len, 1 };
 	uint8_t status;
 	uint32_t used;
 	int slot;

@@ -74,7 +74,9 @@ enum { QUEUE_SIZE = 256 };
 
 struct vblk_queue;
 
-struct request {
+/* What a driver asks for (5.2.6), in the slot that the queue gives its chain. `io` is what the
+ * backend is asked for: the same, or of a request with segments, one after the other. */
+struct vblk_request {
 	struct blk_req io;
 	/* Of the slot, for good */
 	struct vblk_queue *q;
@@ -105,7 +107,7 @@ struct vblk_queue {
 	struct vq_chain *answer[VQ_SIZE_MAX]; /* not given back yet, */
 	unsigned n_answers;                   /* so many */
 	/* By slot */
-	struct request *req; /* [VQ_SIZE_MAX] */
+	struct vblk_request *req; /* [VQ_SIZE_MAX] */
 	struct segment (*segment)[SEGMENTS_MAX];
 };
 
@@ -203,7 +205,7 @@ static uint32_t iov_put(const struct iovec *iov, unsigned n, const uint8_t *src,
  * that was written without a gap (2.7.8.2), so the status counts only when it follows the data at
  * once.
  */
-static inline void will_write(struct request *r, uint64_t data)
+static inline void will_write(struct vblk_request *r, uint64_t data)
 {
 	uint64_t room = r->chain->in_len - 1;
 
@@ -211,13 +213,13 @@ static inline void will_write(struct request *r, uint64_t data)
 }
 
 /* Answer it; what is written of it is told by now. */
-static inline void request_over(struct request *r, uint8_t status, struct vq_chain **answer)
+static inline void request_over(struct vblk_request *r, uint8_t status, struct vq_chain **answer)
 {
 	*r->status = status;
 	*answer = r->chain;
 }
 
-static void request_answer(struct request *r, uint8_t status, uint64_t data)
+static void request_answer(struct vblk_request *r, uint8_t status, uint64_t data)
 {
 	will_write(r, data);
 	request_over(r, status, &r->q->answer[r->q->n_answers++]);
@@ -269,7 +271,7 @@ static const char *const op_name[] = {
 	[BLK_DISCARD] = "discard", [BLK_ZERO] = "write of zeros", [BLK_ERASE] = "secure erase",
 };
 
-static bool segment_next(struct request *r);
+static bool segment_next(struct vblk_request *r);
 
 /* True: somebody else is told, and nobody answers the driver. */
 static bool request_failed(const struct vblk *b, const struct blk_req *io, int res)
@@ -288,7 +290,7 @@ static bool request_failed(const struct vblk *b, const struct blk_req *io, int r
 }
 
 /* The backend could not do it. */
-static __attribute__((cold, noinline)) void request_bad(struct vblk *b, struct request *r)
+static __attribute__((cold, noinline)) void request_bad(struct vblk *b, struct vblk_request *r)
 {
 	const struct blk_req *io = &r->io;
 
@@ -305,7 +307,7 @@ static __attribute__((cold, noinline)) void request_bad(struct vblk *b, struct r
 }
 
 /* The backend could not do it, or there is more to it. */
-static __attribute__((noinline)) void request_not_over(struct vblk *b, struct request *r)
+static __attribute__((noinline)) void request_not_over(struct vblk *b, struct vblk_request *r)
 {
 	if (r->io.res)
 		request_bad(b, r);
@@ -317,11 +319,11 @@ static __attribute__((noinline)) void request_not_over(struct vblk *b, struct re
  * the others begin. */
 static inline struct blk_req *queue_answered(struct vblk *b, struct blk_req *req)
 {
-	struct vblk_queue *q = container_of(req, struct request, io)->q;
+	struct vblk_queue *q = container_of(req, struct vblk_request, io)->q;
 	unsigned n = q->n_answers;
-	struct request *r;
+	struct vblk_request *r;
 
-	for (; req && (r = container_of(req, struct request, io))->q == q;) {
+	for (; req && (r = container_of(req, struct vblk_request, io))->q == q;) {
 		req = req->next; /* before a next segment is begun */
 		if (likely(!((unsigned)r->io.res | r->segments))) {
 			request_over(r, VIRTIO_BLK_S_OK, &q->answer[n++]);
@@ -357,7 +359,7 @@ static __attribute__((cold, noinline)) void mark_read(struct vblk *b, const stru
 static inline void submit(struct vblk *b)
 {
 	struct blk_req *first = b->begun.first;
-	struct request *r;
+	struct vblk_request *r;
 
 	if (!first)
 		return;
@@ -368,7 +370,7 @@ static inline void submit(struct vblk *b)
 		blk_submit(b->blk, first);
 		return;
 	}
-	r = container_of(first, struct request, io);
+	r = container_of(first, struct vblk_request, io);
 	request_over(r, VIRTIO_BLK_S_OK, &r->q->answer[r->q->n_answers++]);
 }
 
@@ -394,8 +396,8 @@ static bool write_through(const struct vblk *b)
 }
 
 /* The length that is written, if all goes well, is told by now. */
-static inline void request_begin(struct vblk *b, struct request *r, enum blk_op op, uint64_t off,
-				 uint64_t len, struct iovec *iov, unsigned n)
+static inline void request_begin(struct vblk *b, struct vblk_request *r, enum blk_op op,
+				 uint64_t off, uint64_t len, struct iovec *iov, unsigned n)
 {
 	r->io.op = op;
 	r->io.off = off;
@@ -406,7 +408,7 @@ static inline void request_begin(struct vblk *b, struct request *r, enum blk_op 
 }
 
 /* All but reads. */
-static void request_submit(struct request *r, enum blk_op op, uint64_t off, uint64_t len,
+static void request_submit(struct vblk_request *r, enum blk_op op, uint64_t off, uint64_t len,
 			   struct iovec *iov, unsigned n)
 {
 	struct vblk *b = r->q->b;
@@ -424,7 +426,7 @@ static bool sectors_ok(const struct vblk *b, uint64_t sector, uint64_t len)
 }
 
 /* For the lint: why sectors_ok() says no. */
-static void sectors_wrong(const struct request *r, uint64_t sector, uint64_t len)
+static void sectors_wrong(const struct vblk_request *r, uint64_t sector, uint64_t len)
 {
 	const struct vblk *b = r->q->b;
 
@@ -440,7 +442,7 @@ static void sectors_wrong(const struct request *r, uint64_t sector, uint64_t len
  * take for done.
  */
 static __attribute__((cold, noinline)) bool
-direction_wrong(const struct request *r, const char *which, uint64_t wrong, uint64_t right)
+direction_wrong(const struct vblk_request *r, const char *which, uint64_t wrong, uint64_t right)
 {
 	lint_report(r->q->b->dev.lint, LINT_BLK_DIRECTION, r->q->index,
 		    "queue %u: a request with %llu bytes of device-%s data", r->q->index,
@@ -449,7 +451,7 @@ direction_wrong(const struct request *r, const char *which, uint64_t wrong, uint
 }
 
 /* Is that so bad that it is answered now? `n_out`: readable buffers behind the header. */
-static __attribute__((cold, noinline)) bool read_wrong(struct request *r, uint64_t sector,
+static __attribute__((cold, noinline)) bool read_wrong(struct vblk_request *r, uint64_t sector,
 						       unsigned n_out)
 {
 	uint64_t len = r->chain->in_len - 1;
@@ -465,7 +467,7 @@ static __attribute__((cold, noinline)) bool read_wrong(struct request *r, uint64
 }
 
 /* `in`: the buffers to read into. */
-static inline void request_read(struct vblk *b, struct request *r, struct vq_chain *chain,
+static inline void request_read(struct vblk *b, struct vblk_request *r, struct vq_chain *chain,
 				uint64_t sector, unsigned n_out, struct iovec *in, unsigned n)
 {
 	uint64_t len = chain->in_len - 1;
@@ -476,7 +478,7 @@ static inline void request_read(struct vblk *b, struct request *r, struct vq_cha
 	request_begin(b, r, BLK_READ, sector << SECTOR_SHIFT, len, in, n);
 }
 
-static void request_write(struct request *r, uint64_t sector, struct iovec *out, unsigned n)
+static void request_write(struct vblk_request *r, uint64_t sector, struct iovec *out, unsigned n)
 {
 	uint64_t len = r->chain->out_len - sizeof(struct req_header), in = r->chain->in_len - 1;
 
@@ -494,7 +496,7 @@ static void request_write(struct request *r, uint64_t sector, struct iovec *out,
 	}
 }
 
-static void request_flush(struct request *r, uint64_t sector)
+static void request_flush(struct vblk_request *r, uint64_t sector)
 {
 	struct lint *lint = r->q->b->dev.lint;
 	uint64_t data = r->chain->out_len - sizeof(struct req_header) + r->chain->in_len - 1;
@@ -510,7 +512,7 @@ static void request_flush(struct request *r, uint64_t sector)
 }
 
 /* `in` has room for the status too: the identity must not run into it. */
-static void request_get_id(struct request *r, struct iovec *in, unsigned n)
+static void request_get_id(struct vblk_request *r, struct iovec *in, unsigned n)
 {
 	uint64_t room = r->chain->in_len - 1;
 	uint32_t put = iov_put(in, n, r->q->b->id, room < ID_BYTES ? (uint32_t)room : ID_BYTES);
@@ -525,7 +527,7 @@ static void request_get_id(struct request *r, struct iovec *in, unsigned n)
 /* DISCARD, WRITE_ZEROES and SECURE_ERASE: one segment after the other. */
 
 /* Begin the next segment that is not empty; false: there is none left. */
-static bool segment_next(struct request *r)
+static bool segment_next(struct vblk_request *r)
 {
 	while (r->segments) {
 		const struct segment *s = &r->q->segment[r->chain->slot][r->next++];
@@ -567,7 +569,7 @@ static uint8_t segment_status(const struct vblk_queue *q, const struct segment *
 	return VIRTIO_BLK_S_IOERR;
 }
 
-static void request_segments(struct request *r, enum blk_op op, struct iovec *out, unsigned n)
+static void request_segments(struct vblk_request *r, enum blk_op op, struct iovec *out, unsigned n)
 {
 	uint64_t len = r->chain->out_len - sizeof(struct req_header);
 	unsigned feature = op == BLK_DISCARD ? VIRTIO_BLK_F_DISCARD
@@ -652,10 +654,10 @@ static __attribute__((cold, noinline)) void judge_shape(const struct vblk_queue 
 }
 
 /* The request of a slot that has its first chain. */
-static __attribute__((noinline)) struct request *request_of(struct vblk_queue *q,
-							    struct vq_chain *chain)
+static __attribute__((noinline)) struct vblk_request *request_of(struct vblk_queue *q,
+								 struct vq_chain *chain)
 {
-	struct request *r = &q->req[chain->slot];
+	struct vblk_request *r = &q->req[chain->slot];
 
 	r->q = q;
 	r->chain = chain;
@@ -675,7 +677,7 @@ static __attribute__((cold, noinline)) void chain_short(struct vblk_queue *q,
 }
 
 /* All but reads. `out`: the readable buffers behind the header; `n_in`: writable ones of data. */
-static __attribute__((noinline)) void request_other(struct request *r, uint32_t type,
+static __attribute__((noinline)) void request_other(struct vblk_request *r, uint32_t type,
 						    uint64_t sector, struct iovec *out,
 						    unsigned n_out, unsigned n_in)
 {
@@ -705,7 +707,7 @@ static __attribute__((noinline)) void request_other(struct request *r, uint32_t 
 /* Begin a request. False: the chain is no request that could be answered; the ring is broken. */
 static inline bool request_start(struct vblk *b, struct vblk_queue *q, struct vq_chain *chain)
 {
-	struct request *r = chain->owner;
+	struct vblk_request *r = chain->owner;
 	struct iovec *out = chain->iov, *in = out + chain->n_out, *last;
 	unsigned n_out = chain->n_out, n_in = chain->n_in;
 	uint64_t sector;

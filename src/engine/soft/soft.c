@@ -53,24 +53,24 @@ void soft_sleep(struct vcpu *v, uint64_t ns, bool for_ever)
 	pthread_mutex_unlock(&v->lock);
 }
 
-static void post(struct vcpu *v, const struct soft_request *req)
+static void post(struct vcpu *v, const struct soft_job *job)
 {
 	pthread_mutex_lock(&v->lock);
-	if (v->n_requests < SOFT_MAX_REQUESTS)
-		v->requests[v->n_requests++] = *req;
+	if (v->n_jobs < SOFT_MAX_JOBS)
+		v->jobs[v->n_jobs++] = *job;
 	else
-		*(req->code ? &v->code_overflow : &v->tlb_overflow) = true;
+		*(job->code ? &v->code_overflow : &v->tlb_overflow) = true;
 	atomic_fetch_add(&v->posted, 1);
 	pthread_mutex_unlock(&v->lock);
-	/* A sleeper need not wake for this: it does its requests before it executes anything. */
+	/* A sleeper need not wake for this: it does its jobs before it executes anything. */
 	atomic_store(&v->attention, 1);
 }
 
-static void post_all(struct engine *e, const struct soft_request *req)
+static void post_all(struct engine *e, const struct soft_job *job)
 {
 	for (unsigned i = 0; i < e->cfg.n_vcpus; i++)
 		if (e->vcpus[i])
-			post(e->vcpus[i], req);
+			post(e->vcpus[i], job);
 }
 
 /* Something is watched since a moment ago: the note in soft.h. */
@@ -80,7 +80,7 @@ static void begin_to_tell(struct vcpu *v, uint32_t watches)
 	v->watches = watches;
 }
 
-void soft_do_requests(struct vcpu *v)
+void soft_do_jobs(struct vcpu *v)
 {
 	uint32_t watches = atomic_load(&v->engine->watches);
 
@@ -89,13 +89,13 @@ void soft_do_requests(struct vcpu *v)
 		begin_to_tell(v, watches);
 	if (atomic_load(&v->done) == atomic_load(&v->posted))
 		return;
-	struct soft_request todo[SOFT_MAX_REQUESTS];
+	struct soft_job todo[SOFT_MAX_JOBS];
 	pthread_mutex_lock(&v->lock);
-	unsigned n = v->n_requests;
+	unsigned n = v->n_jobs;
 	bool tlb_overflow = v->tlb_overflow, code_overflow = v->code_overflow;
 	uint64_t posted = atomic_load(&v->posted);
-	memcpy(todo, v->requests, n * sizeof(todo[0]));
-	v->n_requests = 0;
+	memcpy(todo, v->jobs, n * sizeof(todo[0]));
+	v->n_jobs = 0;
 	v->tlb_overflow = v->code_overflow = false;
 	pthread_mutex_unlock(&v->lock);
 
@@ -108,26 +108,26 @@ void soft_do_requests(struct vcpu *v)
 	atomic_store(&v->done, posted);
 }
 
-void soft_ask(struct vcpu *v, uint64_t mask, const struct soft_request *req)
+void soft_ask(struct vcpu *v, uint64_t mask, const struct soft_job *job)
 {
 	for (unsigned i = 0; i < v->engine->cfg.n_vcpus; i++) {
 		struct vcpu *other = v->engine->vcpus[i];
 		if (other && other != v && bit(mask, i)) {
-			post(other, req);
+			post(other, job);
 			v->owes_dsb = true;
 		}
 	}
 }
 
-void soft_broadcast(struct vcpu *v, const struct soft_request *req)
+void soft_broadcast(struct vcpu *v, const struct soft_job *job)
 {
-	soft_ask(v, ~0ULL, req);
+	soft_ask(v, ~0ULL, job);
 }
 
 void soft_dsb(struct vcpu *v)
 {
 	/* Stores that others must be told of may become known only here. */
-	soft_do_requests(v);
+	soft_do_jobs(v);
 	if (!v->owes_dsb)
 		return;
 	v->owes_dsb = false;
@@ -136,12 +136,12 @@ void soft_dsb(struct vcpu *v)
 		if (!other || other == v)
 			continue;
 		uint64_t until = atomic_load(&other->posted);
-		/* A vCPU that is not running does its requests before it executes anything. */
+		/* A vCPU that is not running does its jobs before it executes anything. */
 		for (unsigned spins = 0; atomic_load(&other->state) == VCPU_RUNNING &&
 					 atomic_load(&other->done) < until;
 		     spins++) {
 			/* It may be waiting for us in its own DSB. */
-			soft_do_requests(v);
+			soft_do_jobs(v);
 			if (spins > 100)
 				sched_yield();
 		}
@@ -150,14 +150,14 @@ void soft_dsb(struct vcpu *v)
 
 /* ---- writes to code ---- */
 
-static void run_code_written(struct vcpu *v, const struct soft_request *req)
+static void run_code_written(struct vcpu *v, const struct soft_job *job)
 {
-	code_invalidate(&v->code, req->a, (size_t)req->b);
+	code_invalidate(&v->code, job->a, (size_t)job->b);
 }
 
-static void run_code_drop(struct vcpu *v, const struct soft_request *req)
+static void run_code_drop(struct vcpu *v, const struct soft_job *job)
 {
-	struct code_page *p = code_find(&v->code, req->a);
+	struct code_page *p = code_find(&v->code, job->a);
 	if (!p || !p->live)
 		return;
 	code_invalidate(&v->code, p->gpa, GMEM_PAGE_SIZE);
@@ -173,7 +173,7 @@ static bool release(struct engine *e, struct vcpu *v, gpa_t page)
 {
 	const struct gmem_region *r = gmem_find(e->cfg.mem, page);
 	_Atomic uint8_t *flags = &r->flags[(page - r->base) >> GMEM_PAGE_SHIFT];
-	const struct soft_request drop = { .run = run_code_drop, .code = true, .a = page };
+	const struct soft_job drop = { .run = run_code_drop, .code = true, .a = page };
 
 	if (atomic_exchange(&e->releasing, true))
 		return false;
@@ -205,8 +205,8 @@ void soft_code_written(struct vcpu *v, gpa_t gpa, size_t len)
 			return;
 	}
 	code_invalidate(&v->code, gpa, len);
-	soft_broadcast(v, &(struct soft_request){
-				  .run = run_code_written, .code = true, .a = gpa, .b = len });
+	soft_broadcast(
+		v, &(struct soft_job){ .run = run_code_written, .code = true, .a = gpa, .b = len });
 }
 
 /* DMA into a code page, on whatever thread did it. */
@@ -215,7 +215,7 @@ static void dma_written(struct gmem_observer *obs, gpa_t gpa, size_t len)
 	struct engine *e = container_of(obs, struct engine, observer);
 
 	if (len < GMEM_PAGE_SIZE || !release(e, NULL, gpa))
-		post_all(e, &(struct soft_request){
+		post_all(e, &(struct soft_job){
 				    .run = run_code_written, .code = true, .a = gpa, .b = len });
 }
 
@@ -271,7 +271,7 @@ void soft_stored(struct vcpu *v, gpa_t gpa, size_t len, bool rest)
 static void stored_unseen(struct vcpu *v, gpa_t page)
 {
 	soft_broadcast(
-		v, &(struct soft_request){
+		v, &(struct soft_job){
 			   .run = run_code_written, .code = true, .a = page, .b = GMEM_PAGE_SIZE });
 }
 
@@ -488,7 +488,7 @@ static void soft_vcpu_fence(struct vcpu *v, uint64_t mask, const struct vcpu_fen
 
 static bool soft_vcpu_stuck(struct vcpu *v)
 {
-	/* Not `attention`: a request is no reason to wake. */
+	/* Not `attention`: a job is no reason to wake. */
 	return atomic_load(&v->state) == VCPU_ASLEEP && atomic_load(&v->for_ever) &&
 	       !atomic_load(&v->irq_lines) && !atomic_load(&v->kicked) &&
 	       !atomic_load(&v->timer_due);

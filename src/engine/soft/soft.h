@@ -4,7 +4,7 @@
  * threads, how they are interrupted, and how what one does reaches the others.
  *
  * A vCPU looks up from guest code when its `attention` is set, which it checks at every taken
- * branch. Whoever sets it first puts the reason where the run loop finds it: soft_do_requests(),
+ * branch. Whoever sets it first puts the reason where the run loop finds it: soft_do_jobs(),
  * irq_lines, kicked, timer_due.
  *
  * Writes to code. Pages with decoded instructions carry GMEM_PAGE_CODE in guest memory's page
@@ -16,14 +16,14 @@
  *    is either seen by the decoder or reported.
  *  - A store without a tag, or a DMA write, comes between the decoder's flag and its reading: they
  *    look at the flag after they have stored.
- *  - Reported stores reach every vCPU as a request to forget the decoded instructions, and so does
+ *  - Reported stores reach every vCPU as a job, to forget the decoded instructions, and so does
  *    TLB invalidation. It does them before it executes anything after a context synchronisation
  *    event: ISB, exception entry and return look at `attention`; and the writer's DSB waits until
  *    each running vCPU has done them.
  *  - A code page that is stored to again and again, or overwritten by DMA, becomes data again
  *    (release() in soft.c): FRESH is cleared, every vCPU is asked to drop the page, and unless
  *    decoding began meanwhile, which sets FRESH, the flag goes. Whoever had decoded it has the
- *    request, and `attention` set, before anyone can gain a write tag.
+ *    job, and `attention` set, before anyone can gain a write tag.
  *
  * Watched stores (gmem_watch()). A page with GMEM_PAGE_WATCHED gets no write tags either, so that
  * soft_stored() sees each store to it. What keeps stores apart from later ones is counted by an op
@@ -47,14 +47,14 @@
 #include "engine/soft/debug.h"
 #include "mem/gmem.h"
 
-enum { SOFT_MAX_VCPUS = 8, SOFT_MAX_REQUESTS = 64, SOFT_HEAT_SLOTS = 64 };
+enum { SOFT_MAX_VCPUS = 8, SOFT_MAX_JOBS = 64, SOFT_HEAT_SLOTS = 64 };
 
 struct soft_arch;
 struct tlb;
 
 /* Something one vCPU must do for another, or for a DMA write. */
-struct soft_request {
-	void (*run)(struct vcpu *vcpu, const struct soft_request *req);
+struct soft_job {
+	void (*run)(struct vcpu *vcpu, const struct soft_job *job);
 	uint64_t a, b, c;
 	bool code; /* about decoded instructions; else about translations */
 };
@@ -106,13 +106,13 @@ struct vcpu {
 	_Atomic uint32_t new_code; /* pages were flagged as code: soft_protect() is due */
 
 	/*
-	 * Requests, under `lock`. When there are too many, the vCPU forgets all translations, or
+	 * Jobs, under `lock`. When there are too many, the vCPU forgets all translations, or
 	 * all that it has decoded, instead.
 	 */
-	struct soft_request requests[SOFT_MAX_REQUESTS];
-	unsigned n_requests;
+	struct soft_job jobs[SOFT_MAX_JOBS];
+	unsigned n_jobs;
 	bool tlb_overflow, code_overflow;
-	_Atomic uint64_t posted, done; /* requests ever; done <= posted */
+	_Atomic uint64_t posted, done; /* jobs ever; done <= posted */
 	bool owes_dsb;                 /* own thread: broadcast something since the last DSB */
 
 	/* Of watched stores, own thread. `watches`: the engine's when this vCPU has forgotten what
@@ -176,9 +176,8 @@ static inline void soft_count(struct vcpu *v, enum soft_count what)
 /* Any thread: make the vCPU look up, and wake it if it sleeps. The reason is in place already. */
 void soft_attend(struct vcpu *v);
 
-/* Own thread, attention seen: do the requests. The caller looks at irq_lines, kicked and timer_due.
- */
-void soft_do_requests(struct vcpu *v);
+/* Own thread, attention seen: do the jobs. The caller looks at irq_lines, kicked and timer_due. */
+void soft_do_jobs(struct vcpu *v);
 
 /*
  * Own thread: sleep until attention, at most `ns` (0: no limit). for_ever: no timer of the vCPU's
@@ -188,9 +187,9 @@ void soft_sleep(struct vcpu *v, uint64_t ns, bool for_ever);
 
 /* Own thread: ask every other vCPU to do something. soft_dsb() waits until the running ones have.
  */
-void soft_broadcast(struct vcpu *v, const struct soft_request *req);
+void soft_broadcast(struct vcpu *v, const struct soft_job *job);
 /* The same for those of the others that are in the mask. */
-void soft_ask(struct vcpu *v, uint64_t mask, const struct soft_request *req);
+void soft_ask(struct vcpu *v, uint64_t mask, const struct soft_job *job);
 void soft_dsb(struct vcpu *v);
 
 /* Own thread: bytes of a flagged page were stored by this vCPU. */

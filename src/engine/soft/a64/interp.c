@@ -1209,7 +1209,7 @@ static void do_wait(struct a64_cpu *c)
 		if (!atomic_load(&v->irq_lines)) {
 			soft_sleep(v, 0, !a64_timer_armed(c));
 			if (!atomic_load(&v->irq_lines) && !atomic_load(&v->kicked))
-				return; /* a request or a timer to look at: sleep on afterwards */
+				return; /* a job or a timer to look at: sleep on afterwards */
 		}
 	} else if (!atomic_load(&v->irq_lines)) {
 		/*
@@ -1233,7 +1233,7 @@ static int a64_run(struct vcpu *v, enum vcpu_exit *exit)
 	(void)_setjmp(c->unwind);
 	while (!c->leave) {
 		if (atomic_exchange(&v->attention, 0)) {
-			soft_do_requests(v);
+			soft_do_jobs(v);
 			if (atomic_exchange(&v->timer_due, 0))
 				a64_timer_update(c);
 			if (atomic_exchange(&v->kicked, 0)) {

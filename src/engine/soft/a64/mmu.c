@@ -586,13 +586,13 @@ static void tlbi_here(struct a64_cpu *c, const struct a64_tlbi *t)
 	}
 }
 
-static void run_tlbi(struct vcpu *v, const struct soft_request *req)
+static void run_tlbi(struct vcpu *v, const struct soft_job *job)
 {
 	struct a64_cpu *c = container_of(v, struct a64_cpu, vcpu);
-	tlbi_here(c, &(struct a64_tlbi){ .kind = (enum a64_tlbi_kind)(req->c >> 16),
-					 .asid = (uint16_t)req->c,
-					 .va = req->a,
-					 .pages = req->b });
+	tlbi_here(c, &(struct a64_tlbi){ .kind = (enum a64_tlbi_kind)(job->c >> 16),
+					 .asid = (uint16_t)job->c,
+					 .va = job->a,
+					 .pages = job->b });
 }
 
 void a64_tlbi(struct a64_cpu *c, const struct a64_tlbi *t, bool broadcast)
@@ -600,10 +600,10 @@ void a64_tlbi(struct a64_cpu *c, const struct a64_tlbi *t, bool broadcast)
 	tlbi_here(c, t);
 	if (broadcast)
 		soft_broadcast(&c->vcpu,
-			       &(struct soft_request){ .run = run_tlbi,
-						       .a = t->va,
-						       .b = t->pages,
-						       .c = (uint64_t)t->kind << 16 | t->asid });
+			       &(struct soft_job){ .run = run_tlbi,
+						   .a = t->va,
+						   .b = t->pages,
+						   .c = (uint64_t)t->kind << 16 | t->asid });
 }
 
 uint16_t a64_asid(const struct a64_cpu *c, uint64_t v)

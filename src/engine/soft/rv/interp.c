@@ -426,7 +426,7 @@ static int rv_run(struct vcpu *v, enum vcpu_exit *exit)
 	(void)_setjmp(c->unwind);
 	while (!c->leave) {
 		if (atomic_exchange(&v->attention, 0)) {
-			soft_do_requests(v);
+			soft_do_jobs(v);
 			if (atomic_exchange(&v->timer_due, 0))
 				rv_timer_update(c);
 			if (atomic_exchange(&v->kicked, 0)) {
@@ -593,24 +593,22 @@ static int hart(struct vcpu *v, struct vcpu_hart *hart, struct err *err)
 	return 0;
 }
 
-static void run_fence(struct vcpu *v, const struct soft_request *req)
+static void run_fence(struct vcpu *v, const struct soft_job *job)
 {
-	const struct rv_fence f = { .va = req->a, .pages = req->b, .asid = (uint32_t)req->c };
+	const struct rv_fence f = { .va = job->a, .pages = job->b, .asid = (uint32_t)job->c };
 
 	rv_fence_here(container_of(v, struct rv_cpu, vcpu), &f);
 }
 
 static void fence(struct vcpu *v, uint64_t mask, const struct vcpu_fence *f)
 {
-	const struct soft_request req = {
-		.run = run_fence, .a = f->va, .b = f->pages, .c = f->asid
-	};
+	const struct soft_job job = { .run = run_fence, .a = f->va, .b = f->pages, .c = f->asid };
 
 	/* Decoded instructions follow stores by themselves; soft_dsb() waits until they have. */
 	if (!f->code) {
 		if (bit(mask, v->index))
-			run_fence(v, &req);
-		soft_ask(v, mask, &req);
+			run_fence(v, &job);
+		soft_ask(v, mask, &job);
 	}
 	soft_dsb(v);
 }
