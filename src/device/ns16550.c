@@ -33,7 +33,7 @@
 #include "base/log.h"
 #include "bus/bus.h"
 #include "bus/clock.h"
-#include "device/console.h"
+#include "host/console.h"
 
 /* Register numbers (table II). */
 enum ns16550_reg {

@@ -31,7 +31,7 @@
 #include "base/log.h"
 #include "bus/bus.h"
 #include "bus/clock.h"
-#include "device/console.h"
+#include "host/console.h"
 
 /* DDI0183G table 3-1 */
 enum pl011_reg {

@@ -19,9 +19,9 @@
 #include "boot/x86.h"
 #include "device/acpi_pm.h"
 #include "device/cmos.h"
-#include "device/console.h"
 #include "device/i8042.h"
 #include "device/ns16550.h"
+#include "host/console.h"
 #include "machine/vm.h"
 #include "virtio/mmio.h"
 

@@ -24,8 +24,8 @@
 #include "bus/bus.h"
 #include "bus/clock.h"
 #include "bus/irq.h"
-#include "device/console.h"
 #include "device/ns16550.h"
+#include "host/console.h"
 #include "host/loop.h"
 #include "host/thread.h"
 

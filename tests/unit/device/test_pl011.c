@@ -23,8 +23,8 @@
 #include "bus/bus.h"
 #include "bus/clock.h"
 #include "bus/irq.h"
-#include "device/console.h"
 #include "device/pl011.h"
+#include "host/console.h"
 #include "host/loop.h"
 #include "host/thread.h"
 

@@ -21,7 +21,7 @@
  * Locks: `lock` guards what vCPU threads and the loop share. The port is always called without it,
  * so a UART may call console_put() and console_rx_ready() with its own lock held.
  */
-#include "device/console.h"
+#include "host/console.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -24,7 +24,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
-#include "device/console.h"
+#include "host/console.h"
 #include "host/loop.h"
 #include "host/thread.h"
 

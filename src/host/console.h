@@ -13,8 +13,8 @@
  * Threads: console_put, console_room and console_rx_ready from vCPU threads; everything else, and
  * the callbacks, on the control loop's thread.
  */
-#ifndef HAKO_DEVICE_CONSOLE_H
-#define HAKO_DEVICE_CONSOLE_H
+#ifndef HAKO_HOST_CONSOLE_H
+#define HAKO_HOST_CONSOLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
