@@ -43,11 +43,7 @@ enum debug_why {
 	DEBUG_BREAKPOINT,
 	DEBUG_WATCHPOINT,
 	DEBUG_TRAPPED, /* debug_trap_ops.trap asked for it */
-};
-struct debug_stop {
-	enum debug_why why;
-	uint64_t addr;            /* of a watchpoint: the address that was accessed */
-	enum debug_access access; /* of a watchpoint: how it was set */
+	DEBUG_NESTED,  /* nobody did, and nobody watches traps: a handler faults, again and again */
 };
 
 /* A register. They are numbered from 0; a value is little-endian. */
@@ -76,6 +72,18 @@ struct debug_trap {
 	uint8_t from, to; /* exception level, or RISC-V's privilege (0 U, 1 S, 3 M) */
 	bool at_once;     /* not one instruction was executed since the last return */
 	bool remapped;    /* pc follows an instruction that changed the address translation */
+};
+
+/*
+ * DEBUG_NESTED: the same fault at the same place, thousands of times and at the level of its
+ * handler, and not one return from a trap in between. Once each time that it comes to that.
+ */
+struct debug_stop {
+	enum debug_why why;
+	uint64_t addr;                   /* of a watchpoint: the address that was accessed */
+	enum debug_access access;        /* of a watchpoint: how it was set */
+	bool any_opener;                 /* nested: there is one */
+	struct debug_trap fault, opener; /* nested: it, and the one in whose handler it first was */
 };
 
 struct debug_trap_ops {

@@ -44,6 +44,10 @@ bool debug_look(struct hako_vm *vm)
 		if (told && stop.why != DEBUG_BREAKPOINT && stop.why != DEBUG_STEPPED)
 			continue;
 		cpu->stopped = false;
+		if (stop.why == DEBUG_NESTED) {
+			report_nested(cpu, &stop);
+			continue;
+		}
 		if (stop.why == DEBUG_TRAPPED && !report_trapped(vm->report, cpu))
 			continue; /* it may yet help itself */
 		if (!told && vm->gdb)

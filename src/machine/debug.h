@@ -68,6 +68,10 @@ bool gdb_stopped(struct gdb *gdb, struct vm_cpu *cpu, const struct debug_stop *s
 /* The machine ends. */
 void gdb_ended(struct gdb *gdb, uint8_t status);
 
+/* Every vCPU is parked, and this one goes from trap to trap for ever: one sentence, once, for those
+ * who have not asked for reports. */
+void report_nested(struct vm_cpu *cpu, const struct debug_stop *stop);
+
 /* Reports on guests that are lost, to the log. */
 int report_create(struct report **report, struct hako_vm *vm, struct err *err);
 void report_destroy(struct report *report);

@@ -35,7 +35,7 @@
 /* How often the same fault must come. A page fault of a working kernel may come back a few times.
  */
 enum { NESTED_LIMIT = 64, RETRY_LIMIT = 10000, STORM_LIMIT = 100000 };
-enum { JUMPS_MAX = 4, NEAR_BYTES = 1024, NULL_BYTES = 4096 };
+enum { JUMPS_MAX = 4, PANICS_MAX = 4, NEAR_BYTES = 1024, NULL_BYTES = 4096 };
 
 enum lost {
 	LOST_NOT,
@@ -57,7 +57,7 @@ struct lost_cpu {
 	bool elsewhere; /* the nested faults are at more than one place */
 	unsigned storm; /* interrupts in a row */
 	bool told_storm;
-	unsigned jumps;
+	unsigned jumps, panics;
 	bool any_opener;
 	struct debug_trap opener; /* the fault in whose handler `fault` was */
 	enum lost how;
@@ -169,30 +169,30 @@ __attribute__((format(printf, 2, 3))) static void tell(struct report *r, const c
 	log_msg(&r->vm->log, LOG_TRACE, "guest", "%s", text);
 }
 
-static bool is_arm64(const struct report *r)
+static bool is_arm64(const struct hako_vm *vm)
 {
-	return r->vm->kernel.arch == KERNEL_ARM64;
+	return vm->kernel.arch == KERNEL_ARM64;
 }
 
-static const char *unit(const struct report *r)
+static const char *unit(const struct hako_vm *vm)
 {
-	return is_arm64(r) ? "CPU" : "hart";
+	return is_arm64(vm) ? "CPU" : "hart";
 }
 
-static void words_of(const struct report *r, const struct debug_trap *t, struct trap_words *w)
+static void words_of(const struct hako_vm *vm, const struct debug_trap *t, struct trap_words *w)
 {
-	if (is_arm64(r))
+	if (is_arm64(vm))
 		trap_words_a64(t, w);
 	else
 		trap_words_rv(t, w);
 }
 
 /* What is at a physical address, to which this access was refused. */
-static void refused_at(struct report *r, uint64_t pa, char *text, size_t size)
+static void refused_at(const struct hako_vm *vm, uint64_t pa, char *text, size_t size)
 {
-	const struct bus_region *region = bus_find(r->vm->mmio, pa);
+	const struct bus_region *region = bus_find(vm->mmio, pa);
 
-	if (gmem_find(r->vm->mem, pa))
+	if (gmem_find(vm->mem, pa))
 		snprintf(text, size,
 			 "memory is there, but physical memory protection (PMP) "
 			 "denies it");
@@ -208,18 +208,19 @@ static void refused_at(struct report *r, uint64_t pa, char *text, size_t size)
 }
 
 /* "store to 0x10 in S-mode: the level-2 entry is not valid", and the walk behind it. */
-static void sentence(struct report *r, struct vm_cpu *cpu, const struct debug_trap *t, char *text,
-		     size_t size, struct walk *walk)
+static void sentence(struct vm_cpu *cpu, const struct debug_trap *t, char *text, size_t size,
+		     struct walk *walk)
 {
+	const struct hako_vm *vm = cpu->vm;
 	struct trap_words w;
 	char why[160] = "";
 
-	words_of(r, t, &w);
+	words_of(vm, t, &w);
 	memset(walk, 0, sizeof(*walk));
 	if (!w.access) {
 		uint32_t insn = 0;
 		/* RISC-V has it in tval, and so in w.what. */
-		if (is_arm64(r) && !(t->cause >> 26) && debug_insn(cpu, t->pc, &insn))
+		if (is_arm64(vm) && !(t->cause >> 26) && debug_insn(cpu, t->pc, &insn))
 			snprintf(why, sizeof(why), " 0x%x%s", insn,
 				 insn ? "" : " (zeros are no code)");
 		snprintf(text, size, "%s%s in %s", w.what, why, w.in);
@@ -230,7 +231,7 @@ static void sentence(struct report *r, struct vm_cpu *cpu, const struct debug_tr
 		.va = addr,
 		.access = w.access,
 		.level = t->from,
-		.pan = is_arm64(r) && bit(debug_reg(cpu, "SPSR_EL1"), 22),
+		.pan = is_arm64(vm) && bit(debug_reg(cpu, "SPSR_EL1"), 22),
 	};
 	walk_va(cpu, &a, walk);
 	if (w.why)
@@ -240,7 +241,7 @@ static void sentence(struct report *r, struct vm_cpu *cpu, const struct debug_tr
 	else if (w.mapping)
 		snprintf(why, sizeof(why), "the page tables allow it now: they have changed since");
 	else
-		refused_at(r, walk->pa, why, sizeof(why));
+		refused_at(vm, walk->pa, why, sizeof(why));
 	snprintf(text, size, "%s %s 0x%llx in %s: %s", w.what,
 		 w.access == DEBUG_WRITE || strcmp(w.what, "jump") == 0 ? "to"
 		 : w.access == DEBUG_EXEC                               ? "at"
@@ -276,7 +277,7 @@ static void tell_registers(struct report *r, struct vm_cpu *cpu)
 	static const char *const rv_m[] = { "mstatus", "mcause", "mepc", "mtval",    "mtvec",
 					    "mie",     "mip",    "satp", "mscratch", NULL };
 	const struct debug_ops *ops = cpu->vm->engine_ops->debug;
-	const char *const *more = is_arm64(r) ? a64 : debug_level(cpu) == 3 ? rv_m : rv_s;
+	const char *const *more = is_arm64(r->vm) ? a64 : debug_level(cpu) == 3 ? rv_m : rv_s;
 	struct debug_reg reg;
 	const char *feature = NULL;
 	char line[200] = "";
@@ -325,14 +326,38 @@ static bool is_for_m_mode(uint64_t insn)
 	return insn == mret || (csr && (insn >> 28 & 3) == 3);
 }
 
+/* MRS or MSR of a register that EL1 has not: op1 is 4 or 5 of EL2's, 6 of EL3's (DDI0487 C5.1.2).
+ */
+static bool is_for_el2(uint32_t insn)
+{
+	return (insn & 0xffd00000) == 0xd5100000 && (insn >> 16 & 7) >= 4 && (insn >> 16 & 7) <= 6;
+}
+
+/* A program that wants to begin at a higher level than it is started at: what to do; or NULL. */
+static const char *wants_more(struct vm_cpu *cpu, const struct debug_trap *t)
+{
+	uint32_t insn = 0;
+
+	if (t->kind == DEBUG_TRAP_INTERRUPT || t->from != 1)
+		return NULL;
+	if (cpu->vm->kernel.arch == KERNEL_ARM64)
+		return !(t->cause >> 26) && debug_insn(cpu, t->pc, &insn) && is_for_el2(insn)
+			       ? "that is for EL2 or EL3 only: CPUs begin at EL1 here"
+			       : NULL;
+	return t->cause == 2 && is_for_m_mode(t->addr)
+		       ? "that is for M-mode only: a kernel that is its own firmware is started "
+			 "with --firmware none"
+		       : NULL;
+}
+
 static void tell_trap(struct report *r, struct vm_cpu *cpu, const struct debug_trap *t)
 {
 	struct trap_words w;
 	struct walk walk;
 	char text[320];
 
-	words_of(r, t, &w);
-	sentence(r, cpu, t, text, sizeof(text), &walk);
+	words_of(r->vm, t, &w);
+	sentence(cpu, t, text, sizeof(text), &walk);
 	if (*w.cause)
 		tell(r, "  %s (%s)", text, w.cause);
 	else
@@ -340,10 +365,9 @@ static void tell_trap(struct report *r, struct vm_cpu *cpu, const struct debug_t
 	tell_place(r,
 		   t->kind == DEBUG_TRAP_INTERRUPT ? "it came at pc" : "by the instruction at pc",
 		   t->pc);
-	if (!is_arm64(r) && t->kind != DEBUG_TRAP_INTERRUPT && t->cause == 2 && t->from == 1 &&
-	    is_for_m_mode(t->addr))
-		tell(r, "  that is for M-mode only: a kernel that is its own firmware is started "
-			"with --firmware none");
+	const char *more = wants_more(cpu, t);
+	if (more)
+		tell(r, "  %s", more);
 	if (t->remapped)
 		tell(r,
 		     "  which follows the one that changed the address translation: the code that "
@@ -358,7 +382,7 @@ static void tell_handler(struct report *r, struct vm_cpu *cpu, const struct debu
 	struct trap_words w;
 	uint64_t at;
 
-	words_of(r, t, &w);
+	words_of(r->vm, t, &w);
 	at = debug_reg(cpu, w.vector);
 	tell(r, "  %s is 0x%llx%s", w.vector, ull(at),
 	     at ? "" : ": was it never set, or set to 0?");
@@ -372,10 +396,10 @@ static void tell_vector(struct report *r, struct vm_cpu *cpu, const struct lost_
 	char text[320];
 	uint64_t vector;
 
-	words_of(r, &l->before, &w);
+	words_of(r->vm, &l->before, &w);
 	vector = debug_reg(cpu, w.vector);
-	sentence(r, cpu, &l->why, text, sizeof(text), &walk);
-	tell(r, "a trap of %s %u has no handler: %s is 0x%llx%s", unit(r), cpu->index, w.vector,
+	sentence(cpu, &l->why, text, sizeof(text), &walk);
+	tell(r, "a trap of %s %u has no handler: %s is 0x%llx%s", unit(r->vm), cpu->index, w.vector,
 	     ull(vector),
 	     vector ? ", and that cannot be executed" : "; it was never set, or set to 0");
 	tell_trap(r, cpu, &l->before);
@@ -407,7 +431,7 @@ bool report_trapped(struct report *r, struct vm_cpu *cpu)
 	case LOST_VECTOR: tell_vector(r, cpu, l); break;
 	case LOST_NESTED:
 		tell(r, "the trap handler of %s %u faults itself%s, and so never gets to its end",
-		     unit(r), cpu->index, l->elsewhere ? "" : ", at the same place each time");
+		     unit(r->vm), cpu->index, l->elsewhere ? "" : ", at the same place each time");
 		tell_trap(r, cpu, &l->why);
 		tell_stack(r, cpu, l->why.addr);
 		if (l->any_opener) {
@@ -420,25 +444,26 @@ bool report_trapped(struct report *r, struct vm_cpu *cpu)
 		tell(r,
 		     "the trap handler of %s %u returns to the instruction that faulted, which "
 		     "faults again, and again",
-		     unit(r), cpu->index);
+		     unit(r->vm), cpu->index);
 		tell_trap(r, cpu, &l->why);
 		break;
 	case LOST_STORM:
 		tell(r,
 		     "an interrupt of %s %u comes again as soon as its handler returns, %u times "
 		     "now: nothing else gets done",
-		     unit(r), cpu->index, (unsigned)STORM_LIMIT);
+		     unit(r->vm), cpu->index, (unsigned)STORM_LIMIT);
 		tell_trap(r, cpu, &l->why);
 		tell(r,
 		     "  its cause must end before the handler returns: a timer set to a later "
 		     "time, a device's interrupt acknowledged there%s",
-		     is_arm64(r) ? "" : ", a pending bit cleared");
+		     is_arm64(r->vm) ? "" : ", a pending bit cleared");
 		break;
 	case LOST_JUMP:
-		tell(r, "%s %u jumps to where no instruction is%s", unit(r), cpu->index,
+		tell(r, "%s %u jumps to where no instruction is%s", unit(r->vm), cpu->index,
 		     l->why.pc < NULL_BYTES ? ": by a null pointer?" : "");
 		tell_trap(r, cpu, &l->why);
-		tell_place(r, "the return address is", debug_reg(cpu, is_arm64(r) ? "x30" : "ra"));
+		tell_place(r, "the return address is",
+			   debug_reg(cpu, is_arm64(r->vm) ? "x30" : "ra"));
 		break;
 	}
 	l->told = true;
@@ -447,20 +472,57 @@ bool report_trapped(struct report *r, struct vm_cpu *cpu)
 	return how != LOST_JUMP && how != LOST_STORM;
 }
 
+/* An illegal instruction: RISC-V's exception 2, A64's exception class 0. */
+static bool is_no_code(const struct hako_vm *vm, const struct debug_trap *t)
+{
+	return is_arm64(vm) ? !(t->cause >> 26) : t->cause == 2;
+}
+
+void report_nested(struct vm_cpu *cpu, const struct debug_stop *stop)
+{
+	struct hako_vm *vm = cpu->vm;
+	/* There is no instruction where the handler should be: what tells is the trap before. */
+	bool none = stop->any_opener && stop->fault.pc == stop->fault.vector &&
+		    (stop->fault.kind == DEBUG_TRAP_FETCH || is_no_code(vm, &stop->fault));
+	const struct debug_trap *t = none ? &stop->opener : &stop->fault;
+	const char *more = wants_more(cpu, t);
+	struct symbols *own = NULL;
+	struct trap_words w;
+	struct walk walk;
+	char text[320], name[96], how[96] = "its trap handler faults itself, again and again";
+
+	if (vm->told_nested)
+		return;
+	vm->told_nested = true;
+	if (!vm->symbols && vm->kernel.n_segments && vm->kernel.fd >= 0)
+		(void)symbols_open(&own, vm->kernel.path, NULL);
+	words_of(vm, t, &w);
+	sentence(cpu, t, text, sizeof(text), &walk);
+	symbols_name(own ? own : vm->symbols, t->pc, name, sizeof(name));
+	symbols_close(own);
+	if (none)
+		snprintf(how, sizeof(how),
+			 "a trap has no handler that can be executed (%s is %#llx)", w.vector,
+			 ull(debug_reg(cpu, w.vector)));
+	log_msg(&vm->log, LOG_WARN, "guest",
+		"%s %u is lost, %s: %s, by the instruction at pc %#llx%s; %s", unit(vm), cpu->index,
+		how, text, ull(t->pc), name, more ? more : "--debug-guest tells more");
+}
+
 /* ---- CPUs that get nowhere ---- */
 
 /* A CPU that will not move again: where it is, and how it got there if that was a fault. */
 static void tell_cpu(struct report *r, struct vm_cpu *cpu)
 {
 	struct lost_cpu *l = &r->cpus[cpu->index];
-	const char *wfi = is_arm64(r) ? "waits (WFI)" : "waits (wfi)";
+	const char *wfi = is_arm64(r->vm) ? "waits (WFI)" : "waits (wfi)";
 	uint64_t pc = debug_reg(cpu, "pc");
 	struct irq_view view;
 	char name[96];
 
 	symbols_name(r->vm->symbols, pc, name, sizeof(name));
 	irq_view(cpu, &view);
-	tell(r, "%s %u %s at pc 0x%llx%s", unit(r), cpu->index, hang_waits(cpu) ? wfi : "spins",
+	tell(r, "%s %u %s at pc 0x%llx%s", unit(r->vm), cpu->index, hang_waits(cpu) ? wfi : "spins",
 	     ull(pc), name);
 	tell(r, "  %s", view.words);
 	if (l->any_fault && l->open) {
@@ -475,7 +537,7 @@ static void tell_cpus(struct report *r)
 	for (unsigned i = 0; i < r->vm->n_cpus; i++) {
 		struct vm_cpu *cpu = &r->vm->cpus[i];
 		if (cpu->state == CPU_OFF)
-			tell(r, "%s %u is off", unit(r), i);
+			tell(r, "%s %u is off", unit(r->vm), i);
 		else
 			tell_cpu(r, cpu);
 	}
@@ -511,17 +573,24 @@ void report_ended(struct report *r, const char *how)
 		struct lost_cpu *l = &r->cpus[i];
 
 		/* Not a user's fault, nor one by which a kernel enters its own addresses. */
-		if (l->any_fault && l->open && !l->told && l->fault.from && !l->fault.remapped) {
+		if (l->any_fault && l->open && !l->told && l->fault.from && !l->fault.remapped &&
+		    l->panics < PANICS_MAX) {
+			l->panics++;
 			tell(r,
 			     "%s in the handler of a trap of %s %u, which has not returned from "
 			     "it: did it panic?",
-			     how, unit(r), i);
+			     how, unit(r->vm), i);
 			tell_trap(r, cpu, &l->fault);
 			tell(r, "  registers as they are now, in the handler:");
 			tell_registers(r, cpu);
 			trace_tell(r->vm, "guest");
 		}
-		*l = (struct lost_cpu){ 0 };
+		/* But not what has been told often enough: it may reset for ever. */
+		*l = (struct lost_cpu){
+			.jumps = l->jumps,
+			.panics = l->panics,
+			.told_storm = l->told_storm,
+		};
 	}
 }
 

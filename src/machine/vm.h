@@ -155,6 +155,7 @@ struct hako_vm {
 	struct report *report;
 	struct trace *tracer;
 	struct symbols *symbols;
+	bool told_nested; /* report_nested() has said it */
 
 	struct mark marks[HAKO_N_EVENTS]; /* by enum hako_event; never go back, not at a reset */
 };

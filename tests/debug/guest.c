@@ -90,6 +90,14 @@ _Noreturn void power_off(void)
 		sbi(EID_SRST, 0, 0, 0, 0);
 }
 
+_Noreturn void reset(void)
+{
+	enum { EID_SRST = 0x53525354, COLD = 1 };
+
+	for (;;)
+		sbi(EID_SRST, 0, COLD, 0, 0);
+}
+
 #else /* arm64 */
 
 /* The header of an Image: Linux, Documentation/arch/arm64/booting.rst, section 4. */
@@ -195,6 +203,12 @@ _Noreturn void power_off(void)
 {
 	for (;;)
 		hvc(0x84000008 /* SYSTEM_OFF */, 0, 0, 0);
+}
+
+_Noreturn void reset(void)
+{
+	for (;;)
+		hvc(0x84000009 /* SYSTEM_RESET */, 0, 0, 0);
 }
 
 #endif

@@ -22,6 +22,7 @@ _Noreturn void stop_second(void);
 bool second_is_on(void);
 void print(const char *text);
 _Noreturn void power_off(void);
+_Noreturn void reset(void);
 /* A call of the firmware that changes nothing. */
 void ask_firmware(void);
 #ifdef __riscv

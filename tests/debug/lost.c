@@ -50,6 +50,13 @@ __attribute__((noinline)) void lost(void)
 	__asm__ volatile("csrr t0, mhartid" ::: "t0");
 }
 
+#elif LOST_EL2
+
+__attribute__((noinline)) void lost(void)
+{
+	__asm__ volatile("msr hcr_el2, xzr");
+}
+
 #elif LOST_ILLEGAL
 
 __attribute__((noinline)) void lost(void)
@@ -85,6 +92,18 @@ __attribute__((noinline)) void lost(void)
 #elif LOST_JUMP
 
 HANDLER("	j	power_off\n", "	b	power_off\n")
+
+void (*volatile nowhere)(void) = (void (*)(void))0x1234560;
+
+__attribute__((noinline)) void lost(void)
+{
+	set_vector(handler);
+	nowhere();
+}
+
+#elif LOST_JUMPS
+
+HANDLER("	j	reset\n", "	b	reset\n")
 
 void (*volatile nowhere)(void) = (void (*)(void))0x1234560;
 

@@ -155,9 +155,34 @@ bool soft_watch(struct vcpu *v, uint64_t va, uint64_t len, enum debug_access acc
 
 /* ---- traps ---- */
 
+/* More often than any program would have a fault on purpose and leave its handler by a jump. */
+enum { NESTED_LIMIT = 10000 };
+
+static void nested(struct vcpu *v, const struct debug_trap *trap)
+{
+	struct soft_debug *d = &v->debug;
+
+	/* A debugger sees for itself. */
+	if (trap->kind == DEBUG_TRAP_CALL || d->due)
+		return;
+	if (!d->nested || trap->pc != d->fault.pc || trap->cause != d->fault.cause) {
+		d->any_opener = d->nested;
+		d->opener = d->fault;
+		d->fault = *trap;
+		d->nested = 1;
+	} else if (d->nested < NESTED_LIMIT && ++d->nested == NESTED_LIMIT) {
+		stop(v, (struct debug_stop){ .why = DEBUG_NESTED,
+					     .any_opener = d->any_opener,
+					     .fault = d->fault,
+					     .opener = d->opener });
+	}
+}
+
 void soft_trapped(struct vcpu *v, const struct debug_trap *trap)
 {
-	if (v->debug.traps->trap(v->debug.traps_arg, v->index, trap))
+	if (!v->debug.traps)
+		nested(v, trap);
+	else if (v->debug.traps->trap(v->debug.traps_arg, v->index, trap))
 		stop(v, (struct debug_stop){ .why = DEBUG_TRAPPED });
 }
 

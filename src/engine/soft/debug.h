@@ -48,6 +48,10 @@ struct soft_debug {
 
 	const struct debug_trap_ops *traps; /* NULL: nobody watches */
 	void *traps_arg;
+	/* While nobody does: how often `fault` has come, and no return from a trap since. */
+	unsigned nested;
+	bool any_opener;
+	struct debug_trap fault, opener; /* as in debug_stop */
 };
 
 /* What the run loop does at pc, while `active`. */
@@ -68,8 +72,10 @@ bool soft_watched_page(const struct vcpu *v, uint64_t page);
 /* An access, about to be done. True: the instruction must not be done, the vCPU stops. */
 bool soft_watch(struct vcpu *v, uint64_t va, uint64_t len, enum debug_access access);
 
-/* A trap was taken; a trap returns. Only while `traps`. */
+/* A trap was taken: every one while `traps`, else those that are from the level they are taken to
+ * and no interrupts. */
 void soft_trapped(struct vcpu *v, const struct debug_trap *trap);
+/* A trap returns. Only while `traps`; else `nested` becomes 0. */
 void soft_returned(struct vcpu *v, uint64_t pc);
 
 extern const struct debug_ops soft_debug_ops;

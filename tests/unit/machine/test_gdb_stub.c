@@ -350,7 +350,9 @@ static void points(void **state)
 static void running(void **state)
 {
 	struct rig *r = *state;
-	const struct debug_stop watch = { DEBUG_WATCHPOINT, 0x123, DEBUG_WRITE };
+	const struct debug_stop watch = { .why = DEBUG_WATCHPOINT,
+					  .addr = 0x123,
+					  .access = DEBUG_WRITE };
 
 	expect(r, "?", "T05thread:1;");
 	expect(r, "vCont?", "vCont;c;C;s;S");

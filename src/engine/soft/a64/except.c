@@ -56,7 +56,7 @@ void a64_set_pstate(struct a64_cpu *c, uint64_t spsr)
 	a64_check_interrupts(c);
 }
 
-/* Somebody watches traps: ESR_EL1, FAR_EL1 and ELR_EL1 are of the one that was taken. */
+/* For soft_trapped(): ESR_EL1, FAR_EL1 and ELR_EL1 are of the one that was taken. */
 static void tell(struct a64_cpu *c, enum a64_vector vector, uint8_t from)
 {
 	enum debug_trap_kind kind = DEBUG_TRAP_FAULT;
@@ -99,7 +99,7 @@ void a64_take(struct a64_cpu *c, enum a64_vector vector, uint64_t return_pc)
 	c->wfe_idle = 0;
 	select_sp(c, 1, 1);
 	a64_state_changed(c);
-	if (unlikely(c->vcpu.debug.traps))
+	if (unlikely(c->vcpu.debug.traps || (from && vector == A64_VEC_SYNC)))
 		tell(c, vector, from);
 }
 
@@ -144,6 +144,7 @@ void a64_eret(struct a64_cpu *c)
 	unsigned upper = bit(c->pc, 55);
 	if (bit(c->sys.tcr_el1, upper ? 38 : 37))
 		c->pc = (uint64_t)sign_extend(c->pc, 56);
+	c->vcpu.debug.nested = 0;
 	if (unlikely(c->vcpu.debug.traps))
 		soft_returned(&c->vcpu, c->pc);
 }

@@ -58,7 +58,7 @@ static uint64_t vector(const struct rv_cpu *c, uint64_t tvec, uint64_t cause, bo
 	return rv_wrap(c, (tvec & 3) == 1 && interrupt ? base + 4 * cause : base);
 }
 
-/* Somebody watches traps. */
+/* For soft_trapped(). */
 static void tell(struct rv_cpu *c, uint64_t cause, uint64_t tval, uint64_t pc, uint8_t from)
 {
 	enum debug_trap_kind kind = DEBUG_TRAP_FAULT;
@@ -107,7 +107,7 @@ static void take(struct rv_cpu *c, uint64_t cause, bool interrupt, uint64_t tval
 		c->pc = vector(c, r->mtvec, cause, interrupt);
 	}
 	rv_state_changed(c);
-	if (unlikely(c->vcpu.debug.traps))
+	if (unlikely(c->vcpu.debug.traps || (from == c->priv && !interrupt)))
 		tell(c, coded, tval, pc, from);
 }
 
@@ -162,6 +162,7 @@ void rv_mret(struct rv_cpu *c)
 	c->pc = r->mepc;
 	rv_state_changed(c);
 	rv_check_interrupts(c);
+	c->vcpu.debug.nested = 0;
 	if (unlikely(c->vcpu.debug.traps))
 		soft_returned(&c->vcpu, c->pc & mask_low(c->xlen64 ? 64 : 32));
 }
@@ -177,6 +178,7 @@ void rv_sret(struct rv_cpu *c)
 	c->pc = r->sepc;
 	rv_state_changed(c);
 	rv_check_interrupts(c);
+	c->vcpu.debug.nested = 0;
 	if (unlikely(c->vcpu.debug.traps))
 		soft_returned(&c->vcpu, c->pc & mask_low(c->xlen64 ? 64 : 32));
 }
