@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Executors of the base set but for loads, stores and system instructions: base.insn, line by line.
- * This is what each instruction means; interp.c has shorter forms of the ones that run most.
+ * This is what each instruction means; handlers.c has shorter forms of the ones that run most.
  */
 #include "engine/soft/a64/alu.h"
 #include "engine/soft/a64/exec.h"

@@ -64,7 +64,7 @@ static void trap_wfx(struct a64_cpu *c, unsigned control, uint32_t ti)
 		a64_raise(c, A64_EC_WFX, 1u << 24 | 0xeu << 20 | ti);
 }
 
-/* The run loop sleeps: see interp.c. Any interrupt that is signalled ends it, masked or not. */
+/* The run loop sleeps: see run.c. Any interrupt that is signalled ends it, masked or not. */
 EXEC(WFI)
 {
 	(void)w;

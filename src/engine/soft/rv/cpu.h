@@ -3,7 +3,7 @@
  * One RISC-V hart of the software engine, RV32 or RV64.
  *
  * Registers of an RV32 hart are kept sign-extended to 64 bits, so that most instructions are the
- * same code for both; exec.inc and interp.inc are compiled twice, with XLEN 32 and 64.
+ * same code for both; exec.inc and handlers.inc are compiled twice, with XLEN 32 and 64.
  *
  * As in AArch64, an instruction that cannot complete leaves by longjmp to the run loop, which has
  * taken the trap; it changes no register before its last possible fault.
@@ -182,7 +182,7 @@ void rv_atomic_done(struct rv_cpu *c, gpa_t gpa, unsigned size);
 const struct op *rv_fetch(struct rv_cpu *c, uint64_t va);
 /* The 16 bits at va, for the second half of an instruction that crosses into another page. */
 uint16_t rv_fetch16(struct rv_cpu *c, uint64_t va);
-/* An instruction into c->cross, where c->page is; page_va is its address. (interp.c) */
+/* An instruction into c->cross, where c->page is; page_va is its address. (make_op.c) */
 const struct op *rv_decode_alone(struct rv_cpu *c, uint32_t w);
 /* Zicbom, Zicboz */
 enum { RV_BLOCK_SIZE = 64 };
