@@ -570,8 +570,8 @@ static int run_run(const struct command *command, int argc, char **argv)
 	run->config.disks = run->disks;
 	if (!command_parse(command, run, &argc, argv, &status)) {
 		if (argc > 0) {
-			say_usage("unexpected argument '%s'; did you mean --kernel %s?", argv[0],
-				  argv[0]);
+			say_usage("unexpected argument '%s'; did you mean %s %s?", argv[0],
+				  run->config.kernel ? "--disk" : "--kernel", argv[0]);
 			status = EXIT_USAGE;
 		} else if (!run->config.kernel && run->config.firmware) {
 			say_usage("there is no kernel for the firmware '%s' to start; name one "

@@ -90,6 +90,7 @@ struct format {
 #define M(off, magic)        off, sizeof(magic) - 1, magic
 #define UNPACK(tool, suffix) "unpack it first (" tool " -d < FILE > Image" suffix ")"
 #define WRONG_CPU            NULL
+#define UNWRAP               "convert it (qemu-img convert -O raw) and give it as a disk, with a kernel"
 /* Taken, but for being packed. */
 #define UNPACK_GZIP "unpack it first (gzip -dc < FILE > kernel)"
 
@@ -114,7 +115,15 @@ static const struct format formats[] = {
 	{ M(0, "070701"), "an initramfs (cpio archive)", "give it as the initrd, with a kernel" },
 	{ M(0, "!<arch>\n"), "a Debian package or archive",
 	  "unpack it (dpkg -x) and give the file boot/vmlinuz-* in it" },
-	{ M(0, "QFI\xfb"), "a qcow2 disk image", "give it as a disk, with a kernel" },
+	{ M(0, "PK\3\4"), "a zip archive", "unpack it first (unzip FILE)" },
+	{ M(0, "7z\xbc\xaf\x27\x1c"), "a 7-Zip archive", "unpack it first (7z x FILE)" },
+	{ M(0x101, "ustar"), "a tar archive", "unpack it first (tar -xf FILE)" },
+	{ M(0, "QFI\xfb"), "a qcow2 disk image", UNWRAP },
+	{ M(0, "KDMV"), "a VMDK disk image", UNWRAP },
+	{ M(0, "vhdxfile"), "a VHDX disk image", UNWRAP },
+	{ M(0, "conectix"), "a VHD disk image", UNWRAP },
+	{ M(0x40, "\x7f\x10\xda\xbe"), "a VDI disk image", UNWRAP },
+	{ M(0, "hsqs"), "a squashfs file system", "give it as a disk, with a kernel" },
 	{ M(0x438, "\x53\xef"), "an ext4 file system", "give it as a disk, with a kernel" },
 	{ M(0x200, "EFI PART"), "a disk with a GPT", "give it as a disk, with a kernel" },
 	{ M(0x1fe, "\x55\xaa"), "a disk with an MBR", "give it as a disk, with a kernel" },
@@ -259,6 +268,8 @@ static bool is_zero(const uint8_t *p, size_t n)
 /* `head` holds the first n bytes and is no kernel for the machine: say what it is. */
 static int refuse_by_name(const struct kernel *k, const uint8_t *head, size_t n, struct err *err)
 {
+	uint8_t iso[5];
+
 	if (has(head, n, 0, ELFMAG, SELFMAG))
 		return refuse_elf(k, head, n, err);
 	if (has(head, n, BZIMAGE_MAGIC, "HdrS", 4))
@@ -279,6 +290,11 @@ static int refuse_by_name(const struct kernel *k, const uint8_t *head, size_t n,
 		return refuse_pe(k, head, n, err);
 	if (n < sizeof(struct image_header))
 		return refuse(k, "too short to be a kernel", "check the file", err);
+	/* The first 32 KiB of these are often zeros (ECMA-119, 6.2.1 and 8.1.2). */
+	if (!k->gzip && source_end(k) > 0x8006 && source_read(k, iso, sizeof(iso), 0x8001) == 0 &&
+	    memcmp(iso, "CD001", sizeof(iso)) == 0)
+		return refuse(k, "an ISO 9660 image",
+			      "take the kernel out of it (7z x FILE), or give it as a disk", err);
 	if (is_zero(head, n))
 		return refuse(k, "all zeros, as far as looked at",
 			      "check that it was copied completely", err);

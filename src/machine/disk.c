@@ -207,6 +207,8 @@ struct content {
 static const struct content contents[] = {
 	{ M(0, "QFI\xfb"), "qcow2 disk image", CONTAINER },
 	{ M(0, "KDMV"), "VMDK disk image", CONTAINER },
+	{ M(0, "# Disk DescriptorFile"), "VMDK disk description", CONTAINER },
+	{ M(0, "QED\0"), "QED disk image", CONTAINER },
 	{ M(0, "vhdxfile"), "VHDX disk image", CONTAINER },
 	{ M(0, "conectix"), "VHD disk image", CONTAINER },
 	{ M(0x40, "\x7f\x10\xda\xbe"), "VDI disk image", CONTAINER },
@@ -216,7 +218,11 @@ static const struct content contents[] = {
 	  "xz-compressed data", PACKED },
 	{ M(0, "\x28\xb5\x2f\xfd"), "zstd-compressed data", PACKED },
 	{ M(0, "BZh"), "bzip2-compressed data", PACKED },
+	{ M(0, "\x04\x22\x4d\x18"), "lz4-compressed data", PACKED },
+	{ M(0, "\x5d\0\0"), "lzma-compressed data", PACKED },
 	{ M(0, "PK\3\4"), "zip archive", PACKED },
+	{ M(0, "7z\xbc\xaf\x27\x1c"), "7-Zip archive", PACKED },
+	{ M(0x101, "ustar"), "tar archive", NULL },
 	{ M(0, "hsqs"), "squashfs file system", NULL },
 	{ M(0, "XFSB"), "XFS file system", NULL },
 	{ M(0, "LUKS\xba\xbe"), "LUKS encrypted volume", NULL },
@@ -273,6 +279,7 @@ static void name_contents(struct hako_disk_details *d, const uint8_t *head, size
 	}
 	snprintf(d->contents, sizeof(d->contents), "%s", name);
 	snprintf(d->warning, sizeof(d->warning), "%s", warning);
+	d->container = *warning;
 }
 
 int hako_disk_inspect(const char *path, struct hako_disk_details *d, struct hako_err *public_err)

@@ -9,7 +9,9 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "block/blk.h"
+#include "hako/disk.h"
 #include "hako/vm.h"
 #include "virtio/virtio.h"
 
@@ -79,6 +81,26 @@ static int open_blk(struct blk **blk, const struct disk_dev_config *config, stru
 	return blk_open_raw(blk, &backend, err);
 }
 
+/* An image in a format of its own is served as it is: say so before the guest finds no disk in it.
+ */
+static void warn_of_format(const struct disk_dev_config *config)
+{
+	const char *path = config->disk->path;
+	struct hako_disk_details d;
+
+	if (hako_disk_inspect(path, &d, NULL) < 0)
+		return;
+	/* A length that is rounded up needs no warning: zeros are served. */
+	if (d.container)
+		log_msg(config->log, LOG_WARN, config->name, "'%s': %s: %s", path, d.contents,
+			d.warning);
+	else if (!d.bytes)
+		log_msg(config->log, LOG_WARN, config->name,
+			"'%s' is empty: the guest has a disk of no sectors; 'hako disk create' "
+			"makes one that has some",
+			path);
+}
+
 int disk_dev_open(struct disk_dev *d, const struct disk_dev_config *config, struct err *err)
 {
 	const struct hako_disk *disk = config->disk;
@@ -110,8 +132,10 @@ int disk_dev_open(struct disk_dev *d, const struct disk_dev_config *config, stru
 		err_set(err, res, "cannot use '%s': %s", disk->path, why.msg);
 		blk_close(d->blk);
 		d->blk = NULL;
+		return res;
 	}
-	return res;
+	warn_of_format(config);
+	return 0;
 }
 
 void disk_dev_close(struct disk_dev *d)

@@ -15,7 +15,6 @@
 #include "base/err.h"
 #include "block/blk.h"
 #include "boot/symbols.h"
-#include "hako/disk.h"
 #include "machine/trace.h"
 #include "machine/vm.h"
 #include "virtio/blk.h"
@@ -150,34 +149,12 @@ static int open_one(struct hako_vm *vm, unsigned i, const struct hako_disk *disk
 	return disk_dev_open(&d->d, &config, err);
 }
 
-/* An image in a format of its own is served as it is: say so before the guest finds no disk in it.
- */
-static void warn_of_format(const struct vm_disk *disk)
-{
-	struct hako_disk_details d;
-
-	if (hako_disk_inspect(disk->path, &d, NULL) < 0 || !d.warning[0] ||
-	    d.bytes % HAKO_SECTOR_SIZE)
-		return; /* a length that is rounded up needs no warning: zeros are served */
-	if (d.bytes)
-		log_msg(&disk->vm->log, LOG_WARN, disk->name, "'%s': %s: %s", disk->path,
-			d.contents, d.warning);
-	else
-		log_msg(&disk->vm->log, LOG_WARN, disk->name,
-			"'%s' is empty: the guest has a disk of no sectors; 'hako disk create' "
-			"makes one that has some",
-			disk->path);
-}
-
 int vm_disks_open(struct hako_vm *vm, const struct hako_vm_config *config, struct err *err)
 {
 	int res = notifier_watch(&vm->refresh, vm->io, &vm->refresh_source, look_again, err);
 
-	for (unsigned i = 0; i < config->n_disks && !res; i++) {
+	for (unsigned i = 0; i < config->n_disks && !res; i++)
 		res = open_one(vm, i, &config->disks[i], err);
-		if (!res)
-			warn_of_format(&vm->disks[i]);
-	}
 	return res;
 }
 

@@ -803,7 +803,8 @@ def guest_powers_off():
 
 
 def an_image_that_is_not_raw_is_told_of():
-    write("qcow2", b"QFI\xfb\0\0\0\3" + bytes(4088))
+    # As one is made, and it grows: no whole sectors.
+    write("qcow2", b"QFI\xfb\0\0\0\3" + bytes(4000))
     code, _, err = hako("run", "-k", "off", "-d", "qcow2,ro")
     assert code == 0 and "blk0: 'qcow2': qcow2" in err and "qemu-img convert" in err, err
     code, _, err = hako("run", "-k", "off", "-d", "data,ro")

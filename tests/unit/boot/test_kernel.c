@@ -315,6 +315,14 @@ static void refused_by_name(void **state)
 		CASE(0, "\x5d\0\0\x80", "lzma"),
 		CASE(0, "070701", "initramfs"),
 		CASE(0, "QFI\xfb", "qcow2"),
+		CASE(0, "PK\3\4", "zip archive"),
+		CASE(0, "7z\xbc\xaf\x27\x1c", "7-Zip"),
+		CASE(0x101, "ustar", "tar archive"),
+		CASE(0, "KDMV", "VMDK"),
+		CASE(0, "vhdxfile", "VHDX"),
+		CASE(0, "conectix", "VHD disk"),
+		CASE(0x40, "\x7f\x10\xda\xbe", "VDI"),
+		CASE(0, "hsqs", "squashfs"),
 		CASE(0, "MZ", "EFI program"),
 		CASE(0, "\xd0\x0d\xfe\xed", "a device tree"),
 		CASE(0, "!<arch>\n", "Debian package"),
@@ -328,10 +336,12 @@ static void refused_by_name(void **state)
 		CASE(0, "", "zeros"),
 #undef CASE
 	};
+	static uint8_t iso[0x9000] = { [0x8000] = 1, 'C', 'D', '0', '0', '1' };
 	uint8_t data[8192], *packed;
 	size_t n;
 
 	(void)state;
+	check_refused(iso, sizeof(iso), "ISO 9660");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		memset(data, 0, sizeof(data));
 		memcpy(data + cases[i].off, cases[i].magic, cases[i].len);
