@@ -60,8 +60,15 @@ enum {
 	MIP = 0x344,
 	PMPCFG0 = 0x3a0,
 	PMPADDR0 = 0x3b0,
+	MCYCLE = 0xb00,
+	MINSTRET = 0xb02,
+	MCYCLEH = 0xb80,
+	MINSTRETH = 0xb82,
 	CYCLE = 0xc00,
 	TIME = 0xc01,
+	INSTRET = 0xc02,
+	CYCLEH = 0xc80,
+	INSTRETH = 0xc82,
 	MVENDORID = 0xf11,
 };
 
@@ -599,6 +606,42 @@ static void test_csrs(void **state)
 	}
 }
 
+/* Each counter can be written, and that is no business of the other (3.1.10); nor of the half that
+ * RV32 has in a register of its own. */
+static void test_counters(void **state)
+{
+	struct rig *r = *state;
+	struct rv_cpu *c = r->c;
+	uint64_t instret;
+
+	clock_stop(r->clock); /* so they do not count */
+	if (c->xlen64) {
+		rv_csr_write(c, MCYCLE, 0x1100000022);
+		rv_csr_write(c, MINSTRET, 0x3300000044);
+		assert_int_equal(rv_csr_read(c, MCYCLE, false), 0x1100000022);
+		assert_int_equal(rv_csr_read(c, CYCLE, false), 0x1100000022);
+		assert_int_equal(rv_csr_read(c, MINSTRET, false), 0x3300000044);
+		assert_int_equal(rv_csr_read(c, INSTRET, false), 0x3300000044);
+		rv_csr_write(c, MCYCLE, 0);
+		assert_int_equal(rv_csr_read(c, INSTRET, false), 0x3300000044);
+	} else {
+		rv_csr_write(c, MCYCLEH, 0x11);
+		rv_csr_write(c, MCYCLE, 0x22);
+		rv_csr_write(c, MINSTRET, 0x44);
+		rv_csr_write(c, MINSTRETH, 0x33);
+		assert_int_equal(rv_csr_read(c, CYCLEH, false), 0x11);
+		assert_int_equal(rv_csr_read(c, CYCLE, false), 0x22);
+		assert_int_equal(rv_csr_read(c, INSTRETH, false), 0x33);
+		assert_int_equal(rv_csr_read(c, INSTRET, false), 0x44);
+		rv_csr_write(c, MCYCLE, 0);
+	}
+	instret = rv_csr_read(c, INSTRET, false);
+	clock_go(r->clock);
+	while (rv_csr_read(c, CYCLE, false) == 0)
+		;
+	assert_int_not_equal(rv_csr_read(c, INSTRET, false), instret);
+}
+
 /* ---- translation ---- */
 
 static void test_sv39(void **state)
@@ -955,6 +998,8 @@ int main(void)
 		RV64(test_sstc),
 		RV64(test_csrs),
 		RV32(test_csrs),
+		RV64(test_counters),
+		RV32(test_counters),
 		RV64(test_sv39),
 		RV64(test_superpages),
 		RV64(test_sv48),

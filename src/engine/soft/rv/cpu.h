@@ -88,6 +88,7 @@ enum { RV_CTX_M, RV_CTX_S, RV_CTX_S_SUM, RV_CTX_U, RV_N_CTXS = RV_CTX_U + RV_N_A
 struct rv_csrs {
 	uint64_t mstatus, mtvec, medeleg, mideleg, mie, mip, mepc, mcause, mtval, mscratch;
 	uint64_t mcounteren, mcountinhibit, menvcfg;
+	uint64_t cycle_zero, instret_zero; /* when the counter was 0, by the machine's clock */
 	uint64_t stvec, sepc, scause, stval, sscratch, scounteren, senvcfg, satp, stimecmp;
 	uint64_t pmpaddr[RV_N_PMP];
 	uint8_t pmpcfg[RV_N_PMP];
@@ -116,7 +117,6 @@ struct rv_cpu {
 	uint64_t resv_va, resv_val;
 
 	struct rv_csrs csr;
-	uint64_t cycles_base;
 	bool sbi; /* S-mode's ECALL is hako's: no firmware runs in M-mode */
 
 	enum vcpu_exit exit;

@@ -64,23 +64,36 @@ static uint64_t read_timeh(C *c)
 {
 	return rv_time(c) >> 32;
 }
-/* Cycles and instructions: one a nanosecond, since an interpreter has no cycles to speak of. */
-static uint64_t read_cycle(C *c)
+/*
+ * Cycles and instructions (3.1.10): one a nanosecond, since an interpreter has no cycles to speak
+ * of. Each counter has what the clock said when it was zero. count() is its value; and so, of a
+ * value, the zero that makes it that now.
+ */
+static uint64_t count(const C *c, uint64_t zero)
 {
-	return clock_now(c->vcpu.engine->cfg.clock) - c->cycles_base;
+	return clock_now(c->vcpu.engine->cfg.clock) - zero;
 }
-static uint64_t read_cycleh(C *c)
-{
-	return read_cycle(c) >> 32;
-}
-static void write_cycle(C *c, uint64_t v)
-{
-	c->cycles_base = clock_now(c->vcpu.engine->cfg.clock) - v;
-}
-static void write_cycleh(C *c, uint64_t v)
-{
-	write_cycle(c, v << 32 | (uint32_t)read_cycle(c));
-}
+#define COUNTER(name)                                                              \
+	static uint64_t read_##name(C *c)                                          \
+	{                                                                          \
+		return count(c, c->csr.name##_zero);                               \
+	}                                                                          \
+	static uint64_t read_##name##h(C *c)                                       \
+	{                                                                          \
+		return read_##name(c) >> 32;                                       \
+	}                                                                          \
+	static void write_##name(C *c, uint64_t v)                                 \
+	{                                                                          \
+		if (!c->xlen64)                                                    \
+			v |= read_##name(c) & ~0xffffffffULL;                      \
+		c->csr.name##_zero = count(c, v);                                  \
+	}                                                                          \
+	static void write_##name##h(C *c, uint64_t v)                              \
+	{                                                                          \
+		c->csr.name##_zero = count(c, v << 32 | (uint32_t)read_##name(c)); \
+	}
+COUNTER(cycle)
+COUNTER(instret)
 
 static uint64_t read_stimecmp(C *c)
 {
@@ -356,15 +369,15 @@ static const struct csr table[] = {
 	STATE(0x343, "mtval", mtval, ~0ULL),
 	FUNC(0x344, "mip", read_mip, write_mip),
 	FUNC(0xb00, "mcycle", read_cycle, write_cycle),
-	FUNC(0xb02, "minstret", read_cycle, write_cycle),
+	FUNC(0xb02, "minstret", read_instret, write_instret),
 	FUNC(0xb80, "mcycleh", read_cycleh, write_cycleh),
-	FUNC(0xb82, "minstreth", read_cycleh, write_cycleh),
+	FUNC(0xb82, "minstreth", read_instreth, write_instreth),
 	FUNC(0xc00, "cycle", read_cycle, NULL),
 	FUNC(0xc01, "time", read_time, NULL),
-	FUNC(0xc02, "instret", read_cycle, NULL),
+	FUNC(0xc02, "instret", read_instret, NULL),
 	FUNC(0xc80, "cycleh", read_cycleh, NULL),
 	FUNC(0xc81, "timeh", read_timeh, NULL),
-	FUNC(0xc82, "instreth", read_cycleh, NULL),
+	FUNC(0xc82, "instreth", read_instreth, NULL),
 	CONST(0xf11, "mvendorid", 0),
 	CONST(0xf12, "marchid", 0),
 	CONST(0xf13, "mimpid", 0),
