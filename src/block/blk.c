@@ -55,9 +55,6 @@ struct blk {
 	struct reqs waiting;
 	unsigned changing; /* writes under way */
 	bool alone;        /* one, by the page cache */
-
-	void (*idle)(void *arg);
-	void *idle_arg;
 };
 
 /* ---- Beginning ---- */
@@ -225,12 +222,6 @@ static void serve(struct blk *b, struct blk_req *first)
 		first = b->queued;
 		b->queued = NULL;
 	}
-	if (unlikely(b->idle) && !b->in_flight) {
-		void (*idle)(void *) = b->idle;
-
-		b->idle = NULL;
-		idle(b->idle_arg);
-	}
 }
 
 static void ring_ready(void *arg)
@@ -292,17 +283,6 @@ void blk_submit(struct blk *blk, struct blk_req *first)
 	while (*end) /* more than once */
 		end = &(*end)->next;
 	*end = first;
-}
-
-void blk_drain(struct blk *blk, void (*idle)(void *arg), void *arg)
-{
-	if (!blk->in_flight) {
-		idle(arg);
-		return;
-	}
-	assert(!blk->idle);
-	blk->idle = idle;
-	blk->idle_arg = arg;
 }
 
 /* The ring, if it is wanted and there is one. */

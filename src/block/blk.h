@@ -126,8 +126,6 @@ bool blk_read_now(struct blk *blk, struct blk_req *req);
  * submitted from inside answered() is begun when that has returned.
  */
 void blk_submit(struct blk *blk, struct blk_req *first);
-/* Call idle(arg) once, on the loop's thread, when no request is in flight: at once if so now. */
-void blk_drain(struct blk *blk, void (*idle)(void *arg), void *arg);
 /* No request in flight; the loop's thread has ended or this is it. */
 void blk_close(struct blk *blk);
 

@@ -492,36 +492,6 @@ static void ns16550_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 static const struct bus_ops ns16550_ops = { .read = ns16550_read, .write = ns16550_write };
 
 /*
- * The firmware's side.
- */
-
-bool ns16550_putc(struct ns16550 *uart, uint8_t data)
-{
-	bool room;
-
-	pthread_mutex_lock(&uart->lock);
-	room = uart->s.tx_n < ns16550_depth(&uart->s);
-	if (room)
-		ns16550_tx_push(uart, data);
-	ns16550_update(uart);
-	pthread_mutex_unlock(&uart->lock);
-	return room;
-}
-
-int ns16550_getc(struct ns16550 *uart)
-{
-	struct ns16550_state *s = &uart->s;
-	int data;
-
-	pthread_mutex_lock(&uart->lock);
-	s->polls = POLLS_LISTENING;
-	data = s->rx_n ? ns16550_rx_pop(s) : -1;
-	ns16550_update(uart);
-	pthread_mutex_unlock(&uart->lock);
-	return data;
-}
-
-/*
  * The control loop's side.
  */
 

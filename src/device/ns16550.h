@@ -38,12 +38,4 @@ int ns16550_create(struct ns16550 **uart, const struct ns16550_config *config, s
 void ns16550_destroy(struct ns16550 *uart);
 void ns16550_reset(struct ns16550 *uart);
 
-/*
- * For a console call of hako's own firmware (SBI), which shares the UART with the guest. Any
- * thread. Send: false when there is no room now. Receive: -1 when there is nothing now; who asks,
- * listens.
- */
-bool ns16550_putc(struct ns16550 *uart, uint8_t data);
-int ns16550_getc(struct ns16550 *uart);
-
 #endif

@@ -207,16 +207,6 @@ bool console_put(struct console *con, uint8_t byte)
 	return taken;
 }
 
-bool console_room(struct console *con)
-{
-	bool room;
-
-	pthread_mutex_lock(&con->lock);
-	room = con->gone || con->head - con->tail < RING_SIZE;
-	pthread_mutex_unlock(&con->lock);
-	return room;
-}
-
 /*
  * Write once from the ring. Bytes written; 0 when the ring is empty; -EAGAIN; or another negative
  * errno: the reader is gone, and from now on output is dropped.

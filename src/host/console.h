@@ -10,8 +10,8 @@
  * The descriptors' flags stay as they are: they are shared with others. The end of the input, or a
  * reader of the output that is gone (the process must ignore SIGPIPE), does not disturb the guest.
  *
- * Threads: console_put, console_room and console_rx_ready from vCPU threads; everything else, and
- * the callbacks, on the control loop's thread.
+ * Threads: console_put and console_rx_ready from vCPU threads; everything else, and the callbacks,
+ * on the control loop's thread.
  */
 #ifndef HAKO_HOST_CONSOLE_H
 #define HAKO_HOST_CONSOLE_H
@@ -54,7 +54,6 @@ void console_attach(struct console *con, const struct console_port *port);
 
 /* Append a byte; false when the ring is full. */
 bool console_put(struct console *con, uint8_t byte);
-bool console_room(struct console *con);
 /* The UART has room for input again. */
 void console_rx_ready(struct console *con);
 

@@ -22,7 +22,7 @@ static const struct {
 	{ &engine_soft, "hako's own CPU in software" },
 };
 
-const char *guest_arch_name(enum guest_arch arch)
+static const char *arch_name(enum guest_arch arch)
 {
 	static const char *const names[GUEST_N_ARCHS] = {
 		[GUEST_A64] = "arm64",
@@ -47,7 +47,7 @@ static bool probe_all(const struct engine_ops *ops, char *names, size_t size, st
 
 		if (ops->probe(arch, &err) == 0)
 			len += (size_t)snprintf(names + len, size - len, "%s%s", len ? ", " : "",
-						guest_arch_name(arch));
+						arch_name(arch));
 		else if (!why->code || why->code == -ENOTSUP)
 			*why = err;
 	}
@@ -113,7 +113,7 @@ static int create(const struct engine_ops *ops, const struct engine_config *conf
 int engines_create(const struct engine_ops **ops, struct engine **engine, const char *name,
 		   bool machine_mode, const struct engine_config *config, struct err *err)
 {
-	const char *arch = guest_arch_name(config->arch);
+	const char *arch = arch_name(config->arch);
 	struct err first = ERR_INIT;
 	int res;
 

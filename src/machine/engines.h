@@ -23,7 +23,4 @@ int engines_create(const struct engine_ops **ops, struct engine **engine, const 
  * probe is dear, KVM makes a VM for it. */
 int engines_check(const char *name, struct err *err);
 
-/* "arm64", ... */
-const char *guest_arch_name(enum guest_arch arch);
-
 #endif

@@ -225,7 +225,8 @@ void mmio_queues_stop(struct virtio_mmio *m, struct mmio_queue *q, unsigned n)
 	}
 }
 
-void mmio_reset(struct virtio_mmio *m)
+/* Status := 0 (2.4, 4.2.2.1): everything but the device's identity and configuration is as new. */
+static void reset(struct virtio_mmio *m)
 {
 	mmio_queues_stop(m, m->queue, m->n_queues);
 	for (unsigned i = 0; i < m->n_queues; i++) {
@@ -382,7 +383,7 @@ static uint32_t status_read(struct virtio_mmio *m)
 static void status_write(struct virtio_mmio *m, uint32_t val)
 {
 	if (val == 0) {
-		mmio_reset(m);
+		reset(m);
 		return;
 	}
 	lint_status_write(m->lint, m->status, (uint8_t)val);
@@ -671,7 +672,7 @@ void virtio_mmio_reset(struct virtio_mmio *mmio)
 {
 	enter(mmio);
 	mmio_mirror_off(mmio);
-	mmio_reset(mmio);
+	reset(mmio);
 	mmio->page_size = 0; /* what a driver's own reset leaves alone, see mmio_slot.h */
 	lint_reset(mmio->lint, true);
 	leave(mmio);

@@ -123,7 +123,8 @@ void mmio_driver_fini(struct mmio_driver *d)
 	notifier_fini(&d->irq);
 }
 
-void mmio_driver_reset(struct mmio_driver *d)
+/* Write 0 to Status and read until it is 0. */
+static void reset(struct mmio_driver *d)
 {
 	set(d, STATUS, 0);
 	while (get(d, STATUS)) /* hako's registers wait by themselves; others may not */
@@ -195,7 +196,7 @@ int mmio_driver_begin(struct mmio_driver *d, uint16_t device_id, uint64_t want, 
 	if (get(d, MAGIC_VALUE) != MMIO_MAGIC || get(d, DEVICE_ID) != device_id)
 		return refused(err, "it is not there");
 	d->legacy = get(d, VERSION) == 1;
-	mmio_driver_reset(d);
+	reset(d);
 	set(d, STATUS, VIRTIO_STATUS_ACKNOWLEDGE);
 	set(d, STATUS, status);
 	d->features = mmio_driver_offered(d) & want;

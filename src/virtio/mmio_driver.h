@@ -57,8 +57,6 @@ void *mmio_driver_ptr(const struct mmio_driver *d, gpa_t gpa, uint64_t len);
 
 /* Find the device, agree on `want` of what it offers, make queue 0 ready, and go (3.1.1, 3.1.2). */
 int mmio_driver_begin(struct mmio_driver *d, uint16_t device_id, uint64_t want, struct err *err);
-/* Write 0 to Status and read until it is 0. */
-void mmio_driver_reset(struct mmio_driver *d);
 /* All that the device offers. */
 uint64_t mmio_driver_offered(const struct mmio_driver *d);
 /* A field of 1, 2 or 4 bytes, or of 8, in one piece (2.5.1). */

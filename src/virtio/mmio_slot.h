@@ -158,7 +158,5 @@ void mmio_queue_activate(struct virtio_mmio *m, struct mmio_queue *q);
 void mmio_queues_pause(struct virtio_mmio *m, struct mmio_queue *q, unsigned n);
 /* The same, and they forget it: not ready, rings at their beginning. */
 void mmio_queues_stop(struct virtio_mmio *m, struct mmio_queue *q, unsigned n);
-/* Status := 0 (2.4, 4.2.2.1): everything but the device's identity and configuration is as new. */
-void mmio_reset(struct virtio_mmio *m);
 
 #endif

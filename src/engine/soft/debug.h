@@ -22,7 +22,6 @@
 
 #include "engine/debug.h"
 
-struct engine;
 struct op;
 struct vcpu;
 

@@ -500,28 +500,6 @@ static void polled_input(void **state)
 	expect(f, "yes");
 }
 
-/* hako's own firmware uses it too. */
-static void firmware(void **state)
-{
-	struct fixture *f = *state;
-
-	type(f, "ok");
-	assert_int_equal(ns16550_getc(f->uart), -1);
-	turns(f, 4);
-	assert_int_equal(ns16550_getc(f->uart), 'o');
-	assert_true(ns16550_putc(f->uart, 'O'));
-	assert_int_equal(ns16550_getc(f->uart), -1); /* one at a time, with the FIFOs off */
-	turns(f, 4);
-	assert_int_equal(ns16550_getc(f->uart), 'k');
-	assert_int_equal(ns16550_getc(f->uart), -1);
-	expect(f, "O");
-	/* No room is said, and nothing lost. */
-	for (unsigned i = 0; i < 65536 + 1; i++)
-		assert_true(ns16550_putc(f->uart, 'x'));
-	assert_false(ns16550_putc(f->uart, 'y'));
-	assert_int_equal(rd(f, LSR) & IDLE, 0);
-}
-
 static void loopback(void **state)
 {
 	struct fixture *f = *state;
@@ -735,10 +713,6 @@ static void random_accesses(void **state)
 		case 3:
 			if (r / 16 % 256 == 0)
 				ns16550_reset(f->uart);
-			else if (r & 4096)
-				ns16550_getc(f->uart);
-			else
-				ns16550_putc(f->uart, (uint8_t)(r >> 32));
 			break;
 		default:
 			if (r & 512)
@@ -770,7 +744,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(receive_back_pressure, setup, teardown),
 		cmocka_unit_test_setup_teardown(input_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(polled_input, setup, teardown),
-		cmocka_unit_test_setup_teardown(firmware, setup, teardown),
 		cmocka_unit_test_setup_teardown(loopback, setup, teardown),
 		cmocka_unit_test_setup_teardown(layouts, setup, teardown),
 		cmocka_unit_test_setup_teardown(echo, setup, teardown),

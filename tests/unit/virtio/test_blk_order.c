@@ -98,12 +98,6 @@ void blk_submit(struct blk *blk, struct blk_req *first)
 	}
 }
 
-void blk_drain(struct blk *blk, void (*idle)(void *arg), void *arg)
-{
-	assert_int_equal(blk->n, 0);
-	idle(arg);
-}
-
 void blk_close(struct blk *blk)
 {
 	free(blk);

@@ -179,12 +179,6 @@ enum a64_ec {
 	A64_EC_BRK = 0x3c,
 };
 
-/* Vectors, from the offset for "current EL, SP0" (D1.3.1.5). */
-enum a64_vector { A64_VEC_SYNC = 0x000, A64_VEC_IRQ = 0x080, A64_VEC_FIQ = 0x100 };
-
-/* Take an exception to EL1 with this return address: state is changed, execution goes on at c->pc.
- */
-void a64_take(struct a64_cpu *c, enum a64_vector vector, uint64_t return_pc);
 /* The instruction at c->cur takes a synchronous exception: never returns. */
 _Noreturn void a64_raise(struct a64_cpu *c, enum a64_ec ec, uint32_t iss);
 /* The same with a return address of the caller's choice (fetch faults, SVC). */

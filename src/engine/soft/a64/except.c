@@ -17,6 +17,9 @@ enum {
 	SCTLR_SPAN = 1 << 23,
 };
 
+/* From the offset for "current EL, SP0" (D1.3.1.5). */
+enum vector { SYNC = 0x000, IRQ = 0x080, FIQ = 0x100 };
+
 uint64_t a64_pstate(const struct a64_cpu *c)
 {
 	return (uint64_t)a64_nzcv(c) << 28 | (c->pan ? SPSR_PAN : 0) | (c->ss ? SPSR_SS : 0) |
@@ -57,7 +60,7 @@ void a64_set_pstate(struct a64_cpu *c, uint64_t spsr)
 }
 
 /* For soft_trapped(): ESR_EL1, FAR_EL1 and ELR_EL1 are of the one that was taken. */
-static void tell(struct a64_cpu *c, enum a64_vector vector, uint8_t from)
+static void tell(struct a64_cpu *c, enum vector vector, uint8_t from)
 {
 	enum debug_trap_kind kind = DEBUG_TRAP_FAULT;
 
@@ -69,7 +72,7 @@ static void tell(struct a64_cpu *c, enum a64_vector vector, uint8_t from)
 	case A64_EC_IABT_SAME:
 	case A64_EC_PC_ALIGN: kind = DEBUG_TRAP_FETCH; break;
 	}
-	if (vector != A64_VEC_SYNC)
+	if (vector != SYNC)
 		kind = DEBUG_TRAP_INTERRUPT;
 	soft_trapped(&c->vcpu,
 		     &(struct debug_trap){ .kind = kind,
@@ -83,7 +86,9 @@ static void tell(struct a64_cpu *c, enum a64_vector vector, uint8_t from)
 					   .remapped = c->sys.elr_el1 == c->vcpu.debug.remapped });
 }
 
-void a64_take(struct a64_cpu *c, enum a64_vector vector, uint64_t return_pc)
+/* Take an exception to EL1 with this return address: state is changed, execution goes on at c->pc.
+ */
+static void take(struct a64_cpu *c, enum vector vector, uint64_t return_pc)
 {
 	uint8_t from = c->el;
 	c->sys.spsr_el1 = a64_pstate(c);
@@ -99,7 +104,7 @@ void a64_take(struct a64_cpu *c, enum a64_vector vector, uint64_t return_pc)
 	c->wfe_idle = 0;
 	select_sp(c, 1, 1);
 	a64_state_changed(c);
-	if (unlikely(c->vcpu.debug.traps || (from && vector == A64_VEC_SYNC)))
+	if (unlikely(c->vcpu.debug.traps || (from && vector == SYNC)))
 		tell(c, vector, from);
 }
 
@@ -109,7 +114,7 @@ _Noreturn void a64_raise_at(struct a64_cpu *c, enum a64_ec ec, uint32_t iss, uin
 	/* An instruction that is not complete is not stepped: it will be when it runs again. */
 	if (c->in_step)
 		c->ss = true;
-	a64_take(c, A64_VEC_SYNC, pc);
+	take(c, SYNC, pc);
 	longjmp(c->unwind, 1);
 }
 
@@ -164,7 +169,7 @@ bool a64_take_interrupt(struct a64_cpu *c)
 	unsigned lines = takable(c);
 	if (!lines)
 		return false;
-	a64_take(c, lines & 1u << VCPU_FIQ ? A64_VEC_FIQ : A64_VEC_IRQ, c->pc);
+	take(c, lines & 1u << VCPU_FIQ ? FIQ : IRQ, c->pc);
 	return true;
 }
 
