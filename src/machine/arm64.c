@@ -16,6 +16,7 @@
 #include "device/pl031.h"
 #include "host/console.h"
 #include "machine/trace.h"
+#include "machine/tree.h"
 #include "machine/vm.h"
 #include "virtio/mmio.h"
 
@@ -210,7 +211,7 @@ static bool arm64_wakeable(struct hako_vm *vm)
 
 /* ---- boot ---- */
 
-static int make_dtb(struct hako_vm *vm, const struct dtb_chosen *chosen, struct err *err)
+static int build_dtb(struct hako_vm *vm, const struct dtb_chosen *chosen, struct err *err)
 {
 	bool v3 = vm->board->gic_version == 3;
 	const struct dtb_arm64_config config = {
@@ -233,11 +234,7 @@ static int make_dtb(struct hako_vm *vm, const struct dtb_chosen *chosen, struct 
 		.chosen = *chosen,
 	};
 
-	if (!vm->dtb_path)
-		return dtb_arm64(&config, &vm->dtb, &vm->dtb_size, err);
-	int res = dtb_file(vm->dtb_path, &vm->dtb, &vm->dtb_size, err);
-	return res ? res
-		   : dtb_chosen_update(&vm->dtb, &vm->dtb_size, chosen, vm->cmdline_given, err);
+	return dtb_arm64(&config, &vm->dtb, &vm->dtb_size, err);
 }
 
 static int arm64_prepare(struct hako_vm *vm, struct err *err)
@@ -263,21 +260,7 @@ static int arm64_prepare(struct hako_vm *vm, struct err *err)
 			vm->kernel.path, vm->kernel.page_size >> 10);
 	kernel_cut_headers(&vm->kernel, RAM_BASE);
 	res = layout_arm64(l, &config, err);
-	if (res)
-		return res;
-	const struct dtb_chosen chosen = {
-		.bootargs = vm->cmdline,
-		.initrd_start = l->initrd,
-		.initrd_end = l->initrd + config.initrd_size,
-		.rng_seed = true,
-		.kaslr_seed = true,
-	};
-	res = make_dtb(vm, &chosen, err);
-	if (!res && vm->dtb_size > l->dtb_size)
-		res = err_set(err, -E2BIG,
-			      "the device tree is %zu bytes; the kernel takes %llu at most",
-			      vm->dtb_size, (unsigned long long)l->dtb_size);
-	return res;
+	return res ? res : tree_make(vm, l, build_dtb, err);
 }
 
 static int arm64_load(struct hako_vm *vm, struct err *err)
@@ -285,10 +268,8 @@ static int arm64_load(struct hako_vm *vm, struct err *err)
 	const struct layout *l = &vm->board->layout;
 	int res = kernel_load(&vm->kernel, vm->mem, l->kernel, err);
 
-	if (!res && vm->has_initrd)
-		res = initrd_load(&vm->initrd, vm->mem, l->initrd, err);
-	if (!res && gmem_write(vm->mem, l->dtb, vm->dtb, vm->dtb_size))
-		res = err_set(err, -EFAULT, "the device tree does not fit into memory");
+	if (!res)
+		res = tree_load(vm, l, err);
 	if (res)
 		return res;
 	/* booting.rst: x0 is the tree, x1 to x3 are zero, which a reset made them. */

@@ -24,6 +24,7 @@
 #include "host/console.h"
 #include "machine/riscv.h"
 #include "machine/trace.h"
+#include "machine/tree.h"
 #include "machine/vm.h"
 #include "virtio/mmio.h"
 
@@ -271,7 +272,7 @@ static bool riscv_wakeable(struct hako_vm *vm)
 
 /* ---- boot ---- */
 
-static int make_dtb(struct hako_vm *vm, const struct dtb_chosen *chosen, struct err *err)
+static int build_dtb(struct hako_vm *vm, const struct dtb_chosen *chosen, struct err *err)
 {
 	struct vcpu_hart hart = { .isa = "" };
 	int res = vm->engine_ops->vcpu_hart(vm->cpus[0].vcpu, &hart, err);
@@ -297,13 +298,7 @@ static int make_dtb(struct hako_vm *vm, const struct dtb_chosen *chosen, struct 
 		.chosen = *chosen,
 	};
 
-	if (res)
-		return res;
-	if (!vm->dtb_path)
-		return dtb_riscv(&config, &vm->dtb, &vm->dtb_size, err);
-	res = dtb_file(vm->dtb_path, &vm->dtb, &vm->dtb_size, err);
-	return res ? res
-		   : dtb_chosen_update(&vm->dtb, &vm->dtb_size, chosen, vm->cmdline_given, err);
+	return res ? res : dtb_riscv(&config, &vm->dtb, &vm->dtb_size, err);
 }
 
 static int riscv_prepare(struct hako_vm *vm, struct err *err)
@@ -324,21 +319,7 @@ static int riscv_prepare(struct hako_vm *vm, struct err *err)
 	if (vm->has_firmware)
 		kernel_cut_headers(&vm->firmware, RAM_BASE);
 	res = layout_riscv(l, &config, err);
-	if (res)
-		return res;
-	const struct dtb_chosen chosen = {
-		.bootargs = vm->cmdline,
-		.initrd_start = l->initrd,
-		.initrd_end = l->initrd + config.initrd_size,
-		.rng_seed = true,
-		.kaslr_seed = true,
-	};
-	res = make_dtb(vm, &chosen, err);
-	if (!res && vm->dtb_size > l->dtb_size)
-		res = err_set(err, -E2BIG,
-			      "the device tree is %zu bytes; the kernel takes %llu at most",
-			      vm->dtb_size, (unsigned long long)l->dtb_size);
-	return res;
+	return res ? res : tree_make(vm, l, build_dtb, err);
 }
 
 /*
@@ -387,10 +368,8 @@ static int riscv_load(struct hako_vm *vm, struct err *err)
 		res = kernel_load(&vm->firmware, vm->mem, l->firmware, err);
 	if (!res && vm->has_firmware)
 		res = load_dynamic_info(vm, err);
-	if (!res && vm->has_initrd)
-		res = initrd_load(&vm->initrd, vm->mem, l->initrd, err);
-	if (!res && gmem_write(vm->mem, l->dtb, vm->dtb, vm->dtb_size))
-		res = err_set(err, -EFAULT, "the device tree does not fit into memory");
+	if (!res)
+		res = tree_load(vm, l, err);
 	if (res)
 		return res;
 	if (vm->entry)
