@@ -153,7 +153,8 @@ static void target_init(struct target *t, bool legacy, bool watched)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct target targets[4]; /* created once; a reset makes them new (2.4.1) */
+	static struct target
+		targets[4]; /* created once; a reset makes them new (virtio 1.2, 2.4.1) */
 	bool legacy = size && data[0] & 0x80, watched = size && data[0] & 0x40;
 	struct target *t = &targets[legacy + 2 * watched];
 	struct input in = { data, size };

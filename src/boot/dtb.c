@@ -54,7 +54,7 @@ static void begin(struct writer *w, const char *name)
 		w->code = fdt_begin_node(w->blob, name);
 }
 
-/* name@address, as the specification wants it for nodes with registers (2.2.1.1) */
+/* name@address, as nodes with registers are named (Devicetree Specification 0.4, 2.2.1.1) */
 static void begin_at(struct writer *w, const char *name, uint64_t addr)
 {
 	char full[64];

@@ -297,7 +297,7 @@ static int check_many(struct tester *t)
 		      offs[2] / SECTOR);
 }
 
-/* 5.2.6.2 leaves it open, but there is nothing else that a disk could do. */
+/* virtio 1.2, 5.2.6.2 leaves it open, but there is nothing else that a disk could do. */
 static int check_end(struct tester *t)
 {
 	const struct test_request beyond = { VIRTIO_BLK_T_IN, t->bytes / SECTOR, t->block, 1 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The lint: its rules, and the state that the order of register accesses is judged by; see lint.h.
+ * Numbers of sections are those of virtio 1.2.
  */
 #include "virtio/lint.h"
 

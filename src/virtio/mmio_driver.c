@@ -2,8 +2,9 @@
 /*
  * The driver's side of virtio over MMIO; see mmio_driver.h.
  *
- * The ring's parts lie in one piece (2.7.2), which is good for both versions. Event indices are not
- * taken: flags are enough for a driver that kicks once per batch and sleeps until it is answered.
+ * The ring's parts lie in one piece (virtio 1.2, 2.7.2), which is good for both versions. Event
+ * indices are not taken: flags are enough for a driver that kicks once per batch and sleeps until
+ * it is answered.
  */
 #include "virtio/mmio_driver.h"
 

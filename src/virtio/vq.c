@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The virtqueue, but for the layout of its ring: chains in flight and their buffers.
+ * The virtqueue (virtio 1.2, 2.6 to 2.8), but for the layout of its ring: chains in flight and
+ * their buffers.
  *
  * The rings are mapped once, at set-up: regions of guest RAM stay where they are for the life of
  * the VM. All that is read from them is read exactly once, into a local, and judged there.

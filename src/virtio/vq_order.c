@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Barriers between what is made available and the telling of it; see vq_order.h.
+ * Barriers between what is made available and the telling of it; see vq_order.h. Numbers of
+ * sections are those of virtio 1.2.
  *
  * Of each entry and descriptor it is known which vCPU stored to it last, and how many barriers that
  * one had had by then. When a store moves idx (of the packed ring: makes the descriptor available

@@ -12,8 +12,8 @@
  * Notifications are counted in the time between vq_pop() and vq_kicks(), and so are the
  * entries that become available in it: none of these is to be notified of. A CPU that was about to
  * notify may do so late, once, so what counts is more than LATE_MEAN in one such time and the next,
- * by LATE_SUM over all. Notifications for nothing new do not count: they are allowed (2.9), and in
- * the packed ring all are (2.8.16).
+ * by LATE_SUM over all. Notifications for nothing new do not count: they are allowed (virtio
+ * 1.2, 2.9), and in the packed ring all are (2.8.16).
  */
 #include "virtio/vq_shadow.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The driver's side of virtio; see vdriver.h.
+ * The driver's side of virtio; see vdriver.h. Numbers of sections are those of virtio 1.2.
  */
 #include "vdriver.h"
 

@@ -27,7 +27,7 @@ enum {
 	NEEDS_RESET = 64,
 	FAILED = 128
 };
-/* 5.2.3, 5.2.4 */
+/* virtio 1.2, 5.2.3, 5.2.4 */
 enum {
 	F_SIZE_MAX = 1,
 	F_SEG_MAX = 2,

@@ -23,7 +23,8 @@
 
 enum { SECTOR = 512, SIZE = 16, QUEUES = 4, SECTORS = 256, RAM = 32 << 20 };
 enum { OK = 0, IOERR = 1, UNSUPP = 2 };
-enum { F_FLUSH = 9, F_WCE = 11, F_MQ = 12, F_DISCARD = 13, F_WRITE_ZEROES = 14 }; /* 5.2.3 */
+/* virtio 1.2, 5.2.3 */
+enum { F_FLUSH = 9, F_WCE = 11, F_MQ = 12, F_DISCARD = 13, F_WRITE_ZEROES = 14 };
 
 static bool deep;
 

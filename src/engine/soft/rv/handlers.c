@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The handlers of the RISC-V interpreter and the executors, for RV32 and RV64; dispatch.inc says
- * how one goes on to the next.
+ * how one goes on to the next. Numbers of sections are those of volume I (cpu.h).
  */
 #include "engine/soft/rv/interp.h"
 
