@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The host's time that always goes on: since some moment of no meaning; clock_gettime(2).
+ * The host's time in nanoseconds, by clock_gettime(2). host_ns() always goes on, from some moment
+ * of no meaning.
  *
  * What a guest's time is, is bus/clock.h.
  */
@@ -13,13 +14,18 @@
 #define NS_PER_S  1000000000ULL
 #define NS_PER_MS 1000000ULL
 
-/* CLOCK_MONOTONIC, in nanoseconds. Any thread. */
-static inline uint64_t host_ns(void)
+/* One of the host's clocks, in nanoseconds. Any thread. */
+static inline uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+static inline uint64_t host_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 #endif

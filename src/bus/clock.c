@@ -58,11 +58,8 @@ uint64_t clock_wall_seconds(const struct clock *clock)
 
 uint64_t clock_wall_ns(const struct clock *clock)
 {
-	struct timespec ts;
-
 	(void)clock;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+	return clock_ns(CLOCK_REALTIME);
 }
 
 /* The heap. slot is the index + 1. */

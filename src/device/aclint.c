@@ -15,6 +15,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/ns.h"
 #include "bus/bus.h"
 #include "bus/clock.h"
 
@@ -22,7 +23,7 @@ enum {
 	MSIP = 0x0000,     /* + 4 * hart */
 	MTIMECMP = 0x4000, /* + 8 * hart */
 	MTIME = 0xbff8,
-	NS_PER_TICK = 1000000000 / ACLINT_TIMEBASE,
+	NS_PER_TICK = NS_PER_S / ACLINT_TIMEBASE,
 };
 
 /* What a snapshot saves. */

@@ -22,6 +22,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/ns.h"
 #include "bus/bus.h"
 #include "bus/clock.h"
 
@@ -65,8 +66,7 @@ enum cmos_reg {
 	ALARM_ANY = 3 << 6, /* an alarm's register that fits whatever the time is */
 };
 
-#define SECOND_NS 1000000000ULL
-#define UIP_NS    (244000 + 1984000) /* the warning, and the update cycle */
+#define UIP_NS (244000 + 1984000) /* the warning, and the update cycle */
 enum { DAY_S = 24 * 60 * 60, CRYSTAL_HZ = 32768 };
 
 struct cmos_state {
@@ -117,7 +117,7 @@ static int decode_hour(uint8_t b, uint8_t reg)
 
 static void put_time(struct cmos *cmos)
 {
-	time_t seconds = (time_t)(now(cmos) / SECOND_NS);
+	time_t seconds = (time_t)(now(cmos) / NS_PER_S);
 	uint8_t *reg = cmos->s.reg, b = reg[REG_B];
 	struct tm t;
 
@@ -149,7 +149,7 @@ static void take_time(struct cmos *cmos)
 		.tm_year = decode(b, reg[CENTURY]) * 100 + decode(b, reg[YEAR]) - 1900,
 	};
 
-	cmos->s.offset = (uint64_t)timegm(&t) * SECOND_NS - clock_wall_ns(cmos->clock);
+	cmos->s.offset = (uint64_t)timegm(&t) * NS_PER_S - clock_wall_ns(cmos->clock);
 	cmos->s.looked = now(cmos);
 }
 
@@ -177,13 +177,13 @@ static uint64_t period(uint8_t a)
 
 static uint64_t crystal(uint64_t ns)
 {
-	return ns / SECOND_NS * CRYSTAL_HZ + ns % SECOND_NS * CRYSTAL_HZ / SECOND_NS;
+	return ns / NS_PER_S * CRYSTAL_HZ + ns % NS_PER_S * CRYSTAL_HZ / NS_PER_S;
 }
 
 static void look(struct cmos *cmos)
 {
 	struct cmos_state *s = &cmos->s;
-	uint64_t at = now(cmos), from = s->looked / SECOND_NS, to = at / SECOND_NS;
+	uint64_t at = now(cmos), from = s->looked / NS_PER_S, to = at / NS_PER_S;
 	uint64_t each = period(s->reg[REG_A]);
 
 	/* A time that went back is a new one. */
@@ -206,7 +206,7 @@ static void update(struct cmos *cmos)
 	const struct cmos_state *s = &cmos->s;
 	uint8_t enabled = s->reg[REG_B] & INTERRUPTS;
 	bool level = s->flags & enabled;
-	uint64_t ns = SECOND_NS - s->looked % SECOND_NS, each = period(s->reg[REG_A]);
+	uint64_t ns = NS_PER_S - s->looked % NS_PER_S, each = period(s->reg[REG_A]);
 
 	if (level != cmos->line) {
 		cmos->line = level;
@@ -214,7 +214,7 @@ static void update(struct cmos *cmos)
 	}
 	if ((enabled & PERIODIC) && each) {
 		uint64_t left = each - crystal(s->looked) % each;
-		uint64_t left_ns = left * SECOND_NS / CRYSTAL_HZ + 1;
+		uint64_t left_ns = left * NS_PER_S / CRYSTAL_HZ + 1;
 
 		ns = left_ns < ns ? left_ns : ns;
 	}
@@ -263,7 +263,7 @@ static uint8_t reg_read(struct cmos *cmos, uint8_t index)
 		put_time(cmos);
 	switch (index) {
 	case REG_A: {
-		bool uip = !set && now(cmos) % SECOND_NS >= SECOND_NS - UIP_NS;
+		bool uip = !set && now(cmos) % NS_PER_S >= NS_PER_S - UIP_NS;
 
 		return (uint8_t)(s->reg[REG_A] | (uip ? A_UIP : 0));
 	}

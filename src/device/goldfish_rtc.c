@@ -8,7 +8,7 @@
  * makes it count.
  *
  * The clock's timers count nanoseconds of another clock than the wall's, which can be set; so the
- * timer of an alarm wakes up to look at least every LOOK_NS.
+ * timer of an alarm wakes up to look at least every second.
  */
 #include "device/goldfish_rtc.h"
 
@@ -19,6 +19,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/ns.h"
 #include "bus/bus.h"
 #include "bus/clock.h"
 
@@ -32,8 +33,6 @@ enum goldfish_rtc_reg {
 	ALARM_STATUS = 0x18, /* 1: an alarm is to come */
 	CLEAR_INTERRUPT = 0x1c,
 };
-
-#define LOOK_NS 1000000000ULL
 
 /* What a snapshot saves. */
 struct goldfish_rtc_state {
@@ -87,7 +86,7 @@ static void goldfish_rtc_look(struct goldfish_rtc *rtc)
 	} else {
 		/* Without memory for a timer there is no alarm; nobody could be told. */
 		clock_arm(rtc->clock, &rtc->alarm,
-			  clock_now(rtc->clock) + (wait < LOOK_NS ? wait : LOOK_NS));
+			  clock_now(rtc->clock) + (wait < NS_PER_S ? wait : NS_PER_S));
 	}
 }
 

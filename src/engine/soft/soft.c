@@ -12,6 +12,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/ns.h"
 #include "engine/soft/tlb.h"
 
 /* ---- between threads ---- */
@@ -32,14 +33,9 @@ void soft_attend(struct vcpu *v)
 
 void soft_sleep(struct vcpu *v, uint64_t ns, bool for_ever)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ns / 1000000000);
-	until.tv_nsec += (long)(ns % 1000000000);
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
+	uint64_t end = host_ns() + ns;
+	struct timespec until = { .tv_sec = (time_t)(end / NS_PER_S),
+				  .tv_nsec = (long)(end % NS_PER_S) };
 
 	soft_count(v, SOFT_COUNT_SLEEP);
 	pthread_mutex_lock(&v->lock);

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/bits.h"
+#include "base/ns.h"
 #include "engine/soft/soft.h"
 #include "engine/soft/tlb.h"
 
@@ -157,7 +158,7 @@ void rv_csr_write(struct rv_cpu *c, unsigned csr, uint64_t v);
 uint64_t rv_csr_rmw(const struct rv_cpu *c, unsigned csr, uint64_t v);
 void rv_csr_reset(struct rv_cpu *c);
 /* The machine's clock in ticks of the timebase. */
-enum { RV_TIMEBASE = 10000000 };
+enum { RV_TIMEBASE = 10000000 /* Hz */, RV_NS_PER_TICK = NS_PER_S / RV_TIMEBASE };
 uint64_t rv_time(const struct rv_cpu *c);
 void rv_timer_update(struct rv_cpu *c);
 

@@ -35,11 +35,9 @@ enum { NO_STATE = 0xffff };
 
 /* ---- time ---- */
 
-enum { NS_PER_TICK = 1000000000 / RV_TIMEBASE };
-
 uint64_t rv_time(const struct rv_cpu *c)
 {
-	return clock_now(c->vcpu.engine->cfg.clock) / NS_PER_TICK +
+	return clock_now(c->vcpu.engine->cfg.clock) / RV_NS_PER_TICK +
 	       atomic_load_explicit(&c->vcpu.engine->time_ahead, memory_order_relaxed);
 }
 
@@ -49,10 +47,10 @@ void rv_timer_update(struct rv_cpu *c)
 	bool on = c->csr.menvcfg & RV_ENVCFG_STCE;
 	uint64_t at = c->csr.stimecmp - atomic_load(&c->vcpu.engine->time_ahead);
 
-	if (!on || at > ~0ULL / NS_PER_TICK || rv_time(c) >= c->csr.stimecmp)
+	if (!on || at > ~0ULL / RV_NS_PER_TICK || rv_time(c) >= c->csr.stimecmp)
 		clock_cancel(clock, &c->vcpu.timer);
 	else
-		clock_arm(clock, &c->vcpu.timer, at * NS_PER_TICK);
+		clock_arm(clock, &c->vcpu.timer, at * RV_NS_PER_TICK);
 	rv_check_interrupts(c);
 }
 

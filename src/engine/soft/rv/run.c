@@ -63,7 +63,7 @@ static bool timer_will_wake(const struct rv_cpu *c)
 {
 	uint64_t at = c->csr.stimecmp - atomic_load(&c->vcpu.engine->time_ahead);
 	bool sstc = (c->csr.menvcfg & RV_ENVCFG_STCE) && (c->csr.mie & BIT(RV_STI)) &&
-		    at <= ~0ULL / (1000000000 / RV_TIMEBASE);
+		    at <= ~0ULL / RV_NS_PER_TICK;
 	return sstc || (c->csr.mie & BIT(RV_MTI));
 }
 
