@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Goldfish real-time clock, as QEMU's RISC-V `virt` machine has it ("google,goldfish-rtc"):
- * nanoseconds since 1970 from the machine's clock, and an alarm.
+ * nanoseconds since 1970, which a guest may set for itself, and an alarm.
  *
  * Threads: registers on vCPU threads, the alarm on the control loop; one mutex inside.
  */

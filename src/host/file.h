@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Files and memory of the host. Each failure is told with the path and a hint.
+ * Files and memory of the host. Each failure is told with the path and a hint. Any thread: nothing
+ * is kept here.
  */
 #ifndef HAKO_HOST_FILE_H
 #define HAKO_HOST_FILE_H

@@ -124,10 +124,10 @@ struct test_request {
 	unsigned pieces; /* that the data is cut into */
 };
 
-/* The data of slot i. */
-static uint8_t *slot_data(const struct tester *t, unsigned i)
+/* The data of slot 0. */
+static uint8_t *slot_data(const struct tester *t)
 {
-	return mmio_driver_ptr(&t->driver, t->data + (uint64_t)i * SLOT_DATA, SLOT_DATA);
+	return mmio_driver_ptr(&t->driver, t->data, SLOT_DATA);
 }
 
 /* Add a request in slot i, whose data is there. */
@@ -233,7 +233,7 @@ static int read_file(struct tester *t, uint64_t off, uint8_t *dst, uint32_t len)
 /* Has the file what slot 0 has? */
 static int compare(struct tester *t, uint64_t off, uint32_t len)
 {
-	const uint8_t *data = slot_data(t, 0);
+	const uint8_t *data = slot_data(t);
 	uint8_t *file = malloc(len);
 	uint32_t i = 0;
 	int res = file ? read_file(t, off, file, len)
@@ -259,7 +259,7 @@ static int check_identity(struct tester *t)
 
 	if (res)
 		return res;
-	memcpy(id, slot_data(t, 0), ID_BYTES);
+	memcpy(id, slot_data(t), ID_BYTES);
 	return passed(t, "identity", "'%s'", id);
 }
 
@@ -272,7 +272,7 @@ static int check_first(struct tester *t)
 	if (!res)
 		res = passed(t, "one sector", "as in the file");
 	if (!res && t->o->first_sector)
-		t->o->first_sector(t->o->arg, slot_data(t, 0));
+		t->o->first_sector(t->o->arg, slot_data(t));
 	return res;
 }
 
@@ -407,14 +407,14 @@ static int write_and_see(struct tester *t, uint64_t off, uint32_t len, unsigned 
 
 	if (!written)
 		return err_set(t->err, -ENOMEM, "cannot test '%s': out of memory", t->path);
-	memcpy(written, slot_data(t, 0), len);
+	memcpy(written, slot_data(t), len);
 	res = ask(t, VIRTIO_BLK_T_OUT, off, len, pieces);
 	if (!res)
 		res = flush(t);
-	memset(slot_data(t, 0), 0, len);
+	memset(slot_data(t), 0, len);
 	if (!res)
 		res = ask(t, VIRTIO_BLK_T_IN, off, len, pieces);
-	if (!res && memcmp(written, slot_data(t, 0), len) != 0)
+	if (!res && memcmp(written, slot_data(t), len) != 0)
 		res = not_passed(t, "what was written at sector %" PRIu64 " is not what is read",
 				 off / SECTOR);
 	if (!res)
@@ -423,17 +423,17 @@ static int write_and_see(struct tester *t, uint64_t off, uint32_t len, unsigned 
 	return res;
 }
 
-static void fill_pattern(struct tester *t, uint32_t from, uint32_t to)
+static void fill_pattern(struct tester *t, uint32_t len)
 {
-	for (uint32_t i = from; i < to; i += SECTOR)
-		keep_pattern(&t->keep, t->keep.off + i, slot_data(t, 0) + i);
+	for (uint32_t i = 0; i < len; i += SECTOR)
+		keep_pattern(&t->keep, t->keep.off + i, slot_data(t) + i);
 }
 
 /* Put back what was there, wherever the pattern is; *n sectors. */
 static int put_back(struct tester *t, unsigned *n)
 {
 	struct disk_keep *k = &t->keep;
-	uint8_t *data = slot_data(t, 0), pattern[SECTOR];
+	uint8_t *data = slot_data(t), pattern[SECTOR];
 	int res = ask(t, VIRTIO_BLK_T_IN, k->off, k->len, 1);
 
 	*n = 0;
@@ -492,15 +492,15 @@ static int check_writes(struct tester *t)
 	res = ask(t, VIRTIO_BLK_T_IN, k->off, k->len, 1);
 	if (res)
 		return res;
-	memcpy(k->data, slot_data(t, 0), k->len);
+	memcpy(k->data, slot_data(t), k->len);
 	res = keep_save(k, t->err);
 	if (res)
 		return res;
 
 	/* The first block by itself, then the rest in pieces. */
-	fill_pattern(t, 0, t->block);
+	fill_pattern(t, t->block);
 	res = write_and_see(t, k->off, t->block, 1);
-	fill_pattern(t, 0, k->len);
+	fill_pattern(t, k->len);
 	if (!res)
 		res = write_and_see(t, k->off, k->len, k->len >= 16 * t->block ? 16 : 1);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The engines that there are, and which of them runs a guest.
+ * The engines that there are, and which of them runs a guest. Where the VM is built.
  */
 #ifndef HAKO_MACHINE_ENGINES_H
 #define HAKO_MACHINE_ENGINES_H

@@ -39,12 +39,12 @@ void vhost_channel_fini(struct vhost_channel *ch)
 	ch->fd = -1;
 }
 
-int vhost_msg_fd(struct vhost_msg *msg, unsigned i)
+int vhost_msg_fd(struct vhost_msg *msg)
 {
-	int fd = i < msg->n_fds ? msg->fd[i] : -1;
+	int fd = msg->n_fds ? msg->fd[0] : -1;
 
 	if (fd >= 0)
-		msg->fd[i] = -1;
+		msg->fd[0] = -1;
 	return fd;
 }
 

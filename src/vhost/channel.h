@@ -40,8 +40,8 @@ void vhost_channel_fini(struct vhost_channel *ch);
  */
 int vhost_channel_read(struct vhost_channel *ch, struct err *err);
 
-/* Take the i-th descriptor of the message out of it: it is the caller's. */
-int vhost_msg_fd(struct vhost_msg *msg, unsigned i);
+/* Take the first descriptor of the message, or -1, out of it: it is the caller's. */
+int vhost_msg_fd(struct vhost_msg *msg);
 
 /* Send the reply to `to`, with a payload of `size` bytes and one descriptor, or -1. */
 int vhost_channel_reply(struct vhost_channel *ch, const struct vhost_header *to,

@@ -744,7 +744,7 @@ static int take_eventfd(struct vhost_session *s, const char *what, struct ring *
 	if (fstat(m->fd[0], &st) < 0 || (st.st_mode & S_IFMT))
 		return err_set(err, -EINVAL, "the %s of queue %u is not an eventfd", what,
 			       (*ring)->index);
-	*fd = vhost_msg_fd(m, 0);
+	*fd = vhost_msg_fd(m);
 	return 0;
 }
 
@@ -818,7 +818,7 @@ static int set_backend_req_fd(struct vhost_session *s, struct err *err)
 		return err_set(err, -EINVAL,
 			       "the descriptor for requests to the front end is not a socket");
 	close_fd(&s->backend_fd);
-	s->backend_fd = vhost_msg_fd(msg_of(s), 0);
+	s->backend_fd = vhost_msg_fd(msg_of(s));
 	return 0;
 }
 
