@@ -119,6 +119,18 @@ struct debug_ops {
 	/* These points and no others, for every vCPU; they outlive a reset. -ENOSPC: too many;
 	 * -ENOTSUP: a kind that the engine does not have. None are set then. */
 	int (*set_points)(struct engine *engine, const struct debug_point *points, size_t n);
+	/*
+	 * Bytes into RAM, all of them in one region, so that vCPUs also execute what is there now.
+	 * NULL: gmem_write() does it. -EFAULT: there is no RAM.
+	 */
+	int (*write)(struct engine *engine, uint64_t pa, const void *bytes, size_t len);
+	/*
+	 * NULL: the guest has no time but the machine's clock. All vCPUs are parked: what else
+	 * tells them the time stands still, as clock_stop() makes the clock do; and goes on from
+	 * there. As well as the host can; twice is as once.
+	 */
+	void (*time_stop)(struct engine *engine);
+	void (*time_go)(struct engine *engine);
 	/* One instruction, without taking interrupts, then VCPU_DEBUG; false takes it back. `insn`
 	 * is the one at pc if it could be read, else 0; for engines that write memory. */
 	void (*step)(struct vcpu *vcpu, bool on, uint32_t insn);

@@ -219,6 +219,7 @@ static bool reg_set(void *arg, unsigned thread, size_t reg, const uint8_t *val)
 /* Bytes at virtual addresses, page by page. */
 static bool mem_move(struct gdb *g, unsigned thread, uint64_t va, void *buf, size_t len, bool write)
 {
+	const struct debug_ops *ops = g->vm->engine_ops->debug;
 	struct vm_cpu *cpu = cpu_of(g, thread);
 	const struct walk_access where = { .level = debug_level(cpu) };
 
@@ -232,8 +233,9 @@ static bool mem_move(struct gdb *g, unsigned thread, uint64_t va, void *buf, siz
 		n = n < len - done ? n : len - done;
 		walk_va(cpu, &a, &w);
 		/* RAM only: a look at a device's registers would change them. */
-		if (!w.ok || (write ? gmem_write(g->vm->mem, w.pa, at, n)
-				    : gmem_read(g->vm->mem, w.pa, at, n)))
+		if (!w.ok || (!write       ? gmem_read(g->vm->mem, w.pa, at, n)
+			      : ops->write ? ops->write(g->vm->engine, w.pa, at, n)
+					   : gmem_write(g->vm->mem, w.pa, at, n)))
 			return false;
 	}
 	return true;
@@ -727,7 +729,7 @@ int gdb_create(struct gdb **out, struct hako_vm *vm, const char *where, struct e
 	}
 	/* No vCPU runs yet; none will until a client says so. */
 	vm->hold = vm->paused = true;
-	clock_stop(vm->clock);
+	vm_time_stop(vm);
 	log_msg(&vm->log, LOG_TRACE, "gdb",
 		"the guest waits at its first instruction; connect with 'target remote %s%s'",
 		is_path(where) ? "" : ":", where);

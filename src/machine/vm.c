@@ -188,16 +188,29 @@ static void release_cpus(struct hako_vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 }
 
+void vm_time_stop(struct hako_vm *vm)
+{
+	const struct debug_ops *ops = vm->engine_ops->debug;
+
+	clock_stop(vm->clock);
+	if (ops && ops->time_stop)
+		ops->time_stop(vm->engine);
+}
+
 void vm_pause(struct hako_vm *vm)
 {
 	vm->paused = true;
 	hold_cpus(vm);
-	clock_stop(vm->clock);
+	vm_time_stop(vm);
 }
 
 void vm_resume(struct hako_vm *vm)
 {
+	const struct debug_ops *ops = vm->engine_ops->debug;
+
 	vm->paused = false;
+	if (ops && ops->time_go)
+		ops->time_go(vm->engine);
 	clock_go(vm->clock);
 	release_cpus(vm);
 }
@@ -208,9 +221,9 @@ bool vm_wakeable(struct hako_vm *vm)
 {
 	bool may_wake;
 
-	vm_pause(vm);
+	hold_cpus(vm);
 	may_wake = vm->engine_ops->wakeable(vm->engine);
-	vm_resume(vm);
+	release_cpus(vm);
 	if (!may_wake)
 		vm->seen_stuck = 1;
 	return may_wake;

@@ -202,6 +202,8 @@ int vm_power_cycle(struct hako_vm *vm, struct err *err);
 /* Control thread: park every vCPU, and keep them so until vm_resume(); the clock stands still. */
 void vm_pause(struct hako_vm *vm);
 void vm_resume(struct hako_vm *vm);
+/* No vCPU runs, and none will before vm_resume(): all that tells them the time stands still. */
+void vm_time_stop(struct hako_vm *vm);
 /* For board_ops.wakeable, where the engine has what could wake a vCPU: engine_ops.wakeable. */
 bool vm_wakeable(struct hako_vm *vm);
 

@@ -840,6 +840,66 @@ static void a_reset_stops_the_second(void **state)
 	run_two(r);
 }
 
+/* ---- debuggers ---- */
+
+static uint64_t tsc_of(struct vcpu *v)
+{
+	union {
+		struct kvm_msrs msrs;
+		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} one = { .msrs.nmsrs = 1 };
+
+	one.msrs.entries[0].index = 0x10; /* IA32_TSC */
+	assert_int_equal(kvm_ioctl(v->fd, KVM_GET_MSRS, &one), 1);
+	return one.msrs.entries[0].data;
+}
+
+/* Since Linux 5.16; and there are KVMs that only say yes. */
+static bool can_move_tsc(struct vcpu *v)
+{
+	uint64_t offset = 1 << 20, got = 0;
+	struct kvm_device_attr set = { .group = KVM_VCPU_TSC_CTRL,
+				       .attr = KVM_VCPU_TSC_OFFSET,
+				       .addr = (uintptr_t)&offset },
+			       get = set;
+
+	get.addr = (uintptr_t)&got;
+	return kvm_ioctl(v->fd, KVM_SET_DEVICE_ATTR, &set) == 0 &&
+	       kvm_ioctl(v->fd, KVM_GET_DEVICE_ATTR, &get) == 0 && got == offset;
+}
+
+/* Also when gdb has the machine reset meanwhile. Two CPUs have one time. */
+static void time_stands_still_for_a_debugger(void **state)
+{
+	enum { HELD_US = 200000, HELD_NS = 1000 * HELD_US };
+	const struct debug_ops *ops = engine_kvm.debug;
+	struct rig *r = *state;
+	bool tsc_too = can_move_tsc(r->cpu[0]) && can_move_tsc(r->cpu[1]);
+
+	if (!tsc_too)
+		printf("# this KVM cannot move a TSC\n");
+	for (unsigned reset = 0; reset < 2; reset++) {
+		struct kvm_clock_data before = { 0 }, after = { 0 };
+		uint64_t tsc = tsc_of(r->cpu[0]), held;
+
+		assert_int_equal(kvm_ioctl(r->engine->vm, KVM_GET_CLOCK, &before), 0);
+		ops->time_stop(r->engine);
+		usleep(HELD_US);
+		ops->time_stop(r->engine); /* as once */
+		if (reset) {
+			assert_int_equal(engine_kvm.reset(r->engine, NULL), 0);
+			engine_kvm.vcpu_reset(r->cpu[0]);
+			engine_kvm.vcpu_reset(r->cpu[1]);
+		}
+		held = tsc_of(r->cpu[0]) - tsc;
+		ops->time_go(r->engine);
+		assert_int_equal(kvm_ioctl(r->engine->vm, KVM_GET_CLOCK, &after), 0);
+		assert_true(after.clock - before.clock < HELD_NS);
+		for (unsigned i = 0; i < 2 && tsc_too; i++)
+			assert_true(tsc_of(r->cpu[i]) - tsc < held);
+	}
+}
+
 /* ---- ends ---- */
 
 static void a_triple_fault_resets(void **state)
@@ -1050,6 +1110,7 @@ int main(void)
 		TEST(what_an_interrupt_wakes_is_not_stuck),
 		TWO(a_cpu_that_waits_for_sipi_is_off),
 		TWO(sipi_starts_the_second),
+		TWO(time_stands_still_for_a_debugger),
 		TEST(a_triple_fault_resets),
 		TWO(a_reset_stops_the_second),
 		TWO(cpuid_makes_sense),

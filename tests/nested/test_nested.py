@@ -7,7 +7,7 @@ usage: test_nested.py SYSTEM HAKO IMAGES KERNEL [GUEST...]       prints TAP
 
 SYSTEM is one of outer.py; HAKO static and for its architecture; IMAGES the folder with guest images
 for it; KERNEL our own small kernel, for arm64 where there is none for ARCH; each GUEST a bare-metal
-program of tests/guest, which run on arm64, for riscv64 our own kernel for riscv32, or for amd64 the
+program of tests/guest, and the last of tests/debug, which run on arm64, for riscv64 our own kernel for riscv32, or for amd64 the
 program of tests/kvm. Beside those for arm64 are their ELF files.
 """
 import functools
@@ -366,6 +366,13 @@ def gdb_drives_a_guest(outer):
         gdb("stepi 3")
         check("interrupts are as they were after steps", value(gdb("print/x $cpsr")) & 0xc0 == 0,
               before)
+        gdb("set var $pc = kernel_main")
+        word = value(gdb("print *(unsigned *)$pc"))
+        gdb("set var *(unsigned *)$pc = 0xd2800540")  # mov x0, #42
+        gdb("stepi")
+        check("an instruction that gdb has written", value(gdb("print $x0")) == 42)
+        gdb("set var *(unsigned *)kernel_main = %d" % word)
+        gdb("set var $pc = %d" % pc)
         gdb("set var $v3.u64[0] = 5")
         check("a vector register", value(gdb("print $v3.u64[0]")) == 5)
         gdb("tbreak disks_init")
@@ -390,6 +397,15 @@ def gdb_drives_a_guest(outer):
         said = hako.end()[2]
         for name in ("brk at EL1: ELR is the brk's own address", "brk #0"):
             check(name, re.search(r"(?m)^ok.* %s\r?$" % name, said), said)
+
+
+@in_outer
+def time_stands_still_while_gdb_looks(outer):
+    module = gdb_module(outer)
+    module.ARCH, module.TWO, module.TWO_ELF = "arm64", GUESTS[-1], GUESTS[-1][:-4] + ".elf"
+    module.test_time(system.folder, lost=False)
+    outer.write(b"\x01x")
+    assert outer.end()[0] == 0
 
 
 @in_outer
@@ -491,6 +507,7 @@ TESTS = [
     (a_guest_that_has_halted_is_found, ["amd64"]),
     (what_a_read_leaves_the_guest_for, ["amd64", "arm64"]),
     (gdb_drives_a_guest, ["arm64"]),
+    (time_stands_still_while_gdb_looks, ["arm64"]),
     (what_cannot_be_is_refused, ["amd64", "arm64", "riscv64"]),
     (a_hart_that_waits_for_nothing_is_found, ["riscv64"]),
     (what_only_the_software_cpu_can, ["riscv64"]),

@@ -5,10 +5,18 @@
  * The interface: Linux, Documentation/virt/kvm/api.rst, devices/arm-vgic-v3.rst and arm-vgic.rst.
  * Registers of the GIC have the names and offsets of IHI0069 (version 3) and IHI0048 (version 2).
  *
- * Reset in place: KVM_ARM_VCPU_INIT again is a CPU's reset, and makes KVM clean the caches of what
- * is loaded next, for a guest whose MMU is off. A GIC has no such call: its registers are written,
- * one by one, to what the software CPU's GIC has after a reset. That is zero, but in the CPU
- * interface, which differs among hosts: there it is what was read before the guest ran.
+ * Caches: what is loaded has to be in memory, past them, for a guest whose MMU is off (Linux,
+ * Documentation/arm64/booting.rst), and not be stale in caches of instructions. Linux sees to both
+ * when a vCPU first touches a page (user_mem_abort() in arch/arm64/kvm/mmu.c), and
+ * KVM_ARM_VCPU_INIT of a vCPU that has run takes all pages away from the guest; or, where the CPU
+ * has FEAT_S2FWB, which makes the guest's accesses go by the caches, and so needs the first no
+ * more, empties the caches of instructions (kvm_arch_vcpu_ioctl_vcpu_init() in arm.c). So whoever
+ * loads before that or right after it has nothing to do; a debugger who writes code later has
+ * (debug.c).
+ *
+ * Reset in place: KVM_ARM_VCPU_INIT again is a CPU's reset. A GIC has no such call: its registers
+ * are written, one by one, to what the software CPU's GIC has after a reset. That is zero, but in
+ * the CPU interface, which differs among hosts: there it is what was read before the guest ran.
  */
 #include <errno.h>
 #include <stdlib.h>

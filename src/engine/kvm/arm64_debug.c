@@ -160,6 +160,27 @@ void kvm_arch_step_end(struct vcpu *v)
 	kvm_arch_set(v, VCPU_REG_PSTATE, (val & ~(uint64_t)PSTATE_IF) | d->unmasked);
 }
 
+/* ---- time ---- */
+
+static int counter(struct engine *e, unsigned long request)
+{
+	struct kvm_one_reg arg = { .id = KVM_REG_ARM_TIMER_CNT,
+				   .addr = (uintptr_t)&e->debug.counter };
+
+	return kvm_ioctl(e->vcpus->fd, request, &arg);
+}
+
+/* CNTVCT_EL0, whose offset all vCPUs share. The physical counter is the host's, and goes on. */
+bool kvm_arch_time_stop(struct engine *e)
+{
+	return counter(e, KVM_GET_ONE_REG) == 0;
+}
+
+void kvm_arch_time_go(struct engine *e)
+{
+	counter(e, KVM_SET_ONE_REG);
+}
+
 /* ---- registers ---- */
 
 enum {
@@ -261,7 +282,15 @@ static uint64_t id(struct vcpu *v, size_t n)
 static bool one_reg(struct vcpu *v, unsigned long request, size_t n, void *val)
 {
 	struct kvm_one_reg arg = { .id = id(v, n), .addr = (uintptr_t)val };
+	struct kvm_debug *d = &v->engine->debug;
 
+	if (arg.id == KVM_REG_ARM_TIMER_CNT && d->time_stopped) {
+		if (request == KVM_GET_ONE_REG)
+			memcpy(val, &d->counter, sizeof(d->counter));
+		else
+			memcpy(&d->counter, val, sizeof(d->counter));
+		return true;
+	}
 	return arg.id && kvm_ioctl(v->fd, request, &arg) == 0;
 }
 

@@ -23,17 +23,22 @@ void kvm_debug_fini(struct kvm_debug *d)
 
 /* ---- patches ---- */
 
-/* The guest's CPUs, and their caches of instructions, see what is written. */
-static bool write_code(struct engine *e, uint64_t pa, const void *bytes, size_t len)
+/*
+ * KVM makes caches right for what is loaded before a vCPU runs, or is reset: arm64.c. Later it is
+ * up to who writes: the bytes go to memory, for a guest whose MMU is off, and out of the caches of
+ * instructions.
+ */
+static int write_code(struct engine *e, uint64_t pa, const void *bytes, size_t len)
 {
 	const struct gmem_region *r = gmem_find(e->cfg.mem, pa);
+	int res = r ? gmem_write(e->cfg.mem, pa, bytes, len) : -EFAULT;
 
-	if (!r || gmem_write(e->cfg.mem, pa, bytes, len))
-		return false;
+	if (res)
+		return res;
 	char *at = (char *)r->host + (pa - r->base);
 	kvm_arch_written(at, len);
 	__builtin___clear_cache(at, at + len);
-	return true;
+	return 0;
 }
 
 static bool put_in(struct engine *e, size_t i)
@@ -43,7 +48,7 @@ static bool put_in(struct engine *e, size_t i)
 	size_t len = kvm_arch_brk.len;
 
 	return !gmem_read(e->cfg.mem, pa, d->patches[i].was, len) &&
-	       write_code(e, pa, kvm_arch_brk.bytes, len);
+	       !write_code(e, pa, kvm_arch_brk.bytes, len);
 }
 
 /* What the guest has written there meanwhile stays. */
@@ -242,6 +247,21 @@ bool kvm_debug_at_patch(struct vcpu *v)
 	return true;
 }
 
+/* ---- time ---- */
+
+static void time_stop(struct engine *e)
+{
+	if (!e->debug.time_stopped && e->vcpus)
+		e->debug.time_stopped = kvm_arch_time_stop(e);
+}
+
+static void time_go(struct engine *e)
+{
+	if (e->debug.time_stopped)
+		kvm_arch_time_go(e);
+	e->debug.time_stopped = false;
+}
+
 /* ---- debug_ops ---- */
 
 static void step(struct vcpu *v, bool on, uint32_t insn)
@@ -263,6 +283,9 @@ const struct debug_ops kvm_debug_ops = {
 	.reg_get = kvm_arch_reg_get,
 	.reg_set = kvm_arch_reg_set,
 	.set_points = set_points,
+	.write = write_code,
+	.time_stop = time_stop,
+	.time_go = time_go,
 	.step = step,
 	.stopped = stopped,
 };

@@ -48,6 +48,10 @@ struct kvm_debug {
 	 */
 	atomic_bool lost;
 	pthread_mutex_t lock;
+	/* What the guest's time was when it was stopped: arm64: CNTVCT; x86: the TSC, and kvmclock
+	 * in ns. */
+	bool time_stopped;
+	uint64_t counter, clock;
 };
 
 struct kvm_debug_vcpu {
@@ -100,6 +104,11 @@ bool kvm_arch_debug_why(struct vcpu *vcpu, struct debug_stop *stop);
 /* Keep interrupts away from a step; and when it is over, or will not be made. */
 void kvm_arch_step_begin(struct vcpu *vcpu);
 void kvm_arch_step_end(struct vcpu *vcpu);
+
+/* debug_ops.time_stop and time_go: remember what the time is, false: KVM does not tell; and have it
+ * so again. */
+bool kvm_arch_time_stop(struct engine *engine);
+void kvm_arch_time_go(struct engine *engine);
 
 /* arm64.c's, for arm64_debug.c: KVM's name of a register of engine.h, 0: there is none; the
  * guest's own BRK, which KVM has taken for ours; and registers by KVM's names. */

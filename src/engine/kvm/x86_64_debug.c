@@ -346,3 +346,62 @@ bool kvm_arch_reg_set(struct vcpu *v, size_t n, const void *val)
 	kvm_arch_set(v, number(n), word);
 	return true;
 }
+
+/* ---- time ---- */
+
+static int get_tsc(struct vcpu *v, uint64_t *tsc)
+{
+	enum { IA32_TSC = 0x10 };
+	union {
+		struct kvm_msrs msrs;
+		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} one = { .msrs.nmsrs = 1 };
+	int n;
+
+	one.msrs.entries[0].index = IA32_TSC;
+	n = kvm_ioctl(v->fd, KVM_GET_MSRS, &one);
+	*tsc = one.msrs.entries[0].data;
+	return n < 0 ? n : n == 1 ? 0 : -EINVAL;
+}
+
+/* Linux, Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET: since 5.16. To write the TSC
+ * would not do: KVM takes a value that is less than a second off for what it should be. */
+static int tsc_offset(struct vcpu *v, unsigned long request, uint64_t *offset)
+{
+	struct kvm_device_attr arg = { .group = KVM_VCPU_TSC_CTRL,
+				       .attr = KVM_VCPU_TSC_OFFSET,
+				       .addr = (uintptr_t)offset };
+
+	return kvm_ioctl(v->fd, request, &arg);
+}
+
+bool kvm_arch_time_stop(struct engine *e)
+{
+	struct kvm_clock_data clock = { 0 };
+
+	if (kvm_ioctl(e->vm, KVM_GET_CLOCK, &clock) < 0 || get_tsc(e->vcpus, &e->debug.counter))
+		return false;
+	e->debug.clock = clock.clock;
+	return true;
+}
+
+/* A timer that was due meanwhile has fired, once: what a guest does then is to look at its clock.
+ */
+void kvm_arch_time_go(struct engine *e)
+{
+	struct kvm_clock_data clock = { .clock = e->debug.clock };
+	struct kvm_pit_state2 pit;
+	uint64_t tsc, offset;
+
+	/* Its ticks, KVM would make up for all of them: setting it forgets what is due. */
+	if (kvm_ioctl(e->vm, KVM_GET_PIT2, &pit) >= 0)
+		kvm_ioctl(e->vm, KVM_SET_PIT2, &pit);
+	if (get_tsc(e->vcpus, &tsc) == 0)
+		for (struct vcpu *v = e->vcpus; v; v = v->next) {
+			if (tsc_offset(v, KVM_GET_DEVICE_ATTR, &offset))
+				break;
+			offset -= tsc - e->debug.counter;
+			tsc_offset(v, KVM_SET_DEVICE_ATTR, &offset);
+		}
+	kvm_ioctl(e->vm, KVM_SET_CLOCK, &clock); /* last: it has vCPUs look at their TSC again */
+}
