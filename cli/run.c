@@ -415,6 +415,7 @@ static void on_key(void *arg, char key)
 	case 'X': stop_running(); break;
 	case 'h':
 	case '?':
+		say_newline();
 		say("Ctrl-A x  quits: as if the power had been cut");
 		say("Ctrl-A h  prints this help");
 		say("Ctrl-A Ctrl-A  sends one Ctrl-A to the guest");
@@ -478,8 +479,11 @@ static int finish(const struct run *run, enum hako_outcome outcome, unsigned fai
 		}
 		break;
 	}
-	if (!run->quiet || outcome == HAKO_DISK_ERROR)
+	if (!run->quiet || outcome == HAKO_DISK_ERROR) {
+		if (outcome == HAKO_STOPPED && isatty(STDIN_FILENO))
+			say_newline();
 		say("%s", line);
+	}
 	return status;
 }
 

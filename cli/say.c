@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "tty.h"
 
@@ -38,6 +39,12 @@ void say(const char *fmt, ...)
 	va_start(args, fmt);
 	say_line(NULL, fmt, args);
 	va_end(args);
+}
+
+void say_newline(void)
+{
+	if (isatty(STDERR_FILENO))
+		fputs(tty_is_raw() ? "\r\n" : "\n", stderr);
 }
 
 int say_usage(const char *fmt, ...)

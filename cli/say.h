@@ -13,6 +13,8 @@
 /* Exit statuses of every command; `hako run` has more (run.c). */
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
+/* For what answers a key: the guest has left the cursor behind a prompt, most likely. */
+void say_newline(void);
 /* "hako: TEXT" */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same about a mistake in the command line; returns -1. */

@@ -169,8 +169,8 @@ static void on_tstp(int signo)
 void tty_signals(void (*stop)(void), void (*refresh)(void), void (*dump)(void))
 {
 	static const int stopping[] = { SIGTERM, SIGINT, SIGHUP };
-	static const int fatal[] = { SIGQUIT, SIGSEGV, SIGBUS, SIGILL,
-				     SIGFPE,  SIGABRT, SIGSYS, SIGXCPU };
+	static const int fatal[] = { SIGQUIT, SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,    SIGABRT, SIGSYS,
+				     SIGXCPU, SIGUSR2, SIGALRM, SIGTRAP, SIGVTALRM, SIGPROF };
 	struct sigaction old;
 
 	tty.stop = stop;

@@ -24,7 +24,7 @@ static const char *refused_kind(mode_t mode)
 	case S_IFREG:
 	case S_IFBLK: return NULL;
 	case S_IFDIR: return "a directory";
-	case S_IFIFO: return "a FIFO";
+	case S_IFIFO: return "a FIFO, such as a pipe or <(...)";
 	case S_IFSOCK: return "a socket";
 	case S_IFCHR: return "a character device";
 	default: return "no file";

@@ -1251,7 +1251,7 @@ def keys(t):
     t.text = b""
     os.write(t.fd, b"\x01h")
     t.read_until(b"sends one Ctrl-A")
-    assert b"\r\n" in t.text
+    assert t.text.startswith(b"\r\nhako: ") and b"help\r\n" in t.text
     os.write(t.fd, b"\x03\x1a\x1c\x01\x01x")  # all of this is the guest's
     time.sleep(0.3)
     assert t.is_raw() and t.ended() is None
@@ -1276,6 +1276,12 @@ def terminal_after_sigquit(t):
 def terminal_after_sigsegv(t):
     os.kill(t.pid, signal.SIGSEGV)
     assert t.end() == -signal.SIGSEGV
+
+
+@on_terminal()
+def terminal_after_sigusr2(t):
+    os.kill(t.pid, signal.SIGUSR2)
+    assert t.end() == -signal.SIGUSR2
 
 
 @on_terminal("--timeout", "1")
@@ -1308,7 +1314,7 @@ TESTS += [
     config_runs_a_guest, config_example, timing, signals, signals_that_come_together_are_one,
     hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
     disk_in_use,
-    keys, terminal_after_sigterm, terminal_after_sigquit, terminal_after_sigsegv,
+    keys, terminal_after_sigterm, terminal_after_sigquit, terminal_after_sigsegv, terminal_after_sigusr2,
     terminal_after_timeout, terminal_while_stopped,
 ]
 
