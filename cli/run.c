@@ -534,11 +534,15 @@ static int run_vm(struct run *run)
 
 	atomic_store(&running, vm);
 	tty_signals(stop_running, refresh_disks, dump_running);
-	if (terminal && !run->quiet)
-		say("the terminal is the guest's; Ctrl-A x quits, Ctrl-A h helps");
+	/* The kernel stops who would change the terminal from there, and a shell says no more. */
+	if (terminal && !run->quiet && tty_is_anothers(STDIN_FILENO))
+		say("the terminal is another job's: hako waits until it is in the foreground (fg); "
+		    "with </dev/null it runs in the background, too");
 	if (terminal && (r = tty_raw(STDIN_FILENO)) < 0)
 		say("the terminal cannot be made raw (%s); the guest gets whole lines",
 		    strerror(-r));
+	if (terminal && !run->quiet)
+		say("the terminal is the guest's; Ctrl-A x quits, Ctrl-A h helps");
 	r = hako_vm_run(vm, &outcome, &err);
 	atomic_store(&running, NULL);
 	failure = hako_vm_failure(vm);

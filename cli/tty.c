@@ -197,6 +197,13 @@ void tty_signals(void (*stop)(void), void (*refresh)(void), void (*dump)(void))
 	install(SIGXFSZ, SIG_IGN, 0);
 }
 
+bool tty_is_anothers(int fd)
+{
+	pid_t foreground = tcgetpgrp(fd);
+
+	return foreground > 0 && foreground != getpgrp();
+}
+
 int tty_signal(void)
 {
 	return tty.signal;

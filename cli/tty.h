@@ -22,6 +22,8 @@ void tty_signals(void (*stop)(void), void (*refresh)(void), void (*dump)(void));
 /* The signal that called stop(), or 0. */
 int tty_signal(void);
 
+/* Is this process in the background of it? Then tty_raw() waits, stopped, until it no longer is. */
+bool tty_is_anothers(int fd);
 /* Make the terminal on `fd` raw until tty_restore() or the end of the process. 0 or -errno. */
 int tty_raw(int fd);
 /* Any time, also from a signal handler. */
