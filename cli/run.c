@@ -289,8 +289,8 @@ static const struct opt run_opts[] = {
 	  .arg = "TEXT",
 	  .help = "use TEXT in place of the default command line, which is\n"
 		  "console=ttyAMA0 (RISC-V, x86-64: ttyS0), with a disk also\n"
-		  "root=/dev/vda rw (ro for a read-only one), with --no-reboot\n"
-		  "also panic=-1",
+		  "root=/dev/vda rw (ro for a read-only one), then\n"
+		  "cryptomgr.notests, with --no-reboot also panic=-1",
 	  CALL(set_cmdline) },
 	{ .group = "Machine",
 	  .name = "disk",

@@ -21,15 +21,18 @@ int cmdline_make(char **out, const struct cmdline_config *c, struct err *err)
 
 	*out = NULL;
 	/*
-	 * Of two root= the kernel takes the last. After a panic Linux would spin for ever; when a
-	 * reset ends the run, let it reset at once (kernel-parameters.txt, "panic=").
+	 * Of two root= the kernel takes the last. The rest is from kernel-parameters.txt. Tests of
+	 * the kernel's own ciphers, which distributions turn on, are half of a boot:
+	 * "cryptomgr.notests" is for machines that live for a short time. After a panic Linux would
+	 * spin for ever; when a reset ends the run, let it reset at once, "panic=-1".
 	 */
-	n = asprintf(&line, "%s%s%s%s%s%s%s%s",
+	n = asprintf(&line, "%s%s%s%s%s%s%s%s%s",
 		     c->base ? c->base : "console=", c->base ? "" : c->console,
 		     add_root ? " root=" : "", add_root ? c->root : "",
 		     !add_root          ? ""
 		     : c->root_readonly ? " ro"
 					: " rw",
+		     c->base ? "" : " cryptomgr.notests",
 		     !c->base && c->no_reboot ? " panic=-1" : "", append ? " " : "",
 		     append ? append : "");
 	if (n < 0)

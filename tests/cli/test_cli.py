@@ -205,7 +205,7 @@ USAGE = [
     (["unexpected argument '1234'", "--gdb=1234"], ["run", "-k", "a", "--gdb", "1234"]),
     (["'0'"], ["run", "-k", "a", "--timeout", "0"]),
     (["1h"], ["run", "-k", "a", "--timeout", "1h"]),
-    (["3016", "2047"], ["run", "-k", "a", "--append", "x" * 3000]),
+    (["3034", "2047"], ["run", "-k", "a", "--append", "x" * 3000]),
     (["2048", "2047"], ["run", "-k", "a", "--cmdline", "x" * 2048]),
     (["create, info or test"], ["disk"]),
     (["crate", "'create'"], ["disk", "crate", "64M", "new"]),
@@ -862,14 +862,17 @@ def bootargs(*args):
 
 def the_root():
     disks = ["-d", "data,ro"]
-    assert bootargs() == "console=ttyAMA0"
-    assert bootargs("-d", "data") == "console=ttyAMA0 root=/dev/vda rw"
-    assert bootargs(*disks) == "console=ttyAMA0 root=/dev/vda ro"
-    assert bootargs(*disks, "-d", "other,root") == "console=ttyAMA0 root=/dev/vdb rw"
-    assert bootargs(*disks * 25, "-d", "other,root") == "console=ttyAMA0 root=/dev/vdz rw"
-    assert bootargs(*disks * 27, "-d", "other,root", *disks) == "console=ttyAMA0 root=/dev/vdab rw"
+    assert bootargs() == "console=ttyAMA0 cryptomgr.notests"
+    assert bootargs("-d", "data") == "console=ttyAMA0 root=/dev/vda rw cryptomgr.notests"
+    assert bootargs(*disks) == "console=ttyAMA0 root=/dev/vda ro cryptomgr.notests"
+    assert bootargs(*disks, "-d", "other,root") == \
+        "console=ttyAMA0 root=/dev/vdb rw cryptomgr.notests"
+    assert bootargs(*disks * 25, "-d", "other,root") == \
+        "console=ttyAMA0 root=/dev/vdz rw cryptomgr.notests"
+    assert bootargs(*disks * 27, "-d", "other,root", *disks) == \
+        "console=ttyAMA0 root=/dev/vdab rw cryptomgr.notests"
     assert bootargs(*disks, "-d", "other,partuuid=0123-aF,root") == \
-        "console=ttyAMA0 root=PARTUUID=0123-aF rw"
+        "console=ttyAMA0 root=PARTUUID=0123-aF rw cryptomgr.notests"
     assert bootargs(*disks, "--cmdline", "args=1") == "args=1"
     assert bootargs(*disks, "-d", "other,root", "--cmdline", "args=1", "-a", "last") == \
         "args=1 root=/dev/vdb rw last"
@@ -895,10 +898,10 @@ def config_says_what_the_guest_gets():
     data = '{"path_on_host": "data", "is_read_only": true}'
     root = '{"path_on_host": "other", "is_root_device": true%s}'
     told = "hako: the device tree is in 'args.dtb'\n"
-    assert config(spin()) == ("console=ttyAMA0", told)
-    assert config(spin(drives=data)) == ("console=ttyAMA0 root=/dev/vda ro", told)
+    assert config(spin()) == ("console=ttyAMA0 cryptomgr.notests", told)
+    assert config(spin(drives=data)) == ("console=ttyAMA0 root=/dev/vda ro cryptomgr.notests", told)
     both = data + "," + root % ""
-    assert config(spin(drives=both))[0] == "console=ttyAMA0 root=/dev/vdb rw"
+    assert config(spin(drives=both))[0] == "console=ttyAMA0 root=/dev/vdb rw cryptomgr.notests"
     assert config(spin("args=1 root=/dev/vda", both))[0] == \
         "args=1 root=/dev/vda root=/dev/vdb rw"
     assert config(spin("args=1", data))[0] == "args=1"
@@ -906,19 +909,21 @@ def config_says_what_the_guest_gets():
     assert config(spin("args=1", data + "," + uuid))[0] == "args=1 root=PARTUUID=01234567-02 ro"
     # Not marked as the root: the PARTUUID means nothing.
     assert config(spin(drives='{"path_on_host": "data", "partuuid": "1"}'))[0] == \
-        "console=ttyAMA0 root=/dev/vda rw"
+        "console=ttyAMA0 root=/dev/vda rw cryptomgr.notests"
     options = data[:-1] + ', "hako": {"packed": false, "indirect": true, "queues": 2,' \
         ' "transport": "legacy", "on-error": "stop"}}'
-    assert config(spin(drives=options)) == ("console=ttyAMA0 root=/dev/vda ro", told)
+    assert config(spin(drives=options)) == ("console=ttyAMA0 root=/dev/vda ro cryptomgr.notests", told)
     # The command line goes over the file.
     assert config(spin("args=1", both), "--cmdline", "args=2")[0] == "args=2"
     assert config(spin("args=1", both), "--append", "last")[0] == "args=1 root=/dev/vdb rw last"
-    assert config(spin("", both), "-d", "large,root")[0] == "console=ttyAMA0 root=/dev/vdc rw"
-    assert config(spin(rest=', "hako": {"append": "quiet"}'))[0] == "console=ttyAMA0 quiet"
+    assert config(spin("", both), "-d", "large,root")[0] == \
+        "console=ttyAMA0 root=/dev/vdc rw cryptomgr.notests"
+    assert config(spin(rest=', "hako": {"append": "quiet"}'))[0] == \
+        "console=ttyAMA0 cryptomgr.notests quiet"
     assert config(spin(rest=', "hako": {"append": "quiet"}'), "-a", "loud")[0] == \
-        "console=ttyAMA0 loud"
+        "console=ttyAMA0 cryptomgr.notests loud"
     assert config('{"machine-config": {"mem_size_mib": 17}}', "-k", "spin", "-m", "16M")[0] == \
-        "console=ttyAMA0"
+        "console=ttyAMA0 cryptomgr.notests"
     assert config('{}', "-k", "spin")[1] == told
     write("vm.json", ('{"drives": [%s]}' % root % ', "partuuid": "1 2"').encode())
     fails(2, ["'1 2'", "PARTUUID"], "run", "--config", "vm.json", "-k", "spin")

@@ -24,7 +24,8 @@ def the_command_line_is_the_one_given():
     with Vm("--mem", "256M", disks=[root_disk()], append='quiet word="two words" last') as vm:
         vm.login()
         line = vm.sh("cat /proc/cmdline")
-        assert line == 'console=ttyAMA0 root=/dev/vda rw quiet word="two words" last', line
+        assert line == \
+            'console=ttyAMA0 root=/dev/vda rw cryptomgr.notests quiet word="two words" last', line
         assert vm.poweroff() == 0
     with Vm("--cmdline", "console=ttyAMA0 quiet ro", disks=[root_disk()], append="") as vm:
         vm.login()

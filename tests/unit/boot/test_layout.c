@@ -176,17 +176,17 @@ static void check_line(const struct cmdline_config *config, const char *want)
 static void command_lines(void **state)
 {
 	(void)state;
-	check_line(&(struct cmdline_config){ 0 }, "console=ttyAMA0");
+	check_line(&(struct cmdline_config){ 0 }, "console=ttyAMA0 cryptomgr.notests");
 	check_line(&(struct cmdline_config){ .root = "/dev/vda" },
-		   "console=ttyAMA0 root=/dev/vda rw");
+		   "console=ttyAMA0 root=/dev/vda rw cryptomgr.notests");
 	check_line(&(struct cmdline_config){ .root = "/dev/vdb", .root_readonly = true },
-		   "console=ttyAMA0 root=/dev/vdb ro");
+		   "console=ttyAMA0 root=/dev/vdb ro cryptomgr.notests");
 	check_line(&(struct cmdline_config){ .no_reboot = true, .append = "quiet" },
-		   "console=ttyAMA0 panic=-1 quiet");
+		   "console=ttyAMA0 cryptomgr.notests panic=-1 quiet");
 	check_line(&(struct cmdline_config){ .root = "PARTUUID=1-2",
 					     .no_reboot = true,
 					     .append = "quiet" },
-		   "console=ttyAMA0 root=PARTUUID=1-2 rw panic=-1 quiet");
+		   "console=ttyAMA0 root=PARTUUID=1-2 rw cryptomgr.notests panic=-1 quiet");
 	check_line(&(struct cmdline_config){ .base = "", .root = "/dev/vda" }, "");
 	check_line(&(struct cmdline_config){ .base = "root=/dev/vda",
 					     .root = "/dev/vdb",
