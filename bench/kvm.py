@@ -124,17 +124,15 @@ class Kvm:
     def close(self):
         self.outer.__exit__(None, None, None)
 
-    def command(self, who, kernel, initrd=None, disk=None, append="", default=False):
-        """With `default`, hako's command line is its own, to which "quiet" is added."""
-        words = ["quiet", append, outer.ARCHES[self.arch].get("guest_append", "")]
-        if who == "qemu" or not default:
-            words.insert(0, f"console={ARCHES[self.arch]['console']}")
+    def command(self, who, kernel, initrd=None, disk=None, append=""):
+        words = [f"console={ARCHES[self.arch]['console']} quiet", append,
+                 outer.ARCHES[self.arch].get("guest_append", "")]
         words = " ".join(word for word in words if word)
         if who == "hako":
             argv = f"./hako run --engine kvm --quiet --mem {MEM_MIB}M --kernel {kernel}"
             argv += f" --initrd {initrd}" if initrd else ""
             argv += f" --disk {disk}" if disk else ""
-            return argv + f" --no-reboot --{'append' if default else 'cmdline'} '{words}'"
+            return argv + f" --no-reboot --cmdline '{words}'"
         argv = f"/q/ld-linux* --library-path /q /q/{ARCHES[self.arch]['qemu']} -L /q"
         argv += f" {ARCHES[self.arch]['machine']} -m {MEM_MIB} {QEMU_OPTIONS} -kernel {kernel}"
         argv += f" -initrd {initrd}" if initrd else ""
@@ -143,9 +141,9 @@ class Kvm:
             argv += " -device virtio-blk-device,drive=disk"
         return argv + f" -append '{words}'"
 
-    def to_init(self, who, default=False):
+    def to_init(self, who, append=""):
         """Seconds from the start until the guest's first process speaks."""
-        command = self.command(who, "Image", "bench-initrd.gz", default=default)
+        command = self.command(who, "Image", "bench-initrd.gz", append=append)
         start = time.monotonic()
         self.outer.start(command + " </dev/null")
         self.outer.expect(rb"hako-bench: init")
