@@ -15,11 +15,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "base/err.h"
 #include "bus/bus.h"
 #include "bus/clock.h"
-#include "bus/irq.h"
 #include "device/cmos.h"
+#include "device/rig.h"
 #include "host/loop.h"
 
 enum {
@@ -42,39 +41,23 @@ enum {
 };
 
 struct fixture {
-	struct loop *loop;
-	struct clock *clock;
-	struct bus *bus;
+	struct rig r;
 	struct cmos *cmos;
-	bool irq;
-	unsigned irqs;
 };
-
-static void set_irq(void *chip, unsigned pin, bool level)
-{
-	struct fixture *f = chip;
-
-	assert_int_equal(pin, 8);
-	assert_true(f->irq != level);
-	f->irq = level;
-	f->irqs += level;
-}
-
-static const struct irq_ops irq_ops = { .set = set_irq };
 
 static uint8_t rd(struct fixture *f, uint8_t index)
 {
 	uint64_t val = 0;
 
-	assert_int_equal(bus_write(f->bus, 0x70, 1, index), 0);
-	assert_int_equal(bus_read(f->bus, 0x71, 1, &val), 0);
+	assert_int_equal(bus_write(f->r.bus, 0x70, 1, index), 0);
+	assert_int_equal(bus_read(f->r.bus, 0x71, 1, &val), 0);
 	assert_true(val <= 0xff);
 	return (uint8_t)val;
 }
 static void wr(struct fixture *f, uint8_t index, uint8_t val)
 {
-	assert_int_equal(bus_write(f->bus, 0x70, 1, index), 0);
-	assert_int_equal(bus_write(f->bus, 0x71, 1, val), 0);
+	assert_int_equal(bus_write(f->r.bus, 0x70, 1, index), 0);
+	assert_int_equal(bus_write(f->r.bus, 0x71, 1, val), 0);
 }
 
 static int setup(void **state)
@@ -82,12 +65,8 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	assert_int_equal(loop_create(&f->loop, NULL), 0);
-	assert_int_equal(clock_create(&f->clock, f->loop, NULL), 0);
-	assert_int_equal(bus_create(&f->bus, NULL), 0);
-	assert_int_equal(
-		cmos_create(&f->cmos, f->bus, (struct irq_line){ &irq_ops, f, 8 }, f->clock, NULL),
-		0);
+	rig_init(&f->r);
+	assert_int_equal(cmos_create(&f->cmos, f->r.bus, rig_irq(&f->r, 8), f->r.clock, NULL), 0);
 	*state = f;
 	return 0;
 }
@@ -97,9 +76,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	cmos_destroy(f->cmos);
-	bus_destroy(f->bus);
-	clock_destroy(f->clock);
-	loop_destroy(f->loop);
+	rig_fini(&f->r);
 	free(f);
 	return 0;
 }
@@ -141,11 +118,11 @@ static time_t read_bcd(struct fixture *f)
 static void the_time(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t before = clock_wall_seconds(f->clock);
+	uint64_t before = clock_wall_seconds(f->r.clock);
 	time_t seen = read_bcd(f);
 
 	assert_true((uint64_t)seen >= before);
-	assert_true((uint64_t)seen <= clock_wall_seconds(f->clock));
+	assert_true((uint64_t)seen <= clock_wall_seconds(f->r.clock));
 	assert_int_equal(rd(f, REG_D), 0x80);
 	assert_int_equal(rd(f, REG_B), B_24H);
 }
@@ -210,9 +187,9 @@ static void update_in_progress(void **state)
 	bool seen_clear = false, seen_set = false;
 
 	while (!seen_clear || !seen_set) {
-		uint64_t before = clock_wall_ns(f->clock);
+		uint64_t before = clock_wall_ns(f->r.clock);
 		bool uip = rd(f, REG_A) & 0x80;
-		uint64_t after = clock_wall_ns(f->clock);
+		uint64_t after = clock_wall_ns(f->r.clock);
 
 		if (before / SECOND != after / SECOND)
 			continue;
@@ -245,9 +222,9 @@ static void memory(void **state)
 	wr(f, REG_B, 0x72);
 	cmos_reset(f->cmos);
 	assert_int_equal(rd(f, REG_B), 0x02); /* no interrupts */
-	assert_int_equal(bus_read(f->bus, 0x70, 1, &val), 0);
+	assert_int_equal(bus_read(f->r.bus, 0x70, 1, &val), 0);
 	assert_int_equal(val, 0xff);
-	assert_int_equal(bus_read(f->bus, 0x70, 2, &val), -EINVAL);
+	assert_int_equal(bus_read(f->r.bus, 0x70, 2, &val), -EINVAL);
 }
 
 /* Run the loop, as long as it takes, until the line is up; and read what it is for. */
@@ -255,13 +232,13 @@ static uint8_t wait_irq(struct fixture *f)
 {
 	uint8_t c;
 
-	while (!f->irq) {
+	while (!f->r.irq) {
 		poll(NULL, 0, 1);
-		loop_stop(f->loop);
-		assert_int_equal(loop_run(f->loop), 0);
+		loop_stop(f->r.loop);
+		assert_int_equal(loop_run(f->r.loop), 0);
 	}
 	c = rd(f, REG_C);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	return c;
 }
 
@@ -307,11 +284,11 @@ static void interrupts(void **state)
 	/* None after a reset; what happens is told all the same. */
 	wr(f, REG_B, B_24H | 0x70);
 	cmos_reset(f->cmos);
-	n = f->irqs;
+	n = f->r.changes;
 	for (uint8_t second = rd(f, SECONDS); rd(f, SECONDS) == second;)
 		;
 	assert_int_equal(rd(f, REG_C) & 0x90, 0x10);
-	assert_int_equal(f->irqs, n);
+	assert_int_equal(f->r.changes, n);
 }
 
 /* Every value at every register: nothing breaks, and it is a number of two digits at most. */

@@ -15,17 +15,14 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "base/bits.h"
 #include "base/err.h"
+#include "base/ns.h"
 #include "bus/bus.h"
-#include "bus/clock.h"
-#include "bus/irq.h"
 #include "device/goldfish_rtc.h"
+#include "device/rig.h"
 #include "host/loop.h"
 
-#define BASE      0x101000ULL
-#define NS_PER_S  1000000000ULL
-#define NS_PER_MS 1000000ULL
+#define BASE 0x101000ULL
 
 enum {
 	TIME_LOW = 0x00,
@@ -39,34 +36,20 @@ enum {
 };
 
 struct fixture {
-	struct loop *loop;
-	struct clock *clock;
-	struct bus *bus;
+	struct rig r;
 	struct goldfish_rtc *rtc;
-	bool irq;
 };
-
-static void set_irq(void *chip, unsigned pin, bool level)
-{
-	struct fixture *f = chip;
-
-	assert_int_equal(pin, 11);
-	assert_true(f->irq != level);
-	f->irq = level;
-}
-
-static const struct irq_ops irq_ops = { .set = set_irq };
 
 static uint32_t rd(struct fixture *f, uint64_t off)
 {
 	uint64_t val = 0;
 
-	assert_int_equal(bus_read(f->bus, BASE + off, 4, &val), 0);
+	assert_int_equal(bus_read(f->r.bus, BASE + off, 4, &val), 0);
 	return (uint32_t)val;
 }
 static void wr(struct fixture *f, uint64_t off, uint64_t val)
 {
-	assert_int_equal(bus_write(f->bus, BASE + off, 4, val & 0xffffffff), 0);
+	assert_int_equal(bus_write(f->r.bus, BASE + off, 4, val & 0xffffffff), 0);
 }
 /* As Linux does it: read low half first, written high half first. */
 static uint64_t now(struct fixture *f)
@@ -86,14 +69,6 @@ static void set_alarm(struct fixture *f, uint64_t ns)
 	wr(f, ALARM_LOW, ns);
 	wr(f, IRQ_ENABLED, 1);
 }
-static void run_ms(struct fixture *f, unsigned ms)
-{
-	for (unsigned i = 0; i < ms && !f->irq; i++) {
-		poll(NULL, 0, 1);
-		loop_stop(f->loop);
-		assert_int_equal(loop_run(f->loop), 0);
-	}
-}
 
 static int setup(void **state)
 {
@@ -101,13 +76,9 @@ static int setup(void **state)
 	struct err err = ERR_INIT;
 
 	assert_non_null(f);
-	assert_int_equal(loop_create(&f->loop, &err), 0);
-	assert_int_equal(clock_create(&f->clock, f->loop, &err), 0);
-	assert_int_equal(bus_create(&f->bus, &err), 0);
+	rig_init(&f->r);
 	assert_int_equal(
-		goldfish_rtc_create(&f->rtc, f->bus, BASE,
-				    (struct irq_line){ .ops = &irq_ops, .chip = f, .pin = 11 },
-				    f->clock, &err),
+		goldfish_rtc_create(&f->rtc, f->r.bus, BASE, rig_irq(&f->r, 11), f->r.clock, &err),
 		0);
 	*state = f;
 	return 0;
@@ -118,9 +89,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	goldfish_rtc_destroy(f->rtc);
-	bus_destroy(f->bus);
-	clock_destroy(f->clock);
-	loop_destroy(f->loop);
+	rig_fini(&f->r);
 	free(f);
 	return 0;
 }
@@ -159,56 +128,56 @@ static void alarm_rings(void **state)
 	assert_int_equal(rd(f, ALARM_STATUS), 1);
 	assert_int_equal(rd(f, ALARM_LOW), (uint32_t)at);
 	assert_int_equal(rd(f, ALARM_HIGH), at >> 32);
-	assert_false(f->irq);
-	run_ms(f, 5000);
-	assert_true(f->irq);
+	assert_false(f->r.irq);
+	rig_run_ms(&f->r, 5000);
+	assert_true(f->r.irq);
 	assert_true(now(f) >= at);
 	assert_int_equal(rd(f, ALARM_STATUS), 0);
 	wr(f, IRQ_ENABLED, 0);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	wr(f, IRQ_ENABLED, 3);
 	assert_int_equal(rd(f, IRQ_ENABLED), 1);
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	wr(f, CLEAR_INTERRUPT, 1);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 
 	/* In the past, it rings at once; but without the interrupt, silently. */
 	set_alarm(f, 5);
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	wr(f, CLEAR_INTERRUPT, 1);
 	wr(f, IRQ_ENABLED, 0);
 	wr(f, ALARM_HIGH, 0);
 	wr(f, ALARM_LOW, 5);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	wr(f, IRQ_ENABLED, 1);
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	wr(f, CLEAR_INTERRUPT, 1);
 
 	/* Cancelled. */
 	set_alarm(f, now(f) + 3 * NS_PER_MS);
 	wr(f, CLEAR_ALARM, 1);
 	assert_int_equal(rd(f, ALARM_STATUS), 0);
-	run_ms(f, 8);
-	assert_false(f->irq);
+	rig_run_ms(&f->r, 8);
+	assert_false(f->r.irq);
 
 	/* The time is set to it, and further than that. */
 	set_alarm(f, now(f) + 1000 * NS_PER_S);
 	set_time(f, now(f) + 1000 * NS_PER_S - 3 * NS_PER_MS);
-	run_ms(f, 5000);
-	assert_true(f->irq);
+	rig_run_ms(&f->r, 5000);
+	assert_true(f->r.irq);
 	wr(f, CLEAR_INTERRUPT, 1);
 	set_alarm(f, now(f) + 1000 * NS_PER_S);
 	set_time(f, now(f) + 2000 * NS_PER_S);
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 
 	/* A reset takes all of it away. */
 	set_alarm(f, now(f) + 3 * NS_PER_MS);
 	goldfish_rtc_reset(f->rtc);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	assert_int_equal(rd(f, ALARM_STATUS) | rd(f, IRQ_ENABLED), 0);
 	wr(f, IRQ_ENABLED, 1);
-	run_ms(f, 8);
-	assert_false(f->irq);
+	rig_run_ms(&f->r, 8);
+	assert_false(f->r.irq);
 	set_alarm(f, UINT64_MAX); /* destroyed with an alarm to come */
 }
 
@@ -217,8 +186,8 @@ static void random_accesses(void **state)
 	struct fixture *f = *state;
 	uint64_t seed = 17, val;
 
-	assert_int_equal(bus_read(f->bus, BASE, 1, &val), -EINVAL);
-	assert_int_equal(bus_read(f->bus, BASE, 8, &val), -EINVAL);
+	assert_int_equal(bus_read(f->r.bus, BASE, 1, &val), -EINVAL);
+	assert_int_equal(bus_read(f->r.bus, BASE, 8, &val), -EINVAL);
 	for (uint64_t off = 0x20; off < GOLDFISH_RTC_SIZE; off += 4) {
 		wr(f, off, 0xffffffff);
 		assert_int_equal(rd(f, off), 0);
@@ -234,10 +203,10 @@ static void random_accesses(void **state)
 		if (seed % 64 == 0)
 			goldfish_rtc_reset(f->rtc);
 		if (seed % 64 == 1) {
-			loop_stop(f->loop);
-			assert_int_equal(loop_run(f->loop), 0);
+			loop_stop(f->r.loop);
+			assert_int_equal(loop_run(f->r.loop), 0);
 		}
-		assert_true(!f->irq || rd(f, IRQ_ENABLED));
+		assert_true(!f->r.irq || rd(f, IRQ_ENABLED));
 	}
 }
 

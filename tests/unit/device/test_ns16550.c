@@ -12,22 +12,14 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "base/bits.h"
 #include "base/err.h"
 #include "bus/bus.h"
-#include "bus/clock.h"
 #include "bus/irq.h"
 #include "device/ns16550.h"
-#include "host/console.h"
-#include "host/loop.h"
-#include "host/thread.h"
+#include "device/rig.h"
 
 #define BASE 0x10000000ULL
 
@@ -39,64 +31,26 @@ enum { DR = 1, OE = 2, FE = 8, BI = 0x10, THRE = 0x20, TEMT = 0x40, FIFO_ERROR =
 enum { DLAB = 0x80, WLS_8 = 3, BREAK = 0x40, LOOP = 0x10, IDLE = THRE | TEMT };
 
 struct fixture {
-	struct loop *loop;
-	struct clock *clock;
-	struct bus *bus;
-	struct console *con;
+	struct rig r;
 	struct ns16550 *uart;
-	int in[2], out[2]; /* the console has in[0] and out[1] */
-	bool irq;
 };
 
-static void set_irq(void *chip, unsigned pin, bool level)
-{
-	struct fixture *f = chip;
-
-	assert_int_equal(pin, 10);
-	assert_true(f->irq != level);
-	f->irq = level;
-}
-
-static const struct irq_ops irq_ops = { .set = set_irq };
-
-static void turns(struct fixture *f, unsigned n)
-{
-	for (; n; n--) {
-		loop_stop(f->loop);
-		assert_int_equal(loop_run(f->loop), 0);
-	}
-}
 /* Long enough for the UART to see that the guest listens. */
 static void settle(struct fixture *f)
 {
 	poll(NULL, 0, 25);
-	turns(f, 5);
+	rig_turns(&f->r, 5);
 }
 static uint8_t rd(struct fixture *f, unsigned reg)
 {
 	uint64_t val = 0;
 
-	assert_int_equal(bus_read(f->bus, BASE + reg, 1, &val), 0);
+	assert_int_equal(bus_read(f->r.bus, BASE + reg, 1, &val), 0);
 	return (uint8_t)val;
 }
 static void wr(struct fixture *f, unsigned reg, unsigned val)
 {
-	assert_int_equal(bus_write(f->bus, BASE + reg, 1, val), 0);
-}
-static void type(struct fixture *f, const char *s)
-{
-	assert_int_equal(write(f->in[1], s, strlen(s)), strlen(s));
-	turns(f, 4);
-}
-static void expect(struct fixture *f, const char *s)
-{
-	char buf[256];
-	ssize_t n;
-
-	turns(f, 3);
-	n = read(f->out[0], buf, sizeof(buf));
-	assert_int_equal(n, strlen(s));
-	assert_memory_equal(buf, s, strlen(s));
+	assert_int_equal(bus_write(f->r.bus, BASE + reg, 1, val), 0);
 }
 static void receives(struct fixture *f, const char *s)
 {
@@ -107,12 +61,12 @@ static void receives(struct fixture *f, const char *s)
 static struct ns16550_config configure(struct fixture *f)
 {
 	return (struct ns16550_config){
-		.bus = f->bus,
+		.bus = f->r.bus,
 		.base = BASE,
 		.max_access = 1,
-		.irq = { .ops = &irq_ops, .chip = f, .pin = 10 },
-		.con = f->con,
-		.clock = f->clock,
+		.irq = rig_irq(&f->r, 10),
+		.con = f->r.con,
+		.clock = f->r.clock,
 	};
 }
 
@@ -120,21 +74,13 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct err err = ERR_INIT;
-	struct console_config con;
 	struct ns16550_config config;
 
 	assert_non_null(f);
-	signal(SIGPIPE, SIG_IGN);
-	assert_int_equal(loop_create(&f->loop, &err), 0);
-	assert_int_equal(clock_create(&f->clock, f->loop, &err), 0);
-	assert_int_equal(bus_create(&f->bus, &err), 0);
-	assert_int_equal(pipe(f->in), 0);
-	assert_int_equal(pipe(f->out), 0);
-	con = (struct console_config){ .loop = f->loop, .in_fd = f->in[0], .out_fd = f->out[1] };
-	assert_int_equal(console_create(&f->con, &con, &err), 0);
+	rig_init_console(&f->r);
 	config = configure(f);
 	assert_int_equal(ns16550_create(&f->uart, &config, &err), 0);
-	turns(f, 2);
+	rig_turns(&f->r, 2);
 	*state = f;
 	return 0;
 }
@@ -143,15 +89,9 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	close(f->out[0]);
-	console_destroy(f->con);
+	rig_fini_console(&f->r);
 	ns16550_destroy(f->uart);
-	bus_destroy(f->bus);
-	clock_destroy(f->clock);
-	loop_destroy(f->loop);
-	close(f->out[1]);
-	close(f->in[0]);
-	close(f->in[1]);
+	rig_fini(&f->r);
 	free(f);
 	return 0;
 }
@@ -197,7 +137,7 @@ static void reset_values(void **state)
 		wr(f, LCR, 0x7f);
 		assert_int_equal(rd(f, IER), 0x0f);
 		ns16550_reset(f->uart);
-		assert_false(f->irq);
+		assert_false(f->r.irq);
 	}
 }
 
@@ -243,8 +183,8 @@ static void early_console(void **state)
 		}
 		wr(f, THR, (uint8_t)*s);
 	}
-	expect(f, "early\n");
-	assert_false(f->irq);
+	rig_expect(&f->r, "early\n");
+	assert_false(f->r.irq);
 }
 
 static void transmit_interrupt(void **state)
@@ -256,23 +196,23 @@ static void transmit_interrupt(void **state)
 		/* Enabled while empty, it comes at once; every time. */
 		for (unsigned i = 0; i < 2; i++) {
 			wr(f, IER, ETBEI);
-			assert_true(f->irq);
+			assert_true(f->r.irq);
 			assert_int_equal(rd(f, IIR) & 0xf, THRE_INT);
-			assert_false(f->irq); /* told, and so gone */
+			assert_false(f->r.irq); /* told, and so gone */
 			assert_int_equal(rd(f, IIR) & 0xf, NONE);
 			wr(f, IER, ETBEI); /* no change */
-			assert_false(f->irq);
+			assert_false(f->r.irq);
 			wr(f, IER, 0);
 		}
 		wr(f, IER, ETBEI);
 		wr(f, THR, 'a'); /* gone down and up again */
-		assert_true(f->irq);
+		assert_true(f->r.irq);
 		assert_int_equal(rd(f, IIR) & 0xf, THRE_INT);
 		wr(f, THR, 'b');
-		assert_true(f->irq);
+		assert_true(f->r.irq);
 		wr(f, IER, 0);
-		assert_false(f->irq);
-		expect(f, "ab");
+		assert_false(f->r.irq);
+		rig_expect(&f->r, "ab");
 	}
 }
 
@@ -284,19 +224,19 @@ static void transmit_interrupt_seen_in_lsr(void **state)
 	wr(f, FCR, ENABLE);
 	wr(f, IER, ETBEI);
 	for (unsigned i = 0; i < 3; i++) {
-		assert_true(f->irq);
+		assert_true(f->r.irq);
 		assert_int_equal(rd(f, LSR), IDLE);
-		assert_false(f->irq);
+		assert_false(f->r.irq);
 		wr(f, THR, 'x');
 	}
 	assert_int_equal(rd(f, LSR), IDLE);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	assert_int_equal(rd(f, IIR), FIFOS | THRE_INT); /* still, until told here */
 	assert_int_equal(rd(f, IIR), FIFOS | NONE);
 	wr(f, IER, 0);
 	wr(f, IER, ETBEI);
-	assert_true(f->irq);
-	expect(f, "xxx");
+	assert_true(f->r.irq);
+	rig_expect(&f->r, "xxx");
 }
 
 /* One that asks IIR once for each interrupt, and looks at LSR for another cause, is told of THRE by
@@ -307,51 +247,37 @@ static void transmit_interrupt_behind_receive(void **state)
 
 	wr(f, FCR, ENABLE);
 	wr(f, IER, ERBFI | ETBEI);
-	type(f, "a");
+	rig_type(&f->r, "a");
 	settle(f);
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	assert_int_equal(rd(f, IIR), FIFOS | RDA);
 	assert_int_equal(rd(f, LSR), IDLE | DR);
 	receives(f, "a");
 	assert_int_equal(rd(f, LSR), IDLE);
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	assert_int_equal(rd(f, IIR), FIFOS | THRE_INT);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 }
 
 /* The reader stops: ring full, then FIFO full, then no THRE; later all is there, in order. */
 static void transmit_back_pressure(void **state)
 {
 	struct fixture *f = *state;
-	size_t sent = 0, got = 0;
+	size_t sent = 0;
 
 	wr(f, FCR, ENABLE);
 	while (rd(f, LSR) & THRE)
 		for (unsigned i = 0; i < 16; i++)
-			wr(f, THR, (uint8_t)(sent++ % 251));
+			wr(f, THR, rig_stream(sent++));
 	assert_int_equal(sent, 65536 + 16);
 	assert_int_equal(rd(f, LSR) & (THRE | TEMT), 0);
 	wr(f, THR, 'x'); /* lost, as the guest was told */
 	wr(f, IER, ETBEI);
-	assert_false(f->irq);
-	for (unsigned i = 0; got < sent; i++) {
-		uint8_t buf[4096];
-		struct pollfd pfd = { .fd = f->out[0], .events = POLLIN };
-		ssize_t n;
-
-		turns(f, 5);
-		if (!poll(&pfd, 1, 0)) {
-			assert_true(i < 1000);
-			continue;
-		}
-		n = read(f->out[0], buf, sizeof(buf));
-		for (ssize_t k = 0; k < n; k++)
-			assert_int_equal(buf[k], got++ % 251);
-	}
-	assert_true(f->irq);
+	assert_false(f->r.irq);
+	rig_read_stream(&f->r, sent);
+	assert_true(f->r.irq);
 	assert_int_equal(rd(f, IIR), FIFOS | THRE_INT);
 	assert_int_equal(rd(f, LSR), IDLE);
-	assert_int_equal(got, sent);
 }
 
 static void receive(void **state)
@@ -360,40 +286,40 @@ static void receive(void **state)
 
 	wr(f, FCR, ENABLE | TRIGGER_8);
 	wr(f, IER, ERBFI);
-	type(f, "0123456");
-	assert_false(f->irq);
+	rig_type(&f->r, "0123456");
+	assert_false(f->r.irq);
 	settle(f);
-	assert_true(f->irq); /* below the trigger level, but time is over at once */
+	assert_true(f->r.irq); /* below the trigger level, but time is over at once */
 	assert_int_equal(rd(f, IIR), FIFOS | TIMEOUT);
 	assert_int_equal(rd(f, LSR), IDLE | DR);
-	type(f, "7");
+	rig_type(&f->r, "7");
 	assert_int_equal(rd(f, IIR), FIFOS | RDA);
 	wr(f, FCR, ENABLE | TRIGGER_14); /* empties nothing */
 	assert_int_equal(rd(f, IIR), FIFOS | TIMEOUT);
-	type(f, "89abcd");
+	rig_type(&f->r, "89abcd");
 	assert_int_equal(rd(f, IIR), FIFOS | RDA);
 	receives(f, "0");
 	assert_int_equal(rd(f, IIR), FIFOS | TIMEOUT);
 	receives(f, "123456789abcd");
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	assert_int_equal(rd(f, IIR), FIFOS | NONE);
 	assert_int_equal(rd(f, LSR), IDLE);
 	/* Without the interrupt, nothing comes from outside. */
 	wr(f, IER, 0);
-	type(f, "x");
+	rig_type(&f->r, "x");
 	assert_int_equal(rd(f, LSR), IDLE);
 	wr(f, IER, ERBFI); /* listened before: at once */
-	turns(f, 4);
-	assert_true(f->irq);
+	rig_turns(&f->r, 4);
+	assert_true(f->r.irq);
 	/* Emptied; and switched over, which empties too. */
 	wr(f, FCR, ENABLE | CLEAR_RX);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	assert_int_equal(rd(f, LSR), IDLE);
-	type(f, "y");
+	rig_type(&f->r, "y");
 	settle(f);
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	wr(f, FCR, 0);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	assert_int_equal(rd(f, IIR), NONE);
 }
 
@@ -407,13 +333,13 @@ static void receive_back_pressure(void **state)
 	text[1000] = 0;
 	wr(f, FCR, ENABLE);
 	wr(f, IER, ERBFI);
-	type(f, text);
+	rig_type(&f->r, text);
 	settle(f);
 	for (unsigned i = 0; i < 500; i++) {
 		unsigned lsr = rd(f, LSR);
 
 		if (!(lsr & DR)) {
-			turns(f, 4);
+			rig_turns(&f->r, 4);
 			lsr = rd(f, LSR);
 		}
 		assert_int_equal(lsr, IDLE | DR); /* no overrun */
@@ -425,12 +351,12 @@ static void receive_back_pressure(void **state)
 	wr(f, FCR, 0);
 	settle(f);
 	for (unsigned i = 0; i < 400; i++) {
-		assert_true(f->irq);
+		assert_true(f->r.irq);
 		assert_int_equal(rd(f, IIR), RDA);
 		assert_int_equal(rd(f, LSR), IDLE | DR);
 		rd(f, RBR);
-		assert_false(f->irq);
-		turns(f, 4);
+		assert_false(f->r.irq);
+		rig_turns(&f->r, 4);
 	}
 }
 
@@ -439,16 +365,16 @@ static void input_waits(void **state)
 {
 	struct fixture *f = *state;
 
-	type(f, "root\n");
+	rig_type(&f->r, "root\n");
 	for (const char *s = "booting, and looking at LSR often"; *s; s++) {
 		rd(f, LSR);
 		wr(f, THR, (uint8_t)*s);
 		rd(f, LSR);
-		turns(f, 2);
+		rig_turns(&f->r, 2);
 	}
 	/* Linux looks whether IER is there, then empties all, */
 	wr(f, IER, 0x0f);
-	turns(f, 2);
+	rig_turns(&f->r, 2);
 	wr(f, IER, 0);
 	wr(f, FCR, ENABLE);
 	wr(f, FCR, ENABLE | CLEAR_RX | CLEAR_TX);
@@ -459,26 +385,26 @@ static void input_waits(void **state)
 	/* and enables the interrupt before the FIFOs. */
 	wr(f, LCR, WLS_8);
 	wr(f, IER, ERBFI | ELSI);
-	turns(f, 4);
+	rig_turns(&f->r, 4);
 	wr(f, LCR, WLS_8 | DLAB);
 	wr(f, DLL, 1);
 	wr(f, DLM, 0);
 	wr(f, LCR, WLS_8);
 	wr(f, FCR, ENABLE);
 	wr(f, FCR, ENABLE | TRIGGER_8);
-	turns(f, 4);
-	assert_false(f->irq);
+	rig_turns(&f->r, 4);
+	assert_false(f->r.irq);
 	settle(f);
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	receives(f, "root\n");
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	/* Its console prints with the interrupts off; nothing is lost by that. */
 	wr(f, IER, 0);
-	type(f, "x");
+	rig_type(&f->r, "x");
 	wr(f, THR, '.');
 	wr(f, IER, ERBFI | ELSI);
-	turns(f, 4);
-	assert_true(f->irq);
+	rig_turns(&f->r, 4);
+	assert_true(f->r.irq);
 	receives(f, "x");
 }
 
@@ -488,16 +414,16 @@ static void polled_input(void **state)
 	struct fixture *f = *state;
 	unsigned looks = 0;
 
-	type(f, "yes");
+	rig_type(&f->r, "yes");
 	for (const char *s = "yes"; *s; s++) {
 		while (!(rd(f, LSR) & DR)) {
-			turns(f, 2);
+			rig_turns(&f->r, 2);
 			assert_true(++looks < 100);
 		}
 		assert_int_equal(rd(f, RBR), *s);
 		wr(f, THR, (uint8_t)*s); /* echo */
 	}
-	expect(f, "yes");
+	rig_expect(&f->r, "yes");
 }
 
 static void loopback(void **state)
@@ -508,10 +434,10 @@ static void loopback(void **state)
 	wr(f, IER, EDSSI);
 	assert_int_equal(rd(f, MSR), 0xb0);
 	wr(f, MCR, LOOP);
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	assert_int_equal(rd(f, IIR), FIFOS | MODEM);
 	assert_int_equal(rd(f, MSR), 0x0b); /* CTS, DSR, DCD went */
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	wr(f, MCR, LOOP | 0xf);
 	assert_int_equal(rd(f, MSR), 0xfb); /* all came; of RI only the end counts */
 	assert_int_equal(rd(f, MSR), 0xf0);
@@ -521,7 +447,7 @@ static void loopback(void **state)
 	assert_int_equal(rd(f, MSR), 0x1a); /* RTS makes CTS */
 
 	wr(f, IER, ERBFI | ELSI | ETBEI);
-	type(f, "outside"); /* cut off */
+	rig_type(&f->r, "outside"); /* cut off */
 	settle(f);
 	for (unsigned i = 0; i < 16; i++)
 		wr(f, THR, i);
@@ -534,7 +460,7 @@ static void loopback(void **state)
 	for (unsigned i = 0; i < 16; i++)
 		assert_int_equal(rd(f, RBR), i);
 	assert_int_equal(rd(f, IIR), FIFOS | THRE_INT);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 
 	/* A break shows when it is its turn. */
 	wr(f, THR, 'a');
@@ -561,7 +487,7 @@ static void loopback(void **state)
 	settle(f);
 	receives(f, "outside");
 	wr(f, THR, '.');
-	expect(f, ".");
+	rig_expect(&f->r, ".");
 }
 
 /* Registers apart, wide accesses, and what does not fit on the bus. */
@@ -574,24 +500,24 @@ static void layouts(void **state)
 	uint64_t val;
 
 	assert_int_equal(ns16550_create(&uart, &config, &err), -EEXIST);
-	assert_int_equal(bus_read(f->bus, BASE, 2, &val), -EINVAL);
-	assert_int_equal(bus_read(f->bus, BASE + 8, 1, &val), -ENXIO);
+	assert_int_equal(bus_read(f->r.bus, BASE, 2, &val), -EINVAL);
+	assert_int_equal(bus_read(f->r.bus, BASE + 8, 1, &val), -ENXIO);
 	config.base = BASE + 0x1000;
 	config.reg_shift = 2;
 	config.max_access = 4;
 	config.irq = (struct irq_line){ 0 };
 	assert_int_equal(ns16550_create(&uart, &config, &err), 0);
-	assert_int_equal(bus_write(f->bus, config.base + 4 * SCR, 4, 0x12345678), 0);
-	assert_int_equal(bus_read(f->bus, config.base + 4 * SCR, 4, &val), 0);
+	assert_int_equal(bus_write(f->r.bus, config.base + 4 * SCR, 4, 0x12345678), 0);
+	assert_int_equal(bus_read(f->r.bus, config.base + 4 * SCR, 4, &val), 0);
 	assert_int_equal(val, 0x78);
-	assert_int_equal(bus_read(f->bus, config.base + 4 * SCR, 1, &val), 0);
+	assert_int_equal(bus_read(f->r.bus, config.base + 4 * SCR, 1, &val), 0);
 	assert_int_equal(val, 0x78);
-	assert_int_equal(bus_write(f->bus, config.base + 4 * SCR + 1, 1, 0xff), 0);
-	assert_int_equal(bus_read(f->bus, config.base + 4 * SCR + 2, 2, &val), 0);
+	assert_int_equal(bus_write(f->r.bus, config.base + 4 * SCR + 1, 1, 0xff), 0);
+	assert_int_equal(bus_read(f->r.bus, config.base + 4 * SCR + 2, 2, &val), 0);
 	assert_int_equal(val, 0);
-	assert_int_equal(bus_read(f->bus, config.base + 4 * SCR, 2, &val), 0);
+	assert_int_equal(bus_read(f->r.bus, config.base + 4 * SCR, 2, &val), 0);
 	assert_int_equal(val, 0x78);
-	assert_int_equal(bus_read(f->bus, config.base + 32, 4, &val), -ENXIO);
+	assert_int_equal(bus_read(f->r.bus, config.base + 32, 4, &val), -ENXIO);
 	ns16550_destroy(uart);
 	/* The console still belongs to the last who came: give it back. */
 	ns16550_destroy(f->uart);
@@ -599,40 +525,18 @@ static void layouts(void **state)
 	assert_int_equal(ns16550_create(&f->uart, &config, &err), 0);
 }
 
-/*
- * All at once: somebody pipes text in, a guest on its own thread echoes it, somebody else reads
- * slowly. A wake-up lost anywhere hangs it; a byte lost or doubled is seen.
- */
-enum { ECHO_BYTES = 120000 };
-
-static void *feed(void *arg)
-{
-	struct fixture *f = arg;
-	uint8_t buf[997];
-
-	for (size_t n = 0; n < ECHO_BYTES;) {
-		size_t len = ECHO_BYTES - n < sizeof(buf) ? ECHO_BYTES - n : sizeof(buf);
-
-		for (size_t i = 0; i < len; i++)
-			buf[i] = (uint8_t)((n + i) % 251);
-		if (write(f->in[1], buf, len) != (ssize_t)len)
-			return "short write";
-		n += len;
-	}
-	return NULL;
-}
-
+/* The guest of rig_echo(). */
 static void *guest(void *arg)
 {
 	struct fixture *f = arg;
 
-	for (size_t n = 0; n < ECHO_BYTES;) {
+	for (size_t n = 0; n < RIG_ECHO_BYTES;) {
 		if (rd(f, IIR) & NONE)
 			continue;
 		while (rd(f, LSR) & DR) {
 			uint8_t c = rd(f, RBR);
 
-			if (c != n++ % 251)
+			if (c != rig_stream(n++))
 				return "wrong byte in";
 			while (!(rd(f, LSR) & THRE)) {
 			}
@@ -642,51 +546,13 @@ static void *guest(void *arg)
 	return NULL;
 }
 
-static void *drink(void *arg)
-{
-	struct fixture *f = arg;
-	const char *complaint = NULL;
-
-	for (size_t n = 0; n < ECHO_BYTES && !complaint;) {
-		uint8_t buf[3001];
-		ssize_t len = read(f->out[0], buf, sizeof(buf));
-
-		for (ssize_t i = 0; i < len; i++)
-			if (buf[i] != n++ % 251)
-				complaint = "wrong byte out";
-		if (n / 20000 != (n - (size_t)len) / 20000)
-			poll(NULL, 0, 50); /* long enough for the ring to fill */
-	}
-	loop_stop(f->loop);
-	return (void *)complaint;
-}
-
 static void echo(void **state)
 {
-	void *(*const run[])(void *arg) = { feed, guest, drink };
 	struct fixture *f = *state;
-	struct err err = ERR_INIT;
-	pthread_t thread[3];
-	void *complaint;
 
 	wr(f, FCR, ENABLE);
 	wr(f, IER, ERBFI);
-	assert_true(fcntl(f->out[1], F_SETPIPE_SZ, 4096) >= 0);
-	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(thread_create(&thread[i], "echo", run[i], f, &err), 0);
-	assert_int_equal(loop_run(f->loop), 0);
-	for (unsigned i = 0; i < 3; i++) {
-		pthread_join(thread[i], &complaint);
-		assert_null(complaint);
-	}
-}
-
-static uint64_t random_next(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed;
+	rig_echo(&f->r, guest, f);
 }
 
 static void random_accesses(void **state)
@@ -694,33 +560,19 @@ static void random_accesses(void **state)
 	struct fixture *f = *state;
 	uint64_t seed = 4711;
 
-	assert_int_equal(fcntl(f->in[1], F_SETFL, O_NONBLOCK), 0);
-	assert_int_equal(fcntl(f->out[0], F_SETFL, O_NONBLOCK), 0);
+	rig_nonblocking(&f->r);
 	for (unsigned i = 0; i < 200000; i++) {
-		uint64_t r = random_next(&seed);
-		char buf[4096] = { 0 };
+		uint64_t r = rig_random(&seed);
 
-		switch (r % 16) {
-		case 0:
-			if (write(f->in[1], buf, r / 1024 % 64) < 0)
-				assert_int_equal(errno, EAGAIN);
-			break;
-		case 1:
-			if (r & 256 && read(f->out[0], buf, sizeof(buf)) < 0)
-				assert_int_equal(errno, EAGAIN);
-			break;
-		case 2: turns(f, 1); break;
-		case 3:
-			if (r / 16 % 256 == 0)
-				ns16550_reset(f->uart);
-			break;
-		default:
-			if (r & 512)
-				rd(f, r / 1024 % 8);
-			else
-				wr(f, r / 1024 % 8, (uint8_t)(r >> 32));
-		}
-		if (f->irq) {
+		if (rig_random_host(&f->r, r))
+			;
+		else if (r % 4096 == 3)
+			ns16550_reset(f->uart);
+		else if (r & 512)
+			rd(f, r / 1024 % 8);
+		else
+			wr(f, r / 1024 % 8, (uint8_t)(r >> 32));
+		if (f->r.irq) {
 			assert_false(rd(f, IIR) & NONE);
 		} else { /* THRE: LSR has told it */
 			uint8_t cause = rd(f, IIR) & 0xf;

@@ -11,22 +11,13 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/bits.h"
 #include "base/err.h"
 #include "bus/bus.h"
-#include "bus/clock.h"
-#include "bus/irq.h"
 #include "device/pl011.h"
-#include "host/console.h"
-#include "host/loop.h"
-#include "host/thread.h"
+#include "device/rig.h"
 
 #define BASE 0x09000000ULL
 
@@ -51,82 +42,33 @@ enum { RX = 0x10, TX = 0x20, RT = 0x40, BE = 0x200, OE = 0x400 };
 enum { FEN = 0x10, ENABLED = 0x301, LBE = 0x80 };
 
 struct fixture {
-	struct clock *clock;
-	struct loop *loop;
-	struct bus *bus;
-	struct console *con;
+	struct rig r;
 	struct pl011 *uart;
-	int in[2], out[2]; /* the console has in[0] and out[1] */
-	bool irq;
-	unsigned changes;
 };
 
-static void set_irq(void *chip, unsigned pin, bool level)
-{
-	struct fixture *f = chip;
-
-	assert_int_equal(pin, 1);
-	assert_true(f->irq != level);
-	f->irq = level;
-	f->changes++;
-}
-
-static const struct irq_ops irq_ops = { .set = set_irq };
-
-static void turns(struct fixture *f, unsigned n)
-{
-	for (; n; n--) {
-		loop_stop(f->loop);
-		assert_int_equal(loop_run(f->loop), 0);
-	}
-}
 static uint32_t rd(struct fixture *f, uint64_t off)
 {
 	uint64_t val = 0;
 
-	assert_int_equal(bus_read(f->bus, BASE + off, 4, &val), 0);
+	assert_int_equal(bus_read(f->r.bus, BASE + off, 4, &val), 0);
 	return (uint32_t)val;
 }
 static void wr(struct fixture *f, uint64_t off, uint32_t val)
 {
-	assert_int_equal(bus_write(f->bus, BASE + off, 4, val), 0);
-}
-static void type(struct fixture *f, const char *s)
-{
-	assert_int_equal(write(f->in[1], s, strlen(s)), strlen(s));
-	turns(f, 4);
-}
-static void expect(struct fixture *f, const char *s)
-{
-	char buf[256];
-	ssize_t n;
-
-	turns(f, 3);
-	n = read(f->out[0], buf, sizeof(buf));
-	assert_int_equal(n, strlen(s));
-	assert_memory_equal(buf, s, strlen(s));
+	assert_int_equal(bus_write(f->r.bus, BASE + off, 4, val), 0);
 }
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct err err = ERR_INIT;
-	struct console_config config;
 
 	assert_non_null(f);
-	signal(SIGPIPE, SIG_IGN);
-	assert_int_equal(loop_create(&f->loop, &err), 0);
-	assert_int_equal(clock_create(&f->clock, f->loop, &err), 0);
-	assert_int_equal(bus_create(&f->bus, &err), 0);
-	assert_int_equal(pipe(f->in), 0);
-	assert_int_equal(pipe(f->out), 0);
-	config = (struct console_config){ .loop = f->loop, .in_fd = f->in[0], .out_fd = f->out[1] };
-	assert_int_equal(console_create(&f->con, &config, &err), 0);
-	assert_int_equal(pl011_create(&f->uart, f->bus, BASE,
-				      (struct irq_line){ .ops = &irq_ops, .chip = f, .pin = 1 },
-				      f->con, f->clock, NULL, &err),
+	rig_init_console(&f->r);
+	assert_int_equal(pl011_create(&f->uart, f->r.bus, BASE, rig_irq(&f->r, 1), f->r.con,
+				      f->r.clock, NULL, &err),
 			 0);
-	turns(f, 2);
+	rig_turns(&f->r, 2);
 	*state = f;
 	return 0;
 }
@@ -135,15 +77,9 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	close(f->out[0]);
-	console_destroy(f->con);
+	rig_fini_console(&f->r);
 	pl011_destroy(f->uart);
-	bus_destroy(f->bus);
-	clock_destroy(f->clock);
-	loop_destroy(f->loop);
-	close(f->out[1]);
-	close(f->in[0]);
-	close(f->in[1]);
+	rig_fini(&f->r);
 	free(f);
 	return 0;
 }
@@ -177,7 +113,7 @@ static void reset_values(void **state)
 	assert_int_equal(rd(f, IMSC), 0x7ff);
 	assert_int_equal(rd(f, DMACR), 7);
 	pl011_reset(f->uart);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	assert_int_equal(rd(f, CR), 0x300);
 	assert_int_equal(rd(f, IMSC), 0);
 	assert_int_equal(rd(f, IFLS), 0x12);
@@ -191,13 +127,13 @@ static void early_console(void **state)
 	for (const char *s = "early\n"; *s; s++) {
 		while (rd(f, FR) & TXFF) {
 		}
-		assert_int_equal(bus_write(f->bus, BASE + DR, 1, (uint64_t)*s), 0);
+		assert_int_equal(bus_write(f->r.bus, BASE + DR, 1, (uint64_t)*s), 0);
 		while (rd(f, FR) & BUSY) {
 		}
 	}
-	expect(f, "early\n");
+	rig_expect(&f->r, "early\n");
 	assert_int_equal(rd(f, RIS), TX);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 }
 
 static void transmit_interrupt(void **state)
@@ -207,54 +143,40 @@ static void transmit_interrupt(void **state)
 	wr(f, LCR_H, FEN | 0x60);
 	wr(f, CR, ENABLED);
 	wr(f, IMSC, TX);
-	assert_false(f->irq); /* an empty FIFO that was never filled is no event */
+	assert_false(f->r.irq); /* an empty FIFO that was never filled is no event */
 	wr(f, DR, 'a');
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	assert_int_equal(rd(f, MIS), TX);
 	wr(f, ICR, TX);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	assert_int_equal(rd(f, RIS), 0);
 	wr(f, DR, 'b');
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	wr(f, IMSC, 0);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	assert_int_equal(rd(f, RIS), TX);
 	assert_int_equal(rd(f, MIS), 0);
-	expect(f, "ab");
+	rig_expect(&f->r, "ab");
 }
 
 /* The reader stops: ring full, then FIFO full, then FR.TXFF; later TXRIS, and all is in order. */
 static void transmit_back_pressure(void **state)
 {
 	struct fixture *f = *state;
-	size_t sent = 0, got = 0;
+	size_t sent = 0;
 
 	wr(f, LCR_H, FEN | 0x60);
 	while (!(rd(f, FR) & TXFF))
-		wr(f, DR, (uint32_t)(sent++ % 251));
+		wr(f, DR, rig_stream(sent++));
 	assert_int_equal(sent, 65536 + 32);
 	assert_int_equal(rd(f, FR) & (TXFE | BUSY | TXFF), BUSY | TXFF);
 	assert_int_equal(rd(f, RIS) & TX, 0);
 	wr(f, DR, 'x'); /* lost, as the guest was told */
 	wr(f, IMSC, TX);
-	assert_false(f->irq);
-	for (unsigned i = 0; got < sent; i++) {
-		uint8_t buf[4096];
-		struct pollfd pfd = { .fd = f->out[0], .events = POLLIN };
-		ssize_t n;
-
-		turns(f, 5);
-		if (!poll(&pfd, 1, 0)) {
-			assert_true(i < 1000);
-			continue;
-		}
-		n = read(f->out[0], buf, sizeof(buf));
-		for (ssize_t k = 0; k < n; k++)
-			assert_int_equal(buf[k], got++ % 251);
-	}
-	assert_true(f->irq);
+	assert_false(f->r.irq);
+	rig_read_stream(&f->r, sent);
+	assert_true(f->r.irq);
 	assert_int_equal(rd(f, FR) & (TXFE | BUSY | TXFF), TXFE);
-	assert_int_equal(got, sent);
 }
 
 static void receive(void **state)
@@ -264,24 +186,24 @@ static void receive(void **state)
 	wr(f, LCR_H, FEN | 0x60);
 	wr(f, CR, ENABLED);
 	wr(f, IMSC, RX);
-	type(f, "hi");
-	assert_false(f->irq); /* below the trigger level of 16 */
+	rig_type(&f->r, "hi");
+	assert_false(f->r.irq); /* below the trigger level of 16 */
 	assert_int_equal(rd(f, RIS), RT);
 	assert_int_equal(rd(f, FR) & (RXFE | RXFF), 0);
 	wr(f, IMSC, RX | RT);
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	assert_int_equal(rd(f, DR), 'h');
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	wr(f, ICR, RT);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	assert_int_equal(rd(f, DR), 'i');
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	assert_int_equal(rd(f, FR) & RXFE, RXFE);
 	assert_int_equal(rd(f, RIS), 0);
 	/* The trigger level. */
-	type(f, "0123456789abcde");
+	rig_type(&f->r, "0123456789abcde");
 	assert_int_equal(rd(f, RIS), RT);
-	type(f, "f");
+	rig_type(&f->r, "f");
 	assert_int_equal(rd(f, RIS), RT | RX);
 	assert_int_equal(rd(f, DR), '0');
 	assert_int_equal(rd(f, RIS), RT);
@@ -305,25 +227,25 @@ static void receive_back_pressure(void **state)
 	wr(f, LCR_H, FEN | 0x60);
 	wr(f, CR, ENABLED);
 	wr(f, IMSC, RX | RT);
-	type(f, text);
+	rig_type(&f->r, text);
 	assert_int_equal(rd(f, FR) & (RXFE | RXFF), RXFF);
 	for (unsigned i = 0; i < 500; i++) {
 		if (rd(f, FR) & RXFE)
-			turns(f, 4);
+			rig_turns(&f->r, 4);
 		assert_int_equal(rd(f, DR), text[i]); /* error bits clear: no overrun */
 	}
 	/* One at a time without FIFOs. */
 	while (!(rd(f, FR) & RXFE))
 		rd(f, DR);
 	wr(f, LCR_H, 0x60);
-	turns(f, 4);
+	rig_turns(&f->r, 4);
 	for (unsigned i = 0; i < 400; i++) {
 		assert_int_equal(rd(f, FR) & (RXFE | RXFF), RXFF);
 		assert_int_equal(rd(f, RIS), RX | RT);
-		assert_true(f->irq);
+		assert_true(f->r.irq);
 		rd(f, DR);
-		assert_false(f->irq);
-		turns(f, 4);
+		assert_false(f->r.irq);
+		rig_turns(&f->r, 4);
 	}
 }
 
@@ -333,13 +255,13 @@ static void input_survives_linux(void **state)
 {
 	struct fixture *f = *state;
 
-	type(f, "root\n");
+	rig_type(&f->r, "root\n");
 	wr(f, IMSC, RX | RT);
 	wr(f, LCR_H, FEN | 0x60);
 	for (unsigned i = 0; i < 3; i++) { /* three messages */
 		wr(f, CR, ENABLED);
 		wr(f, DR, 'm');
-		turns(f, 3);
+		rig_turns(&f->r, 3);
 		wr(f, CR, ENABLED & ~1u);
 	}
 	wr(f, CR, ENABLED);
@@ -347,7 +269,7 @@ static void input_survives_linux(void **state)
 	for (unsigned i = 0; i < 64 && !(rd(f, FR) & RXFE); i++)
 		rd(f, DR);
 	wr(f, IMSC, RX | RT);
-	turns(f, 4);
+	rig_turns(&f->r, 4);
 	for (const char *c = "root\n"; *c; c++)
 		assert_int_equal(rd(f, DR), *c);
 }
@@ -359,9 +281,9 @@ static void unmask_then_enable(void **state)
 
 	wr(f, IMSC, RX | RT);
 	wr(f, CR, ENABLED);
-	type(f, "x");
-	while (!f->irq) /* the UART waits a moment, in real time */
-		turns(f, 1);
+	rig_type(&f->r, "x");
+	while (!f->r.irq) /* the UART waits a moment, in real time */
+		rig_turns(&f->r, 1);
 	assert_int_equal(rd(f, DR), 'x');
 }
 
@@ -370,31 +292,31 @@ static void input_waits(void **state)
 {
 	struct fixture *f = *state;
 
-	type(f, "root\n");
+	rig_type(&f->r, "root\n");
 	for (const char *s = "booting, and looking at FR often"; *s; s++) {
 		rd(f, FR);
 		wr(f, DR, (uint32_t)*s);
 		rd(f, FR);
-		turns(f, 2);
+		rig_turns(&f->r, 2);
 	}
 	wr(f, LCR_H, FEN | 0x60);
 	wr(f, CR, ENABLED);
-	turns(f, 2);
+	rig_turns(&f->r, 2);
 	wr(f, ICR, OE | BE | RT | RX);
 	for (unsigned i = 0; i < 64 && !(rd(f, FR) & RXFE); i++)
 		rd(f, DR);
 	wr(f, IMSC, RX | RT);
-	turns(f, 4);
-	assert_true(f->irq);
+	rig_turns(&f->r, 4);
+	assert_true(f->r.irq);
 	for (const char *s = "root\n"; *s; s++)
 		assert_int_equal(rd(f, DR), *s);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	/* RXE = 0: nothing comes. */
 	wr(f, CR, 0x101);
-	type(f, "x");
+	rig_type(&f->r, "x");
 	assert_int_equal(rd(f, RIS) & RT, 0);
 	wr(f, CR, ENABLED);
-	turns(f, 4);
+	rig_turns(&f->r, 4);
 	assert_int_equal(rd(f, DR), 'x');
 }
 
@@ -404,16 +326,16 @@ static void polled_input(void **state)
 	struct fixture *f = *state;
 	unsigned looks = 0;
 
-	type(f, "yes");
+	rig_type(&f->r, "yes");
 	for (const char *s = "yes"; *s; s++) {
 		while (rd(f, FR) & RXFE) {
-			turns(f, 2);
+			rig_turns(&f->r, 2);
 			assert_true(++looks < 100);
 		}
 		assert_int_equal(rd(f, DR), *s);
 		wr(f, DR, (uint32_t)*s); /* echo */
 	}
-	expect(f, "yes");
+	rig_expect(&f->r, "yes");
 }
 
 static void loopback(void **state)
@@ -430,7 +352,7 @@ static void loopback(void **state)
 	assert_int_equal(rd(f, RIS), 0xf);
 	wr(f, ICR, 0x7ff);
 	wr(f, IMSC, RX | RT | OE);
-	type(f, "outside"); /* cut off */
+	rig_type(&f->r, "outside"); /* cut off */
 	for (unsigned i = 0; i < 32; i++)
 		wr(f, DR, i);
 	assert_int_equal(rd(f, FR) & RXFF, RXFF);
@@ -451,7 +373,7 @@ static void loopback(void **state)
 	wr(f, RSR, 0xff);
 	assert_int_equal(rd(f, RSR), 0);
 	wr(f, ICR, OE);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	/* A break. */
 	wr(f, LCR_H, FEN | 0x61);
 	assert_int_equal(rd(f, RIS) & BE, BE);
@@ -459,11 +381,11 @@ static void loopback(void **state)
 	assert_int_equal(rd(f, RSR), 4);
 	/* Nothing of this went out, and what waited comes in afterwards. */
 	wr(f, CR, ENABLED);
-	turns(f, 4);
+	rig_turns(&f->r, 4);
 	for (const char *s = "outside"; *s; s++)
 		assert_int_equal(rd(f, DR), *s);
 	wr(f, DR, '.');
-	expect(f, ".");
+	rig_expect(&f->r, ".");
 }
 
 static void widths(void **state)
@@ -472,51 +394,29 @@ static void widths(void **state)
 	uint64_t val;
 
 	wr(f, IBRD, 0x1234);
-	assert_int_equal(bus_read(f->bus, BASE + IBRD, 1, &val), 0);
+	assert_int_equal(bus_read(f->r.bus, BASE + IBRD, 1, &val), 0);
 	assert_int_equal(val, 0x34);
-	assert_int_equal(bus_read(f->bus, BASE + IBRD, 2, &val), 0);
+	assert_int_equal(bus_read(f->r.bus, BASE + IBRD, 2, &val), 0);
 	assert_int_equal(val, 0x1234);
-	assert_int_equal(bus_write(f->bus, BASE + IBRD, 1, 0xff77), 0);
+	assert_int_equal(bus_write(f->r.bus, BASE + IBRD, 1, 0xff77), 0);
 	assert_int_equal(rd(f, IBRD), 0x77);
-	assert_int_equal(bus_read(f->bus, BASE + IBRD, 8, &val), -EINVAL);
-	assert_int_equal(bus_read(f->bus, BASE + FR + 1, 1, &val), 0);
+	assert_int_equal(bus_read(f->r.bus, BASE + IBRD, 8, &val), -EINVAL);
+	assert_int_equal(bus_read(f->r.bus, BASE + FR + 1, 1, &val), 0);
 	assert_int_equal(val, 0);
 }
 
-/*
- * All at once: somebody pipes text in, a guest on its own thread echoes it, somebody else reads
- * slowly. A wake-up lost anywhere hangs it; a byte lost or doubled is seen.
- */
-enum { ECHO_BYTES = 120000 };
-
-static void *feed(void *arg)
-{
-	struct fixture *f = arg;
-	uint8_t buf[997];
-
-	for (size_t n = 0; n < ECHO_BYTES;) {
-		size_t len = ECHO_BYTES - n < sizeof(buf) ? ECHO_BYTES - n : sizeof(buf);
-
-		for (size_t i = 0; i < len; i++)
-			buf[i] = (uint8_t)((n + i) % 251);
-		if (write(f->in[1], buf, len) != (ssize_t)len)
-			return "short write";
-		n += len;
-	}
-	return NULL;
-}
-
+/* The guest of rig_echo(). */
 static void *guest(void *arg)
 {
 	struct fixture *f = arg;
 
-	for (size_t n = 0; n < ECHO_BYTES;) {
+	for (size_t n = 0; n < RIG_ECHO_BYTES;) {
 		if (!(rd(f, MIS) & (RX | RT)))
 			continue;
 		while (!(rd(f, FR) & RXFE)) {
 			uint32_t c = rd(f, DR);
 
-			if (c != n++ % 251)
+			if (c != rig_stream(n++))
 				return "wrong byte in";
 			while (rd(f, FR) & TXFF) {
 			}
@@ -526,52 +426,14 @@ static void *guest(void *arg)
 	return NULL;
 }
 
-static void *drink(void *arg)
-{
-	struct fixture *f = arg;
-	const char *complaint = NULL;
-
-	for (size_t n = 0; n < ECHO_BYTES && !complaint;) {
-		uint8_t buf[3001];
-		ssize_t len = read(f->out[0], buf, sizeof(buf));
-
-		for (ssize_t i = 0; i < len; i++)
-			if (buf[i] != n++ % 251)
-				complaint = "wrong byte out";
-		if (n / 20000 != (n - (size_t)len) / 20000)
-			poll(NULL, 0, 50); /* long enough for the ring to fill */
-	}
-	loop_stop(f->loop);
-	return (void *)complaint;
-}
-
 static void echo(void **state)
 {
-	void *(*const run[])(void *arg) = { feed, guest, drink };
 	struct fixture *f = *state;
-	struct err err = ERR_INIT;
-	pthread_t thread[3];
-	void *complaint;
 
 	wr(f, LCR_H, FEN | 0x60);
 	wr(f, CR, ENABLED);
 	wr(f, IMSC, RX | RT);
-	assert_true(fcntl(f->out[1], F_SETPIPE_SZ, 4096) >= 0);
-	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(thread_create(&thread[i], "echo", run[i], f, &err), 0);
-	assert_int_equal(loop_run(f->loop), 0);
-	for (unsigned i = 0; i < 3; i++) {
-		pthread_join(thread[i], &complaint);
-		assert_null(complaint);
-	}
-}
-
-static uint64_t random_next(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed;
+	rig_echo(&f->r, guest, f);
 }
 
 static void random_accesses(void **state)
@@ -579,36 +441,24 @@ static void random_accesses(void **state)
 	struct fixture *f = *state;
 	uint64_t seed = 4711, val;
 
-	assert_int_equal(fcntl(f->in[1], F_SETFL, O_NONBLOCK), 0);
-	assert_int_equal(fcntl(f->out[0], F_SETFL, O_NONBLOCK), 0);
+	rig_nonblocking(&f->r);
 	for (unsigned i = 0; i < 200000; i++) {
-		uint64_t r = random_next(&seed);
+		uint64_t r = rig_random(&seed);
 		unsigned size = 1u << r / 16 % 3;
 		uint64_t off = align_down((r >> 32) % (r & 128 ? 0x1000 : 0x4c), size);
-		char buf[4096];
 
-		switch (r % 16) {
-		case 0:
-			if (write(f->in[1], buf, r / 1024 % 64) < 0)
-				assert_int_equal(errno, EAGAIN);
-			break;
-		case 1:
-			if (r & 256 && read(f->out[0], buf, sizeof(buf)) < 0)
-				assert_int_equal(errno, EAGAIN);
-			break;
-		case 2: turns(f, 1); break;
-		default:
-			if (r & 512)
-				bus_read(f->bus, BASE + off, size, &val);
-			else
-				bus_write(f->bus, BASE + off, size, random_next(&seed));
-		}
-		assert_int_equal(f->irq, rd(f, MIS) != 0);
+		if (rig_random_host(&f->r, r))
+			;
+		else if (r & 512)
+			bus_read(f->r.bus, BASE + off, size, &val);
+		else
+			bus_write(f->r.bus, BASE + off, size, rig_random(&seed));
+		assert_int_equal(f->r.irq, rd(f, MIS) != 0);
 	}
 	for (unsigned size = 1; size <= 4; size *= 2)
 		for (uint64_t off = 0; off < 0x1000; off += size) {
-			bus_write(f->bus, BASE + off, size, random_next(&seed));
-			bus_read(f->bus, BASE + off, size, &val);
+			bus_write(f->r.bus, BASE + off, size, rig_random(&seed));
+			bus_read(f->r.bus, BASE + off, size, &val);
 		}
 }
 

@@ -9,59 +9,33 @@
 
 #include <cmocka.h>
 
-#include <poll.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "base/bits.h"
 #include "base/err.h"
 #include "bus/bus.h"
-#include "bus/clock.h"
-#include "bus/irq.h"
 #include "device/pl031.h"
-#include "host/loop.h"
+#include "device/rig.h"
 
 #define BASE 0x09010000ULL
 
 enum { DR = 0, MR = 4, LR = 8, CR = 12, IMSC = 16, RIS = 20, MIS = 24, ICR = 28 };
 
 struct fixture {
-	struct loop *loop;
-	struct clock *clock;
-	struct bus *bus;
+	struct rig r;
 	struct pl031 *rtc;
-	bool irq;
 };
-
-static void set_irq(void *chip, unsigned pin, bool level)
-{
-	struct fixture *f = chip;
-
-	assert_int_equal(pin, 2);
-	assert_true(f->irq != level);
-	f->irq = level;
-}
-
-static const struct irq_ops irq_ops = { .set = set_irq };
 
 static uint32_t rd(struct fixture *f, uint64_t off)
 {
 	uint64_t val = 0;
 
-	assert_int_equal(bus_read(f->bus, BASE + off, 4, &val), 0);
+	assert_int_equal(bus_read(f->r.bus, BASE + off, 4, &val), 0);
 	return (uint32_t)val;
 }
 static void wr(struct fixture *f, uint64_t off, uint32_t val)
 {
-	assert_int_equal(bus_write(f->bus, BASE + off, 4, val), 0);
-}
-static void run_ms(struct fixture *f, unsigned ms)
-{
-	for (unsigned i = 0; i < ms && !f->irq; i++) {
-		poll(NULL, 0, 1);
-		loop_stop(f->loop);
-		assert_int_equal(loop_run(f->loop), 0);
-	}
+	assert_int_equal(bus_write(f->r.bus, BASE + off, 4, val), 0);
 }
 
 static int setup(void **state)
@@ -70,12 +44,8 @@ static int setup(void **state)
 	struct err err = ERR_INIT;
 
 	assert_non_null(f);
-	assert_int_equal(loop_create(&f->loop, &err), 0);
-	assert_int_equal(clock_create(&f->clock, f->loop, &err), 0);
-	assert_int_equal(bus_create(&f->bus, &err), 0);
-	assert_int_equal(pl031_create(&f->rtc, f->bus, BASE,
-				      (struct irq_line){ .ops = &irq_ops, .chip = f, .pin = 2 },
-				      f->clock, &err),
+	rig_init(&f->r);
+	assert_int_equal(pl031_create(&f->rtc, f->r.bus, BASE, rig_irq(&f->r, 2), f->r.clock, &err),
 			 0);
 	*state = f;
 	return 0;
@@ -86,9 +56,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	pl031_destroy(f->rtc);
-	bus_destroy(f->bus);
-	clock_destroy(f->clock);
-	loop_destroy(f->loop);
+	rig_fini(&f->r);
 	free(f);
 	return 0;
 }
@@ -121,8 +89,8 @@ static void registers(void **state)
 	assert_int_equal(rd(f, LR) | rd(f, IMSC), 0);
 	for (unsigned size = 1; size <= 4; size *= 2)
 		for (uint64_t off = 0; off < 0x1000; off += size) {
-			bus_write(f->bus, BASE + off, size, ~0ULL);
-			bus_read(f->bus, BASE + off, size, &val);
+			bus_write(f->r.bus, BASE + off, size, ~0ULL);
+			bus_read(f->r.bus, BASE + off, size, &val);
 		}
 }
 
@@ -133,18 +101,18 @@ static void alarm_fires(void **state)
 	wr(f, LR, 1000);
 	wr(f, MR, 1001);
 	wr(f, IMSC, 1);
-	assert_false(f->irq);
-	run_ms(f, 5000);
-	assert_true(f->irq);
+	assert_false(f->r.irq);
+	rig_run_ms(&f->r, 5000);
+	assert_true(f->r.irq);
 	assert_in_range(rd(f, DR), 1001, 1002);
 	assert_int_equal(rd(f, RIS), 1);
 	assert_int_equal(rd(f, MIS), 1);
 	wr(f, IMSC, 0);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	wr(f, IMSC, 1);
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	wr(f, ICR, 1);
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	assert_int_equal(rd(f, RIS), 0);
 }
 
@@ -155,16 +123,16 @@ static void alarm_now_past_and_moved(void **state)
 	wr(f, IMSC, 1);
 	wr(f, LR, 5000);
 	wr(f, MR, 4000); /* past */
-	assert_false(f->irq);
+	assert_false(f->r.irq);
 	wr(f, MR, rd(f, DR)); /* now, give or take the turn of a second */
-	run_ms(f, 1500);
-	if (f->irq)
+	rig_run_ms(&f->r, 1500);
+	if (f->r.irq)
 		wr(f, ICR, 1);
 	wr(f, MR, 100000); /* far away */
-	run_ms(f, 20);
-	assert_false(f->irq);
+	rig_run_ms(&f->r, 20);
+	assert_false(f->r.irq);
 	wr(f, LR, 100000); /* the clock is set to it */
-	assert_true(f->irq);
+	assert_true(f->r.irq);
 	wr(f, ICR, 1);
 	wr(f, MR, 200000);
 	pl031_reset(f->rtc);
