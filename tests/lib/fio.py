@@ -5,13 +5,15 @@ it is started.
     image = fio.image(GUEST)
     ...                                     the guest has it as a disk, read-only
     fio.set_up(vm, "vdb")
-    status, output = vm.run(fio.command("vdc"))
+    status, output = vm.run(fio.command("vdc"))     or fio.run(vm, "vdc", way)
 
 And the ways to serve a disk that are tested with it. A way is a ring, a number of queues, who asks
 the host's disk and a cache mode.
 """
 import itertools
 import os
+import sys
+import time
 
 from console import Skip
 
@@ -95,6 +97,18 @@ def set_up(vm, disk, part=1):
 def command(disk):
     """What runs it in the guest, on a disk whose contents it overwrites."""
     return "DISK=/dev/%s chroot /mnt fio --eta=never /tmp/job 2>&1" % disk
+
+
+def run(vm, name, way, patience=None):
+    """Have it find what it wrote, on a disk that is served this way; and say how long that took."""
+    is_as_asked(vm, name, way)
+    start = time.monotonic()
+    status, output = vm.run(command(name), patience)
+    assert status == 0, "%s: %s" % (way, output[-2000:])
+    print("# %-6s %d queue%s %-8s %-12s %.1f s"
+          % (way[0], way[1], " " if way[1] == 1 else "s", way[2], way[3],
+             time.monotonic() - start))
+    sys.stdout.flush()
 
 
 def covering():

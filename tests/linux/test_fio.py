@@ -9,7 +9,6 @@ usage: test_fio.py HAKO IMAGES [--all]          prints TAP
 """
 import os
 import sys
-import time
 
 from vm import GUEST, Vm, blank_disk, main, root_disk
 import fio
@@ -36,15 +35,7 @@ def run_ways(ways):
         vm.login()
         fio.set_up(vm, "vdb")
         for n, way in enumerate(ways):
-            name = "vd" + chr(ord("c") + n)
-            fio.is_as_asked(vm, name, way)
-            start = time.monotonic()
-            status, output = vm.run(fio.command(name), patience=300)
-            assert status == 0, "%s: %s" % (way, output[-2000:])
-            print("# %-6s %d queue%s %-8s %-12s %.1f s"
-                  % (way[0], way[1], " " if way[1] == 1 else "s", way[2], way[3],
-                     time.monotonic() - start))
-            sys.stdout.flush()
+            fio.run(vm, "vd" + chr(ord("c") + n), way, patience=300)
         assert vm.poweroff() == 0
     for n in range(len(ways)):
         os.unlink("fio%d.img" % n)

@@ -13,7 +13,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 
 from outer import ARCHES, TSC_TOLERANCE, Outer  # first: it says where console.py is
 from console import assert_clean, blank_disk, run_tests  # pylint: disable=wrong-import-order
@@ -44,13 +43,7 @@ def run_ways(outer, ways):
     outer.login(PROMPT)
     fio.set_up(outer, "vdb", PART)
     for name, way in zip(names, ways):
-        fio.is_as_asked(outer, name, way)
-        start = time.monotonic()
-        status, output = outer.run(fio.command(name))
-        assert status == 0, "%s: %s" % (way, output[-2000:])
-        print("# %-6s %d queue%s %-8s %-12s %.1f s"
-              % (way[0], way[1], " " if way[1] == 1 else "s", way[2], way[3],
-                 time.monotonic() - start), flush=True)
+        fio.run(outer, name, way)
     sums = "for d in %s; do head -c %dk %%s$d | md5sum; done" \
         % (" ".join(names), fio.WHOLE["size"] // PART)
     seen = outer.sh(sums % "/dev/")

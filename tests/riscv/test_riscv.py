@@ -110,9 +110,7 @@ def silent():
 
 def sbi():
     status, out, err = hako("--cpus", "2")
-    for line in out.splitlines():
-        if line.startswith(("good ", "BAD ")):
-            yield line.partition(" ")[2], line.startswith("good ")
+    yield from told(out)
     yield "the end was reached", out.endswith("end\n")
     yield "and a reset was asked for", status == 10
     yield from explain(out, err)
@@ -139,9 +137,7 @@ def flood():
 
 def clint():
     status, out, err = hako()
-    for line in out.splitlines():
-        if line.startswith(("good ", "BAD ")):
-            yield line.partition(" ")[2], line.startswith("good ")
+    yield from told(out)
     yield "the end was reached", out.endswith("end\n")
     yield "and it powered off", status == 0
     yield from explain(out, err)
@@ -229,6 +225,13 @@ def stopped_report():
             run.wait(60)
         with open(path, encoding="utf-8") as f:
             return json.load(f)["outcome"]
+
+
+def told(out):
+    """The guest's own checks."""
+    for line in out.splitlines():
+        if line.startswith(("good ", "BAD ")):
+            yield line.partition(" ")[2], line.startswith("good ")
 
 
 def explain(out, err):
