@@ -109,7 +109,7 @@ class Outer(Console):
                    "-m", memory, "-smp", str(cpus), "-nodefaults", "-nographic",
                    "-serial", "stdio", "-no-reboot",
                    "-kernel", os.path.join(guest, "Image"), "-initrd", "outer.cpio",
-                   "-append", "console=%s quiet panic=-1%s %s"
+                   "-append", "console=%s quiet panic=-1 cryptomgr.notests%s %s"
                    % (a["console"], a.get("append", ""), append)]
         for i, disk in enumerate(disks):
             command += ["-drive", "if=none,id=d%d,format=raw,file=%s" % (i, disk),

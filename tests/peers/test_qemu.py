@@ -65,7 +65,7 @@ class Machine:
             self.qemu, "-M", self.machine + ",memory-backend=mem", "-cpu", self.cpu, "-smp", "2",
             "-m", "256", "-object", "memory-backend-memfd,id=mem,size=256M,share=on",
             "-kernel", os.path.join(self.folder, "Image"), "-initrd", self.initrd,
-            "-append", "console=%s root=LABEL=hako quiet" % self.console,
+            "-append", "console=%s root=LABEL=hako quiet cryptomgr.notests" % self.console,
             "-global", "virtio-mmio.force-legacy=false", *disks, *more,
             "-nographic", "-nodefaults", "-serial", "stdio", "-monitor", "none"])
 
