@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RAM 0x80000000ULL
-enum { RAM_SIZE = 32 << 20, PAGE = 4096 };
+enum { PAGE = 4096 };
 
 static void must(bool good, const char *what)
 {
@@ -38,9 +37,10 @@ void vqrig_init(struct vqrig *rig, unsigned watch)
 {
 	memset(rig, 0, sizeof(*rig));
 	log_init(&rig->log, LOG_WARN, note, rig);
-	must(!gmem_create(&rig->mem, NULL) && !gmem_add_ram(rig->mem, RAM, RAM_SIZE, NULL),
+	must(!gmem_create(&rig->mem, NULL) &&
+		     !gmem_add_ram(rig->mem, VQRIG_RAM, VQRIG_RAM_SIZE, NULL),
 	     "no memory for the guest");
-	vd_init(&rig->d, rig->mem, NULL, 0, RAM, RAM_SIZE);
+	vd_init(&rig->d, rig->mem, NULL, 0, VQRIG_RAM, VQRIG_RAM_SIZE);
 	must(!vq_create(&rig->vq, rig->mem, &rig->log, "q") &&
 		     (!watch || !vq_watch(rig->vq, watch)),
 	     "no memory for the queue");
@@ -53,15 +53,20 @@ void vqrig_init(struct vqrig *rig, unsigned watch)
 	rig->buf = vd_alloc(&rig->d, PAGE, PAGE);
 }
 
+struct vq_state vqrig_state(const struct vd_queue *q)
+{
+	return (struct vq_state){
+		.size = q->size, .ready = 1, .desc = q->desc, .avail = q->avail, .used = q->used
+	};
+}
+
 void vqrig_setup(struct vqrig *rig, uint16_t size, uint64_t features)
 {
-	struct vq_state s = { .size = size, .ready = 1 };
+	struct vq_state s;
 
 	rig->d.features = features;
 	vd_queue_layout(&rig->d, &rig->q, 0, size);
-	s.desc = rig->q.desc;
-	s.avail = rig->q.avail;
-	s.used = rig->q.used;
+	s = vqrig_state(&rig->q);
 	must(!vq_setup(rig->vq, &s, features), "the queue is not acceptable");
 }
 
@@ -92,4 +97,23 @@ void vqrig_answer(struct vqrig *rig, struct vq_chain *chain)
 {
 	vqrig_push(rig->vq, chain, (uint32_t)chain->in_len);
 	vq_publish(rig->vq);
+}
+
+bool vqrig_use(struct vqrig *rig, unsigned n)
+{
+	struct vd_buf b = { rig->buf, 16 };
+
+	for (unsigned i = 0; i < n; i++) {
+		must(vd_add(&rig->q, &b, 0, 1, false) >= 0, "no descriptors left");
+		vd_publish(&rig->q);
+		vqrig_take(rig, &rig->c);
+		vqrig_push(rig->vq, rig->c, 0);
+	}
+	return vq_publish(rig->vq);
+}
+
+void vqrig_take_used(struct vqrig *rig)
+{
+	while (vd_used(&rig->q, &(uint16_t){ 0 }, &(uint32_t){ 0 }))
+		;
 }

@@ -16,12 +16,16 @@
 #include "virtio/lint.h"
 #include "virtio/vq.h"
 
+#define VQRIG_RAM 0x80000000ULL
+enum { VQRIG_RAM_SIZE = 32 << 20 };
+
 struct vqrig {
 	struct gmem *mem;
 	struct vdriver d;
 	struct vd_queue q;
 	struct vq *vq;
-	gpa_t buf; /* a page for buffers */
+	gpa_t buf;          /* a page for buffers */
+	struct vq_chain *c; /* for the test: one that it has taken */
 	struct log log;
 	struct lint *lint; /* deep, where the queue is watched so; else NULL */
 	atomic_bool tripped;
@@ -36,11 +40,17 @@ void vqrig_init(struct vqrig *rig, unsigned watch);
 void vqrig_setup(struct vqrig *rig, uint16_t size, uint64_t features);
 void vqrig_fini(struct vqrig *rig);
 
+/* The queue as the driver tells a transport of it. */
+struct vq_state vqrig_state(const struct vd_queue *q);
+
 /* The driver: make a chain available, 16 readable bytes and `in` writable ones; its head. */
 uint16_t vqrig_offer(struct vqrig *rig, uint32_t in, bool indirect);
 /* The device: take a chain that must be there, give it back, show what was given back. */
 void vqrig_take(struct vqrig *rig, struct vq_chain **chain);
 void vqrig_answer(struct vqrig *rig, struct vq_chain *chain);
+/* Have `n` more chains used; is the driver to be interrupted? And the driver takes all that are. */
+bool vqrig_use(struct vqrig *rig, unsigned n);
+void vqrig_take_used(struct vqrig *rig);
 
 /* The device begins to take chains: it wants no kicks. It takes none yet; 0, or the queue is
  * broken. */

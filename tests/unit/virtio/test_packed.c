@@ -8,84 +8,38 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/bits.h"
-#include "base/log.h"
 #include "vdriver.h"
 #include "virtio/virtio.h"
 #include "virtio/vq.h"
 #include "vqrig.h"
 
-#define RAM 0x80000000ULL
-enum { RAM_SIZE = 32 << 20, SIZE = 7 }; /* no power of two: none is asked for */
-
-struct t {
-	struct gmem *mem;
-	struct vdriver d;
-	struct vd_queue q;
-	struct vq *vq;
-	struct vq_chain *c;
-	gpa_t buf; /* a page for buffers */
-	struct log log;
-	char said[256]; /* the last message */
-};
-
-static void note(void *arg, enum log_level level, const char *who, const char *text)
-{
-	struct t *t = arg;
-
-	(void)level;
-	(void)who;
-	snprintf(t->said, sizeof(t->said), "%s", text);
-}
-
-static struct vq_state state_of(const struct vd_queue *q)
-{
-	return (struct vq_state){
-		.size = q->size, .ready = 1, .desc = q->desc, .avail = q->avail, .used = q->used
-	};
-}
+#define RAM VQRIG_RAM
+enum { RAM_SIZE = VQRIG_RAM_SIZE, SIZE = 7 }; /* no power of two: none is asked for */
 
 #define ALL                                                                                  \
 	(BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) | \
 	 BIT(VIRTIO_F_VERSION_1))
 
-static void begin(struct t *t, uint16_t size, uint64_t features)
+static void begin(struct vqrig *t, uint16_t size, uint64_t features)
 {
-	struct vq_state s;
-
-	memset(t, 0, sizeof(*t));
-	log_init(&t->log, LOG_WARN, note, t);
-	assert_int_equal(gmem_create(&t->mem, NULL), 0);
-	assert_int_equal(gmem_add_ram(t->mem, RAM, RAM_SIZE, NULL), 0);
-	vd_init(&t->d, t->mem, NULL, 0, RAM, RAM_SIZE);
-	t->d.features = features;
-	vd_queue_layout(&t->d, &t->q, 0, size);
-	t->buf = vd_alloc(&t->d, 4096, 4096);
-	assert_int_equal(vq_create(&t->vq, t->mem, &t->log, "q"), 0);
-	s = state_of(&t->q);
-	assert_int_equal(vq_setup(t->vq, &s, features), 0);
-}
-
-static void end(struct t *t)
-{
-	vq_destroy(t->vq);
-	gmem_destroy(t->mem);
-	log_fini(&t->log);
+	vqrig_init(t, 0);
+	vqrig_setup(t, size, features);
 }
 
 /* A descriptor as the driver writes it on the lap of `index`. */
-static void desc(struct t *t, uint32_t index, gpa_t addr, uint32_t len, uint16_t id, unsigned flags)
+static void desc(struct vqrig *t, uint32_t index, gpa_t addr, uint32_t len, uint16_t id,
+		 unsigned flags)
 {
 	vd_desc_set(&t->d, t->q.desc, index % t->q.size, addr, len, id,
 		    (uint16_t)(flags | vd_packed_avail(&t->q, index)));
 }
 
-static uint16_t flags_at(struct t *t, unsigned i)
+static uint16_t flags_at(struct vqrig *t, unsigned i)
 {
 	uint16_t flags;
 
@@ -93,7 +47,7 @@ static uint16_t flags_at(struct t *t, unsigned i)
 	return le16toh(flags);
 }
 
-static void used_at(struct t *t, unsigned i, uint16_t *id, uint32_t *len)
+static void used_at(struct vqrig *t, unsigned i, uint16_t *id, uint32_t *len)
 {
 	const uint8_t *p = vd_ptr(&t->d, t->q.desc + 16ULL * i, 16);
 
@@ -105,7 +59,7 @@ static void used_at(struct t *t, unsigned i, uint16_t *id, uint32_t *len)
 
 static void test_empty(void **state)
 {
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, ALL);
@@ -118,7 +72,7 @@ static void test_empty(void **state)
 	vd_desc_set(&t.d, t.q.desc, 0, t.buf, 16, 0, VD_USED | VD_AVAIL);
 	assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 	assert_int_equal(vq_in_flight(t.vq), 0);
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* A list; the id is the last one's; the used descriptor comes where the list began, and both sides
@@ -127,7 +81,7 @@ static void test_list(void **state)
 {
 	uint32_t len;
 	uint16_t id;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, ALL);
@@ -149,13 +103,13 @@ static void test_list(void **state)
 	assert_int_equal(len, 4);
 	assert_int_equal(vq_state(t.vq)->next_avail, 3);
 	assert_int_equal(vq_state(t.vq)->next_used, 3);
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* 2.8.8: entries of an indirect table follow each other, and only WRITE counts of their flags. */
 static void test_indirect(void **state)
 {
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, ALL);
@@ -172,14 +126,14 @@ static void test_indirect(void **state)
 	vq_publish(t.vq);
 	assert_int_equal(flags_at(&t, 0), VD_AVAIL | VD_USED); /* nothing written: no WRITE */
 	assert_int_equal(vq_state(t.vq)->next_avail, 1);
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* Laps without end, lists of every length, answers in another order than they came. */
 static void test_laps(void **state)
 {
 	static const uint16_t sizes[] = { 1, 2, 7, 8, 255, 256 };
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	for (unsigned k = 0; k < ARRAY_SIZE(sizes); k++) {
@@ -224,7 +178,7 @@ static void test_laps(void **state)
 			assert_false(vd_used(&t.q, &(uint16_t){ 0 }, &(uint32_t){ 0 }));
 			assert_int_equal(t.q.n_free, size);
 		}
-		end(&t);
+		vqrig_fini(&t);
 	}
 }
 
@@ -233,7 +187,7 @@ static void test_batch(void **state)
 {
 	struct vq_chain *c[3];
 	struct vd_buf b;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, ALL);
@@ -249,7 +203,7 @@ static void test_batch(void **state)
 	}
 	assert_true(vq_publish(t.vq));
 	assert_int_equal(vd_used_idx(&t.q), 3);
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* A queue goes on from saved state, in the middle of a lap. */
@@ -257,7 +211,7 @@ static void test_state(void **state)
 {
 	struct vd_buf b;
 	struct vq_state s;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, ALL);
@@ -274,83 +228,83 @@ static void test_state(void **state)
 	}
 	s.next_avail = SIZE;
 	assert_int_equal(vq_setup(t.vq, &s, ALL), -EINVAL);
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* Malformed rings */
 
-static void bad_empty(struct t *t)
+static void bad_empty(struct vqrig *t)
 {
 	desc(t, 0, t->buf, 0, 0, 0);
 }
 
-static void bad_outside(struct t *t)
+static void bad_outside(struct vqrig *t)
 {
 	desc(t, 1, RAM - 8, 16, 0, VD_WRITE);
 	desc(t, 0, t->buf, 8, 0, VD_NEXT | VD_WRITE);
 }
 
-static void bad_order(struct t *t)
+static void bad_order(struct vqrig *t)
 {
 	desc(t, 1, t->buf, 8, 0, 0);
 	desc(t, 0, t->buf, 8, 0, VD_NEXT | VD_WRITE);
 }
 
 /* Class 4: a list without end. */
-static void bad_endless(struct t *t)
+static void bad_endless(struct vqrig *t)
 {
 	for (unsigned i = 0; i < SIZE; i++)
 		desc(t, i, t->buf, 8, 0, VD_NEXT);
 }
 
-static void bad_nested(struct t *t)
+static void bad_nested(struct vqrig *t)
 {
 	vd_desc_set(&t->d, t->buf, 0, t->buf, 16, 0, VD_INDIRECT);
 	desc(t, 1, t->buf, 16, 0, VD_INDIRECT);
 	desc(t, 0, t->buf, 16, 0, VD_NEXT);
 }
 
-static void bad_indirect_next(struct t *t)
+static void bad_indirect_next(struct vqrig *t)
 {
 	desc(t, 1, t->buf, 16, 0, 0);
 	desc(t, 0, t->buf, 16, 0, VD_INDIRECT | VD_NEXT);
 }
 
-static void bad_table_empty(struct t *t)
+static void bad_table_empty(struct vqrig *t)
 {
 	desc(t, 0, t->buf, 0, 0, VD_INDIRECT);
 }
 
-static void bad_table_odd(struct t *t)
+static void bad_table_odd(struct vqrig *t)
 {
 	desc(t, 0, t->buf, 17, 0, VD_INDIRECT);
 }
 
-static void bad_table_outside(struct t *t)
+static void bad_table_outside(struct vqrig *t)
 {
 	desc(t, 0, RAM + RAM_SIZE - 16, 32, 0, VD_INDIRECT);
 }
 
-static void bad_table_long(struct t *t)
+static void bad_table_long(struct vqrig *t)
 {
 	for (unsigned i = 0; i < SIZE + 1; i++)
 		vd_desc_set(&t->d, t->buf, i, t->buf, 16, 0, 0);
 	desc(t, 0, t->buf, 16 * (SIZE + 1), 0, VD_INDIRECT);
 }
 
-static void bad_table_huge(struct t *t)
+static void bad_table_huge(struct vqrig *t)
 {
 	vd_desc_set(&t->d, RAM, 0, t->buf, 16, 0, 0);
 	desc(t, 0, RAM, RAM_SIZE, 0, VD_INDIRECT);
 }
 
-static void bad_table_of_itself(struct t *t)
+static void bad_table_of_itself(struct vqrig *t)
 {
 	desc(t, 0, t->q.desc, 16 * SIZE, 0, VD_INDIRECT | VD_WRITE);
 }
 
 static const struct bad {
-	void (*make)(struct t *t);
+	void (*make)(struct vqrig *t);
 	const char *why;
 } bads[] = {
 	{ bad_empty, "empty or not in RAM" },
@@ -372,35 +326,35 @@ static void test_malformed(void **state)
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(bads); i++) {
 		uint8_t before[16 * SIZE];
-		struct t t;
+		struct vqrig t;
 
 		begin(&t, SIZE, ALL);
 		bads[i].make(&t);
 		memcpy(before, vd_ptr(&t.d, t.q.desc, sizeof(before)), sizeof(before));
 		if (vq_pop(t.vq, &t.c, 1) != -EPROTO)
 			fail_msg("case %u is not refused", i);
-		if (!strstr(t.said, bads[i].why))
-			fail_msg("case %u: said '%s'", i, t.said);
+		if (!strstr(t.last, bads[i].why))
+			fail_msg("case %u: said '%s'", i, t.last);
 		assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
 		assert_int_equal(vq_in_flight(t.vq), 0);
 		assert_true(vq_kicks(t.vq));
 		assert_false(vq_publish(t.vq));
 		assert_memory_equal(before, vd_ptr(&t.d, t.q.desc, sizeof(before)), sizeof(before));
-		end(&t);
+		vqrig_fini(&t);
 	}
 }
 
 static void test_indirect_not_negotiated(void **state)
 {
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, ALL & ~BIT(VIRTIO_F_INDIRECT_DESC));
 	vd_desc_set(&t.d, t.buf, 0, t.buf + 512, 10, 0, 0);
 	desc(&t, 0, t.buf, 16, 0, VD_INDIRECT);
 	assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
-	assert_non_null(strstr(t.said, "not negotiated"));
-	end(&t);
+	assert_non_null(strstr(t.last, "not negotiated"));
+	vqrig_fini(&t);
 }
 
 /* Classes 1 and 5: what is in flight is marked available again, lap after lap; the same id twice.
@@ -408,7 +362,7 @@ static void test_indirect_not_negotiated(void **state)
 static void test_in_flight_bound(void **state)
 {
 	struct vq_chain *c[SIZE];
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, ALL);
@@ -429,7 +383,7 @@ static void test_in_flight_bound(void **state)
 		vqrig_push(t.vq, c[i], 0);
 	vq_publish(t.vq);
 	assert_int_equal(vq_in_flight(t.vq), 0);
-	end(&t);
+	vqrig_fini(&t);
 
 	begin(&t, SIZE, ALL);
 	for (unsigned i = 0; i < SIZE; i++)
@@ -438,7 +392,7 @@ static void test_in_flight_bound(void **state)
 		assert_int_equal(vq_pop(t.vq, &c[i], 1), 1);
 	desc(&t, SIZE, t.buf, 16, 3, VD_WRITE);
 	assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
-	end(&t); /* with all of them in flight */
+	vqrig_fini(&t); /* with all of them in flight */
 }
 
 /* Class 3: what was judged is what is used. */
@@ -446,7 +400,7 @@ static void test_double_fetch(void **state)
 {
 	uint32_t len;
 	uint16_t id;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, ALL);
@@ -461,13 +415,13 @@ static void test_double_fetch(void **state)
 	used_at(&t, 0, &id, &len);
 	assert_int_equal(id, 9);
 	assert_int_equal(vq_state(t.vq)->next_used, 2);
-	end(&t);
+	vqrig_fini(&t);
 }
 
 static void test_reject(void **state)
 {
 	struct vd_buf b;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	for (unsigned in_order = 0; in_order < 2; in_order++) {
@@ -486,19 +440,19 @@ static void test_reject(void **state)
 		vq_publish(t.vq);
 		assert_int_equal(vd_used_idx(&t.q), 1);
 		assert_int_equal(vq_in_flight(t.vq), 0);
-		end(&t);
+		vqrig_fini(&t);
 	}
 }
 
 static void test_setup_refuses(void **state)
 {
 	const gpa_t end_of_ram = RAM + RAM_SIZE;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, ALL);
 	for (unsigned i = 0; i < 8; i++) {
-		struct vq_state s = state_of(&t.q);
+		struct vq_state s = vqrig_state(&t.q);
 
 		switch (i) {
 		case 0: s.size = 0; break;
@@ -514,32 +468,13 @@ static void test_setup_refuses(void **state)
 			fail_msg("case %u was not refused", i);
 		assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 	}
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* Wake-ups (2.8.14) */
 
-static bool use(struct t *t, unsigned n)
-{
-	struct vd_buf b = { t->buf, 16 };
-
-	for (unsigned i = 0; i < n; i++) {
-		assert_true(vd_add(&t->q, &b, 0, 1, false) >= 0);
-		vd_publish(&t->q);
-		assert_int_equal(vq_pop(t->vq, &t->c, 1), 1);
-		vqrig_push(t->vq, t->c, 0);
-	}
-	return vq_publish(t->vq);
-}
-
-static void take_all(struct t *t)
-{
-	while (vd_used(&t->q, &(uint16_t){ 0 }, &(uint32_t){ 0 }))
-		;
-}
-
 /* Write the driver area: the event at an index, and flags. */
-static void event(struct t *t, uint32_t index, uint16_t flags)
+static void event(struct vqrig *t, uint32_t index, uint16_t flags)
 {
 	uint16_t *p = vd_ptr(&t->d, t->q.avail, 4);
 
@@ -549,46 +484,46 @@ static void event(struct t *t, uint32_t index, uint16_t flags)
 
 static void test_irq(void **state)
 {
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, ALL & ~BIT(VIRTIO_F_EVENT_IDX));
-	assert_true(use(&t, 1));
+	assert_true(vqrig_use(&t, 1));
 	event(&t, 0, 1);
-	assert_false(use(&t, 1));
+	assert_false(vqrig_use(&t, 1));
 	event(&t, 0, 2); /* means nothing without the event index */
-	assert_true(use(&t, 1));
-	take_all(&t);
-	end(&t);
+	assert_true(vqrig_use(&t, 1));
+	vqrig_take_used(&t);
+	vqrig_fini(&t);
 
 	begin(&t, SIZE, ALL);
 	/* At every place of the ring, on both laps. */
 	for (unsigned round = 0; round < 20 * SIZE; round++) {
 		event(&t, t.q.taken, 2);
-		assert_true(use(&t, 1));
+		assert_true(vqrig_use(&t, 1));
 		event(&t, t.q.taken, 2); /* passed */
-		assert_false(use(&t, 1));
-		take_all(&t);
+		assert_false(vqrig_use(&t, 1));
+		vqrig_take_used(&t);
 		event(&t, t.q.taken + 2, 2);
-		assert_false(use(&t, 2));
-		assert_true(use(&t, 1));
-		take_all(&t);
+		assert_false(vqrig_use(&t, 2));
+		assert_true(vqrig_use(&t, 1));
+		vqrig_take_used(&t);
 		event(&t, t.q.taken + 2, 2);
-		assert_true(use(&t, 4)); /* crossed in the middle */
-		take_all(&t);
+		assert_true(vqrig_use(&t, 4)); /* crossed in the middle */
+		vqrig_take_used(&t);
 		event(&t, 0, 1);
-		assert_false(use(&t, 1));
+		assert_false(vqrig_use(&t, 1));
 		event(&t, 0, 0);
-		assert_true(use(&t, 1));
-		take_all(&t);
+		assert_true(vqrig_use(&t, 1));
+		vqrig_take_used(&t);
 	}
-	end(&t);
+	vqrig_fini(&t);
 }
 
 static void test_kicks(void **state)
 {
 	struct vd_buf b;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	for (unsigned event_idx = 0; event_idx < 2; event_idx++) {
@@ -607,9 +542,9 @@ static void test_kicks(void **state)
 			assert_int_equal(vq_pop(t.vq, &t.c, 1), 1);
 			vqrig_push(t.vq, t.c, 0);
 			vq_publish(t.vq);
-			take_all(&t);
+			vqrig_take_used(&t);
 		}
-		end(&t);
+		vqrig_fini(&t);
 	}
 }
 

@@ -8,48 +8,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/bits.h"
-#include "base/err.h"
-#include "base/log.h"
 #include "vdriver.h"
 #include "virtio/virtio.h"
 #include "virtio/vq.h"
 #include "vqrig.h"
 
-#define RAM 0x80000000ULL
-enum { RAM_SIZE = 32 << 20, SIZE = 8 };
-
-struct t {
-	struct gmem *mem;
-	struct vdriver d;
-	struct vd_queue q;
-	struct vq *vq;
-	struct vq_chain *c;
-	gpa_t buf; /* a page for buffers */
-	struct log log;
-	char said[256]; /* the last message */
-};
-
-static void note(void *arg, enum log_level level, const char *who, const char *text)
-{
-	struct t *t = arg;
-
-	(void)level;
-	(void)who;
-	snprintf(t->said, sizeof(t->said), "%s", text);
-}
-
-static struct vq_state state_of(const struct vd_queue *q)
-{
-	return (struct vq_state){
-		.size = q->size, .ready = 1, .desc = q->desc, .avail = q->avail, .used = q->used
-	};
-}
+#define RAM VQRIG_RAM
+enum { RAM_SIZE = VQRIG_RAM_SIZE, SIZE = 8 };
 
 static uint64_t features_of(bool indirect, bool event_idx)
 {
@@ -58,36 +28,19 @@ static uint64_t features_of(bool indirect, bool event_idx)
 }
 
 /* A queue of `size`, with the event index and indirect descriptors or without. */
-static void begin(struct t *t, uint16_t size, bool indirect, bool event_idx)
+static void begin(struct vqrig *t, uint16_t size, bool indirect, bool event_idx)
 {
-	struct vq_state s;
-
-	memset(t, 0, sizeof(*t));
-	log_init(&t->log, LOG_WARN, note, t);
-	assert_int_equal(gmem_create(&t->mem, NULL), 0);
-	assert_int_equal(gmem_add_ram(t->mem, RAM, RAM_SIZE, NULL), 0);
-	vd_init(&t->d, t->mem, NULL, 0, RAM, RAM_SIZE);
-	t->d.features = event_idx ? BIT(VIRTIO_F_EVENT_IDX) : 0;
-	vd_queue_layout(&t->d, &t->q, 0, size);
-	t->buf = vd_alloc(&t->d, 4096, 4096);
-	assert_int_equal(vq_create(&t->vq, t->mem, &t->log, "q"), 0);
-	s = state_of(&t->q);
-	assert_int_equal(vq_setup(t->vq, &s, features_of(indirect, event_idx)), 0);
+	vqrig_init(t, 0);
+	vqrig_setup(t, size, features_of(indirect, event_idx));
 }
 
-static void end(struct t *t)
-{
-	vq_destroy(t->vq);
-	gmem_destroy(t->mem);
-	log_fini(&t->log);
-}
-
-static void desc(struct t *t, unsigned i, gpa_t addr, uint32_t len, uint16_t flags, uint16_t next)
+static void desc(struct vqrig *t, unsigned i, gpa_t addr, uint32_t len, uint16_t flags,
+		 uint16_t next)
 {
 	vd_desc_set(&t->d, t->q.desc, i, addr, len, flags, next);
 }
 
-static void make_available(struct t *t, uint16_t head)
+static void make_available(struct vqrig *t, uint16_t head)
 {
 	vd_avail_set(&t->q, t->q.avail_idx++, head);
 	vd_publish(&t->q);
@@ -97,20 +50,20 @@ static void make_available(struct t *t, uint16_t head)
 
 static void test_pop_empty(void **state)
 {
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, true);
 	assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 	assert_int_equal(vq_in_flight(t.vq), 0);
 	assert_false(vq_publish(t.vq));
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* 2.7.4.1: any arrangement of descriptors; lengths and addresses reach the device unchanged. */
 static void check_chain(bool indirect)
 {
-	struct t t;
+	struct vqrig t;
 	struct vd_buf b[4];
 	uint16_t head;
 	uint32_t len;
@@ -142,7 +95,7 @@ static void check_chain(bool indirect)
 	assert_int_equal(head, h);
 	assert_int_equal(len, 7);
 	assert_int_equal(vq_in_flight(t.vq), 0);
-	end(&t);
+	vqrig_fini(&t);
 }
 
 static void test_direct(void **state)
@@ -160,7 +113,7 @@ static void test_indirect(void **state)
 /* 2.7.5.3.2: direct descriptors, then one indirect; its WRITE flag means nothing. */
 static void test_direct_then_indirect(void **state)
 {
-	struct t t;
+	struct vqrig t;
 	gpa_t table;
 
 	(void)state;
@@ -177,7 +130,7 @@ static void test_direct_then_indirect(void **state)
 	assert_int_equal(t.c->n_in, 1);
 	assert_int_equal(t.c->out_len, 32);
 	assert_ptr_equal(t.c->iov[2].iov_base, vd_ptr(&t.d, t.buf + 64, 8));
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* As long as the queue: the longest that a chain may be, both ways. Class 6: after a smaller
@@ -186,12 +139,12 @@ static void test_longest_chain(void **state)
 {
 	struct vd_buf b[VQ_CHAIN_MAX];
 	struct vq_state s;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, 2, true, true);
 	vd_queue_layout(&t.d, &t.q, 0, VQ_CHAIN_MAX);
-	s = state_of(&t.q);
+	s = vqrig_state(&t.q);
 	assert_int_equal(vq_setup(t.vq, &s, features_of(true, true)), 0);
 	for (unsigned i = 0; i < VQ_CHAIN_MAX; i++)
 		b[i] = (struct vd_buf){ t.buf + i, 1 };
@@ -204,7 +157,7 @@ static void test_longest_chain(void **state)
 		vq_publish(t.vq);
 		assert_true(vd_used(&t.q, &(uint16_t){ 0 }, &(uint32_t){ 0 }));
 	}
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* Indices are 16 bits and wrap many times; heads come back in another order than they went. */
@@ -212,7 +165,7 @@ static void test_wrap(void **state)
 {
 	struct vq_chain *c[SIZE];
 	struct vd_buf b;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, true);
@@ -237,7 +190,7 @@ static void test_wrap(void **state)
 		}
 		vd_interrupts(&t.q, true);
 	}
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* A queue goes on from saved state; the reset one has forgotten everything. */
@@ -245,7 +198,7 @@ static void test_state(void **state)
 {
 	struct vd_buf b;
 	struct vq_state s;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, false);
@@ -273,13 +226,13 @@ static void test_state(void **state)
 		assert_true(vd_used(&t.q, &(uint16_t){ 0 }, &len));
 		assert_int_equal(len, i);
 	}
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* Class 3: what was judged is what is used, whatever the driver writes afterwards. */
 static void test_double_fetch(void **state)
 {
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, true);
@@ -293,7 +246,7 @@ static void test_double_fetch(void **state)
 	vqrig_push(t.vq, t.c, 16);
 	vq_publish(t.vq);
 	assert_int_equal(vd_used_idx(&t.q), 1);
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* Writes by the device drop decoded code: its buffers' and the used ring's. */
@@ -320,12 +273,12 @@ static void test_writes_are_reported(void **state)
 	const struct gmem_region *r;
 	struct vd_buf b[2];
 	struct vq_state s;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, false);
 	gmem_observe(t.mem, &seen.obs);
-	s = state_of(&t.q);
+	s = vqrig_state(&t.q);
 	assert_int_equal(vq_setup(t.vq, &s, features_of(true, false)), 0);
 	r = gmem_find(t.mem, RAM);
 	for (uint64_t i = 0; i < r->size / GMEM_PAGE_SIZE; i++)
@@ -347,42 +300,42 @@ static void test_writes_are_reported(void **state)
 	vq_publish(t.vq);
 	assert_true(seen.n >= 1);
 	assert_int_equal(seen.at[0], t.q.used); /* flags and idx */
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* Malformed rings: each is -EPROTO, once and for all, and leaves no trace in guest memory. */
 
 struct bad {
 	const char *name;
-	void (*make)(struct t *t);
+	void (*make)(struct vqrig *t);
 	const char *why; /* part of what the log says */
 };
 
-static void bad_head(struct t *t)
+static void bad_head(struct vqrig *t)
 {
 	make_available(t, SIZE);
 }
 
-static void bad_next(struct t *t)
+static void bad_next(struct vqrig *t)
 {
 	desc(t, 0, t->buf, 16, VD_NEXT, SIZE);
 	make_available(t, 0);
 }
 
-static void bad_loop(struct t *t)
+static void bad_loop(struct vqrig *t)
 {
 	desc(t, 0, t->buf, 16, VD_NEXT, 1);
 	desc(t, 1, t->buf, 16, VD_NEXT, 0);
 	make_available(t, 0);
 }
 
-static void bad_loop_on_itself(struct t *t)
+static void bad_loop_on_itself(struct vqrig *t)
 {
 	desc(t, 3, t->buf, 16, VD_NEXT | VD_WRITE, 3);
 	make_available(t, 3);
 }
 
-static void indirect_chain(struct t *t, unsigned n, uint32_t each)
+static void indirect_chain(struct vqrig *t, unsigned n, uint32_t each)
 {
 	for (unsigned i = 0; i < n; i++)
 		vd_desc_set(&t->d, t->buf, i, RAM, each,
@@ -391,17 +344,17 @@ static void indirect_chain(struct t *t, unsigned n, uint32_t each)
 	make_available(t, 0);
 }
 
-static void bad_longer_than_queue(struct t *t)
+static void bad_longer_than_queue(struct vqrig *t)
 {
 	indirect_chain(t, SIZE + 1, 16);
 }
 
-static void bad_indirect_not_negotiated(struct t *t)
+static void bad_indirect_not_negotiated(struct vqrig *t)
 {
 	indirect_chain(t, 1, 16);
 }
 
-static void bad_indirect_nested(struct t *t)
+static void bad_indirect_nested(struct vqrig *t)
 {
 	vd_desc_set(&t->d, t->buf, 0, t->buf + 256, 16, VD_INDIRECT, 0);
 	vd_desc_set(&t->d, t->buf + 256, 0, t->buf, 16, 0, 0);
@@ -409,7 +362,7 @@ static void bad_indirect_nested(struct t *t)
 	make_available(t, 0);
 }
 
-static void bad_indirect_into_itself(struct t *t)
+static void bad_indirect_into_itself(struct vqrig *t)
 {
 	vd_desc_set(&t->d, t->buf, 0, t->buf, 16, VD_INDIRECT, 0);
 	desc(t, 0, t->buf, 16, VD_INDIRECT, 0);
@@ -417,13 +370,13 @@ static void bad_indirect_into_itself(struct t *t)
 }
 
 /* Found by fuzzing: the table is the ring's own descriptor table, which made a walk without end. */
-static void bad_indirect_into_ring(struct t *t)
+static void bad_indirect_into_ring(struct vqrig *t)
 {
 	desc(t, 0, t->q.desc, 16 * SIZE, VD_INDIRECT, 0);
 	make_available(t, 0);
 }
 
-static void bad_indirect_with_next(struct t *t)
+static void bad_indirect_with_next(struct vqrig *t)
 {
 	vd_desc_set(&t->d, t->buf, 0, t->buf + 256, 16, 0, 0);
 	desc(t, 0, t->buf, 16, VD_INDIRECT | VD_NEXT, 1);
@@ -431,40 +384,40 @@ static void bad_indirect_with_next(struct t *t)
 	make_available(t, 0);
 }
 
-static void bad_indirect_empty(struct t *t)
+static void bad_indirect_empty(struct vqrig *t)
 {
 	desc(t, 0, t->buf, 0, VD_INDIRECT, 0);
 	make_available(t, 0);
 }
 
-static void bad_indirect_odd(struct t *t)
+static void bad_indirect_odd(struct vqrig *t)
 {
 	vd_desc_set(&t->d, t->buf, 0, t->buf + 256, 16, 0, 0);
 	desc(t, 0, t->buf, 24, VD_INDIRECT, 0);
 	make_available(t, 0);
 }
 
-static void bad_indirect_outside_ram(struct t *t)
+static void bad_indirect_outside_ram(struct vqrig *t)
 {
 	desc(t, 0, RAM + RAM_SIZE - 16, 32, VD_INDIRECT, 0);
 	make_available(t, 0);
 }
 
-static void bad_indirect_next(struct t *t)
+static void bad_indirect_next(struct vqrig *t)
 {
 	vd_desc_set(&t->d, t->buf, 0, t->buf + 256, 16, VD_NEXT, 2);
 	desc(t, 0, t->buf, 32, VD_INDIRECT, 0);
 	make_available(t, 0);
 }
 
-static void bad_order(struct t *t)
+static void bad_order(struct vqrig *t)
 {
 	desc(t, 0, t->buf, 16, VD_WRITE | VD_NEXT, 1);
 	desc(t, 1, t->buf, 16, 0, 0);
 	make_available(t, 0);
 }
 
-static void bad_order_in_table(struct t *t)
+static void bad_order_in_table(struct vqrig *t)
 {
 	vd_desc_set(&t->d, t->buf, 0, t->buf + 256, 16, 0, 0);
 	desc(t, 0, t->buf + 512, 16, VD_WRITE | VD_NEXT, 1);
@@ -472,38 +425,38 @@ static void bad_order_in_table(struct t *t)
 	make_available(t, 0);
 }
 
-static void bad_empty_buffer(struct t *t)
+static void bad_empty_buffer(struct vqrig *t)
 {
 	desc(t, 0, t->buf, 0, 0, 0);
 	make_available(t, 0);
 }
 
-static void bad_outside_ram(struct t *t)
+static void bad_outside_ram(struct vqrig *t)
 {
 	desc(t, 0, t->buf, 16, VD_WRITE | VD_NEXT, 1);
 	desc(t, 1, RAM - 8, 16, VD_WRITE, 0);
 	make_available(t, 0);
 }
 
-static void bad_over_end_of_ram(struct t *t)
+static void bad_over_end_of_ram(struct vqrig *t)
 {
 	desc(t, 0, RAM + RAM_SIZE - 8, 9, VD_WRITE, 0);
 	make_available(t, 0);
 }
 
-static void bad_wrapping_address(struct t *t)
+static void bad_wrapping_address(struct vqrig *t)
 {
 	desc(t, 0, UINT64_MAX - 7, 16, VD_WRITE, 0);
 	make_available(t, 0);
 }
 
-static void bad_avail_ahead(struct t *t)
+static void bad_avail_ahead(struct vqrig *t)
 {
 	desc(t, 0, t->buf, 16, 0, 0);
 	vd_avail_idx_set(&t->q, SIZE + 1);
 }
 
-static void bad_avail_back(struct t *t)
+static void bad_avail_back(struct vqrig *t)
 {
 	vd_avail_idx_set(&t->q, (uint16_t)-1);
 }
@@ -537,7 +490,7 @@ static void test_malformed(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(bads); i++) {
-		struct t t;
+		struct vqrig t;
 		int got;
 
 		begin(&t, SIZE, bads[i].make != bad_indirect_not_negotiated, i & 1);
@@ -545,15 +498,15 @@ static void test_malformed(void **state)
 		got = vq_pop(t.vq, &t.c, 1);
 		if (got != -EPROTO)
 			fail_msg("%s: vq_pop gives %d", bads[i].name, got);
-		if (!strstr(t.said, bads[i].why))
-			fail_msg("%s: said '%s'", bads[i].name, t.said);
+		if (!strstr(t.last, bads[i].why))
+			fail_msg("%s: said '%s'", bads[i].name, t.last);
 		assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
 		assert_int_equal(vq_in_flight(t.vq), 0);
 		assert_true(vq_state(t.vq)->broken);
 		assert_true(vq_kicks(t.vq)); /* vq_pop() has something to say */
 		assert_false(vq_publish(t.vq));
 		assert_int_equal(vd_used_idx(&t.q), 0);
-		end(&t);
+		vqrig_fini(&t);
 	}
 }
 
@@ -561,7 +514,7 @@ static void test_malformed(void **state)
 static void test_too_many_bytes(void **state)
 {
 	struct vd_buf b[129];
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	for (unsigned n = 128; n <= 129; n++) { /* 128 of 32 MiB are exactly 2^32 */
@@ -571,7 +524,7 @@ static void test_too_many_bytes(void **state)
 		assert_true(vd_add(&t.q, b, 0, n, false) >= 0);
 		vd_publish(&t.q);
 		assert_int_equal(vq_pop(t.vq, &t.c, 1), n == 128 ? 1 : -EPROTO);
-		end(&t);
+		vqrig_fini(&t);
 	}
 }
 
@@ -579,7 +532,7 @@ static void test_too_many_bytes(void **state)
 static void test_duplicate_head(void **state)
 {
 	struct vq_chain *other;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, true);
@@ -593,14 +546,14 @@ static void test_duplicate_head(void **state)
 	vq_publish(t.vq);
 	assert_int_equal(vd_used_idx(&t.q), 1);
 	assert_int_equal(vq_in_flight(t.vq), 0);
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* Class 5: what is in flight is bounded by the queue, however often the driver asks. */
 static void test_in_flight_bound(void **state)
 {
 	unsigned n = 0;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, true);
@@ -612,7 +565,7 @@ static void test_in_flight_bound(void **state)
 	}
 	assert_int_equal(n, SIZE);
 	assert_int_equal(vq_in_flight(t.vq), SIZE);
-	end(&t); /* with all of them in flight */
+	vqrig_fini(&t); /* with all of them in flight */
 }
 
 /* Many at a time: taken in order, given back in any; what is malformed ends what is taken, and
@@ -713,7 +666,7 @@ static void test_awake(void **state)
 static void test_reject(void **state)
 {
 	struct vd_buf b;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, true);
@@ -726,19 +679,19 @@ static void test_reject(void **state)
 	assert_int_equal(vq_pop(t.vq, &t.c, 1), -EPROTO);
 	assert_false(vq_publish(t.vq));
 	assert_int_equal(vd_used_idx(&t.q), 0);
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* Class 2, 2.7.1: what is not a ring is refused before it is used. */
 static void test_setup_refuses(void **state)
 {
 	const gpa_t end_of_ram = RAM + RAM_SIZE;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, true);
 	for (unsigned i = 0; i < 11; i++) {
-		struct vq_state s = state_of(&t.q);
+		struct vq_state s = vqrig_state(&t.q);
 
 		switch (i) {
 		case 0: s.size = 0; break;
@@ -758,7 +711,7 @@ static void test_setup_refuses(void **state)
 		assert_int_equal(vq_pop(t.vq, &t.c, 1), 0);
 		assert_false(vq_publish(t.vq));
 	}
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* 2.7.10.2: without the event index, the words after the rings are not the queue's: they need not
@@ -766,20 +719,20 @@ static void test_setup_refuses(void **state)
 static void test_no_event_words(void **state)
 {
 	struct vq_state s;
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, false);
-	s = state_of(&t.q);
+	s = vqrig_state(&t.q);
 	s.avail = RAM + RAM_SIZE - 4 - 2 * SIZE;
 	assert_int_equal(vq_setup(t.vq, &s, features_of(true, false)), 0);
 	assert_int_equal(vq_setup(t.vq, &s, features_of(true, true)), -EINVAL);
-	s = state_of(&t.q);
+	s = vqrig_state(&t.q);
 	s.used = RAM + RAM_SIZE - 4 - 8 * SIZE;
 	assert_int_equal(vq_setup(t.vq, &s, features_of(true, false)), 0);
 	assert_int_equal(vq_setup(t.vq, &s, features_of(true, true)), -EINVAL);
 
-	s = state_of(&t.q);
+	s = vqrig_state(&t.q);
 	assert_int_equal(vq_setup(t.vq, &s, features_of(true, false)), 0);
 	memset(vd_ptr(&t.d, t.q.used + 4 + 8 * SIZE, 2), 0xa5, 2);
 	desc(&t, 0, t.buf, 16, 0, 0);
@@ -790,13 +743,13 @@ static void test_no_event_words(void **state)
 	vqrig_push(t.vq, t.c, 0);
 	vq_publish(t.vq);
 	assert_int_equal(vd_avail_event(&t.q), 0xa5a5);
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* 2.7.10: kicks off and on, and the buffer that came in between. */
 static void test_kicks(void **state)
 {
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	for (unsigned event_idx = 0; event_idx < 2; event_idx++) {
@@ -814,53 +767,33 @@ static void test_kicks(void **state)
 		assert_false(vq_kicks(t.vq));
 		if (event_idx)
 			assert_int_equal(vd_avail_event(&t.q), 2);
-		end(&t);
+		vqrig_fini(&t);
 	}
-}
-
-/* Have `n` more chains used, and say whether the driver is to be interrupted. */
-static bool use(struct t *t, unsigned n)
-{
-	struct vd_buf b = { t->buf, 16 };
-
-	for (unsigned i = 0; i < n; i++) {
-		assert_true(vd_add(&t->q, &b, 0, 1, false) >= 0);
-		vd_publish(&t->q);
-		assert_int_equal(vq_pop(t->vq, &t->c, 1), 1);
-		vqrig_push(t->vq, t->c, 0);
-	}
-	return vq_publish(t->vq);
-}
-
-static void take_all(struct t *t)
-{
-	while (vd_used(&t->q, &(uint16_t){ 0 }, &(uint32_t){ 0 }))
-		;
 }
 
 /* 2.7.7.2 without the event index: flags decide, used_event is ignored. */
 static void test_irq_by_flags(void **state)
 {
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, false);
 	vd_used_event_set(&t.q, 100);
-	assert_true(use(&t, 1));
-	assert_true(use(&t, 2));
-	take_all(&t);
+	assert_true(vqrig_use(&t, 1));
+	assert_true(vqrig_use(&t, 2));
+	vqrig_take_used(&t);
 	vd_avail_flags_set(&t.q, 1);
-	assert_false(use(&t, 1));
+	assert_false(vqrig_use(&t, 1));
 	vd_avail_flags_set(&t.q, 0);
 	assert_false(vq_publish(t.vq)); /* nothing new */
-	assert_true(use(&t, 1));
-	end(&t);
+	assert_true(vqrig_use(&t, 1));
+	vqrig_fini(&t);
 }
 
 /* 2.7.7.2 with it: used_event decides, in 16-bit arithmetic; flags are ignored. */
 static void test_irq_by_event(void **state)
 {
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, true);
@@ -870,32 +803,32 @@ static void test_irq_by_event(void **state)
 		uint16_t idx = vd_used_idx(&t.q);
 
 		vd_used_event_set(&t.q, idx); /* the next entry */
-		assert_true(use(&t, 1));
+		assert_true(vqrig_use(&t, 1));
 		vd_used_event_set(&t.q, idx); /* passed already */
-		assert_false(use(&t, 1));
+		assert_false(vqrig_use(&t, 1));
 		vd_used_event_set(&t.q, (uint16_t)(idx + 4)); /* the one after the next two */
-		assert_false(use(&t, 2));
-		assert_true(use(&t, 1));
-		take_all(&t);
+		assert_false(vqrig_use(&t, 2));
+		assert_true(vqrig_use(&t, 1));
+		vqrig_take_used(&t);
 	}
-	end(&t);
+	vqrig_fini(&t);
 }
 
 /* Class 14's half that lives here: one decision for a whole batch, and none lost over it. */
 static void test_irq_over_batch(void **state)
 {
-	struct t t;
+	struct vqrig t;
 
 	(void)state;
 	begin(&t, SIZE, true, true);
 	vd_used_event_set(&t.q, 2);
-	assert_true(use(&t, SIZE)); /* crosses it in the middle */
-	take_all(&t);
+	assert_true(vqrig_use(&t, SIZE)); /* crosses it in the middle */
+	vqrig_take_used(&t);
 	vd_used_event_set(&t.q, 2 * SIZE);
-	assert_false(use(&t, SIZE));
-	take_all(&t);
-	assert_true(use(&t, 1));
-	end(&t);
+	assert_false(vqrig_use(&t, SIZE));
+	vqrig_take_used(&t);
+	assert_true(vqrig_use(&t, 1));
+	vqrig_fini(&t);
 }
 
 int main(void)
