@@ -77,6 +77,19 @@ enum { RV_SSI = 1, RV_MSI = 3, RV_STI = 5, RV_MTI = 7, RV_SEI = 9, RV_MEI = 11 }
 #define RV_ENVCFG_PBMTE BIT(62)
 #define RV_ENVCFG_STCE  BIT(63)
 
+/* Numbers of CSRs that are spoken of beside the table in csr.c (volume II, 2.2). */
+enum {
+	RV_CSR_SSTATUS = 0x100,
+	RV_CSR_STIMECMP = 0x14d,
+	RV_CSR_STIMECMPH = 0x15d,
+	RV_CSR_SATP = 0x180,
+	RV_CSR_MSTATUSH = 0x310,
+	RV_CSR_MENVCFGH = 0x31a,
+	RV_CSR_MIP = 0x344,
+	RV_CSR_PMPCFG0 = 0x3a0,
+	RV_CSR_PMPADDR0 = 0x3b0,
+};
+
 enum { RV_N_PMP = 16, RV_N_ASIDS = 8 };
 
 /*

@@ -351,7 +351,7 @@ static const struct csr table[] = {
 	FUNC(0x15d, "stimecmph", read_stimecmph, write_stimecmph),
 	WRITTEN(0x180, "satp", satp, write_satp),
 	FUNC(0x300, "mstatus", read_mstatus, write_mstatus),
-	CONST(0x301, "misa", 0),
+	FUNC(0x301, "misa", read_misa, NULL),
 	STATE(0x302, "medeleg", medeleg, EXCEPTIONS),
 	WRITTEN(0x303, "mideleg", mideleg, write_mideleg),
 	WRITTEN(0x304, "mie", mie, write_mie),
@@ -401,8 +401,9 @@ static const struct csr *find(unsigned number)
 /* The upper half of a register that RV64 has in one. */
 static bool is_upper(unsigned n)
 {
-	return n == 0x15d || n == 0x310 || n == 0x31a || (n & 0xf80) == 0xb80 ||
-	       (n & 0xf80) == 0xc80;
+	/* and of counters: mcycleh to mhpmcounter31h, cycleh to hpmcounter31h */
+	return n == RV_CSR_STIMECMPH || n == RV_CSR_MSTATUSH || n == RV_CSR_MENVCFGH ||
+	       (n & 0xf80) == 0xb80 || (n & 0xf80) == 0xc80;
 }
 
 /* Is the number there at all, and may this level use it now? */
@@ -414,12 +415,12 @@ static void check(C *c, unsigned n, bool write)
 		rv_illegal(c);
 	if (n >= 1 && n <= 3 && !(c->csr.mstatus & RV_FS))
 		rv_illegal(c);
-	if (n == 0x180 && c->priv == RV_S && (c->csr.mstatus & RV_TVM))
+	if (n == RV_CSR_SATP && c->priv == RV_S && (c->csr.mstatus & RV_TVM))
 		rv_illegal(c);
-	if ((n & ~0x10u) == 0x14d && c->priv == RV_S &&
+	if ((n == RV_CSR_STIMECMP || n == RV_CSR_STIMECMPH) && c->priv == RV_S &&
 	    !((c->csr.menvcfg & RV_ENVCFG_STCE) && (c->csr.mcounteren & 2)))
 		rv_illegal(c);
-	if ((n & 0xf60) == 0xc00) {
+	if ((n & 0xf60) == 0xc00) { /* cycle to hpmcounter31, and their upper halves */
 		unsigned which = n & 31;
 		if ((c->priv < RV_M && !bit(c->csr.mcounteren, which)) ||
 		    (c->priv == RV_U && !bit(c->csr.scounteren, which)))
@@ -437,12 +438,10 @@ static bool read_any(C *c, unsigned n, uint64_t *out)
 {
 	uint64_t v;
 	const struct csr *r = find(n);
-	if (n >= 0x3a0 && n < 0x3a0 + RV_N_PMP / 4 && !(c->xlen64 && n & 1)) {
-		v = read_pmpcfg(c, n - 0x3a0);
-	} else if (n >= 0x3b0 && n < 0x3b0 + RV_N_PMP) {
-		v = c->csr.pmpaddr[n - 0x3b0];
-	} else if (n == 0x301) {
-		v = read_misa(c);
+	if (n >= RV_CSR_PMPCFG0 && n < RV_CSR_PMPCFG0 + RV_N_PMP / 4 && !(c->xlen64 && n & 1)) {
+		v = read_pmpcfg(c, n - RV_CSR_PMPCFG0);
+	} else if (n >= RV_CSR_PMPADDR0 && n < RV_CSR_PMPADDR0 + RV_N_PMP) {
+		v = c->csr.pmpaddr[n - RV_CSR_PMPADDR0];
 	} else if (!r) {
 		/* Counters and events that count nothing read as zero (3.1.10) */
 		bool hpm = (n & 0xfe0) == 0xb00 || (n & 0xfe0) == 0x320 ||
@@ -493,7 +492,7 @@ bool rv_csr_at(unsigned i, bool xlen64, unsigned *number, const char **name)
 	for (unsigned k = 0; k < ARRAY_SIZE(pmp); k++) {
 		if (xlen64 && k < 4 && k & 1)
 			continue;
-		*number = k < 4 ? 0x3a0 + k : 0x3b0 + (k - 4);
+		*number = k < 4 ? RV_CSR_PMPCFG0 + k : RV_CSR_PMPADDR0 + (k - 4);
 		*name = pmp[k];
 		if (i-- == 0)
 			return true;
@@ -504,7 +503,7 @@ bool rv_csr_at(unsigned i, bool xlen64, unsigned *number, const char **name)
 uint64_t rv_csr_rmw(const struct rv_cpu *c, unsigned n, uint64_t v)
 {
 	/* SEIP's other half, the interrupt controller's line, must not be written back (3.1.9). */
-	return n == 0x344 ? (v & ~BIT(RV_SEI)) | (c->csr.mip & BIT(RV_SEI)) : v;
+	return n == RV_CSR_MIP ? (v & ~BIT(RV_SEI)) | (c->csr.mip & BIT(RV_SEI)) : v;
 }
 
 void rv_csr_write(struct rv_cpu *c, unsigned n, uint64_t v)
@@ -512,10 +511,10 @@ void rv_csr_write(struct rv_cpu *c, unsigned n, uint64_t v)
 	const struct csr *r = find(n);
 	if (!c->xlen64)
 		v = (uint32_t)v;
-	if (n >= 0x3a0 && n < 0x3a0 + RV_N_PMP / 4)
-		write_pmpcfg(c, n - 0x3a0, v);
-	else if (n >= 0x3b0 && n < 0x3b0 + RV_N_PMP)
-		write_pmpaddr(c, n - 0x3b0, v);
+	if (n >= RV_CSR_PMPCFG0 && n < RV_CSR_PMPCFG0 + RV_N_PMP / 4)
+		write_pmpcfg(c, n - RV_CSR_PMPCFG0, v);
+	else if (n >= RV_CSR_PMPADDR0 && n < RV_CSR_PMPADDR0 + RV_N_PMP)
+		write_pmpaddr(c, n - RV_CSR_PMPADDR0, v);
 	else if (r && r->write)
 		r->write(c, v);
 	else if (r && r->offset != NO_STATE)

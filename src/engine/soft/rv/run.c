@@ -104,7 +104,7 @@ static uint64_t get(struct vcpu *v, unsigned reg)
 	case VCPU_REG_PC: return c->pc;
 	case VCPU_REG_RV_STIMECMP: return c->csr.stimecmp;
 	case VCPU_REG_RV_SATP: return c->csr.satp;
-	case VCPU_REG_RV_SSTATUS: return rv_csr_peek((struct rv_cpu *)(uintptr_t)c, 0x100);
+	case VCPU_REG_RV_SSTATUS: return rv_csr_peek((struct rv_cpu *)(uintptr_t)c, RV_CSR_SSTATUS);
 	default: return reg < 32 ? c->x[reg] : 0;
 	}
 }
@@ -119,9 +119,9 @@ static void set(struct vcpu *v, unsigned reg, uint64_t val)
 	else if (reg == VCPU_REG_RV_STIMECMP)
 		c->csr.stimecmp = val, rv_timer_update(c);
 	else if (reg == VCPU_REG_RV_SATP)
-		rv_csr_write(c, 0x180, val);
+		rv_csr_write(c, RV_CSR_SATP, val);
 	else if (reg == VCPU_REG_RV_SSTATUS)
-		rv_csr_write(c, 0x100, val);
+		rv_csr_write(c, RV_CSR_SSTATUS, val);
 	else if (reg == VCPU_REG_RV_WFI)
 		c->wait = val;
 }

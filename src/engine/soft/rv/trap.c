@@ -149,6 +149,17 @@ bool rv_take_interrupt(struct rv_cpu *c)
 	return false;
 }
 
+/* Go on there, with the privilege and the mstatus that are set already. */
+static void resume(struct rv_cpu *c, uint64_t pc)
+{
+	c->pc = pc;
+	rv_state_changed(c);
+	rv_check_interrupts(c);
+	c->vcpu.debug.nested = 0;
+	if (unlikely(c->vcpu.debug.traps))
+		soft_returned(&c->vcpu, c->pc & mask_low(c->xlen64 ? 64 : 32));
+}
+
 void rv_mret(struct rv_cpu *c)
 {
 	struct rv_csrs *r = &c->csr;
@@ -159,12 +170,7 @@ void rv_mret(struct rv_cpu *c)
 		(r->mstatus & ~(RV_MPP | RV_MIE)) | RV_MPIE | (r->mstatus & RV_MPIE ? RV_MIE : 0);
 	if (mpp != RV_M)
 		r->mstatus &= ~RV_MPRV;
-	c->pc = r->mepc;
-	rv_state_changed(c);
-	rv_check_interrupts(c);
-	c->vcpu.debug.nested = 0;
-	if (unlikely(c->vcpu.debug.traps))
-		soft_returned(&c->vcpu, c->pc & mask_low(c->xlen64 ? 64 : 32));
+	resume(c, r->mepc);
 }
 
 void rv_sret(struct rv_cpu *c)
@@ -175,10 +181,5 @@ void rv_sret(struct rv_cpu *c)
 	r->mstatus =
 		(r->mstatus & ~(RV_SPP | RV_SIE)) | RV_SPIE | (r->mstatus & RV_SPIE ? RV_SIE : 0);
 	r->mstatus &= ~RV_MPRV;
-	c->pc = r->sepc;
-	rv_state_changed(c);
-	rv_check_interrupts(c);
-	c->vcpu.debug.nested = 0;
-	if (unlikely(c->vcpu.debug.traps))
-		soft_returned(&c->vcpu, c->pc & mask_low(c->xlen64 ? 64 : 32));
+	resume(c, r->sepc);
 }
