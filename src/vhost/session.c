@@ -8,25 +8,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/bits.h"
 #include "base/err.h"
-#include "base/log.h"
-#include "host/loop.h"
-#include "vhost/channel.h"
-#include "vhost/memory.h"
-#include "vhost/relief.h"
-#include "virtio/virtio.h"
-#include "virtio/vq.h"
+#include "vhost/ring.h"
 
 #define PROTOCOL_FEATURES                                                            \
 	(BIT(VHOST_PROTOCOL_F_MQ) | BIT(VHOST_PROTOCOL_F_LOG_SHMFD) |                \
@@ -35,406 +25,12 @@
 	 BIT(VHOST_PROTOCOL_F_INFLIGHT_SHMFD) | BIT(VHOST_PROTOCOL_F_RESET_DEVICE) | \
 	 BIT(VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | BIT(VHOST_PROTOCOL_F_STATUS))
 
-/* Waiting awake; see ring_work(). A look takes some 50 ns, so about 50 us at a time: an idle CPU
- * takes half of that to wake up a front end, which then needs its own. */
-enum { SPIN_LOOKS = 1000, SPIN_YIELD = 100, SPIN_ROUNDS = 64, SPIN_RARE = 64 };
-
-struct ring {
-	struct vhost_session *s;
-	unsigned index;
-	struct vq *vq;
-
-	/* What the front end says. `state` has the size and the positions; after a rest, those that
-	 * the ring had then. */
-	struct vq_state state;
-	struct vhost_vring_addr addr;
-	bool has_addr, kicked, enabled;
-	int kick_fd;         /* -1: to be polled */
-	int call_fd, err_fd; /* -1: nobody wants to know */
-	bool call_waits;     /* call_fd has no O_NONBLOCK */
-
-	bool running, stopping;    /* the device has it; and is to give it back */
-	bool watched, poll_posted; /* its source, its task, is the loop's */
-	bool err_told;
-	struct loop_source source;
-	struct loop_task poll;
-};
-
-struct message;
-
-struct vhost_session {
-	struct virtio_host host; /* what the device sees */
-	struct virtio_dev *dev;
-	struct loop *loop;
-	struct log *log;
-	struct log_limit *limit;
-	const char *name;
-	uint64_t without;
-	bool alone;                     /* there is one CPU, for us and for who kicks */
-	unsigned spin_wait, spin_pause; /* kicks until the next try to wait awake; and after that */
-	void (*ended)(void *arg);
-	void *arg;
-
-	struct vhost_channel ch;
-	struct loop_source source;
-	bool watched;
-	const struct message *message; /* being handled */
-	union vhost_payload reply;
-	size_t reply_size;
-	int reply_fd; /* -1: none */
-
-	uint64_t features; /* what the front end has set: the device's, the rings', vhost's */
-	uint64_t protocol; /* the same of protocol features */
-	uint8_t status;    /* virtio 1.2, 2.1 */
-	int backend_fd;    /* socket for requests of ours, or -1 */
-	struct vhost_memory memory;
-	_Atomic bool shrunk; /* vhost_session_fault() had to step in */
-	struct vhost_relief *relief;
-
-	struct vhost_map inflight; /* what is in flight, by ring */
-	uint64_t inflight_size;
-	uint16_t inflight_queues, inflight_queue_size;
-
-	unsigned n_stopping; /* rings on their way to rest */
-	bool resting;        /* `rested` goes on when there are none of them any more */
-	bool ending;
-	struct loop_task rested;
-
-	unsigned n_used; /* the first so many rings: later ones have never run */
-	unsigned n_rings;
-	struct ring ring[];
-};
-
 static struct vhost_session *session_of(struct virtio_host *host)
 {
 	return container_of(host, struct vhost_session, host);
 }
 
-#define said(s, level, ...)                                                          \
-	((s)->limit ? log_guest((s)->log, (s)->limit, level, (s)->name, __VA_ARGS__) \
-		    : log_msg((s)->log, level, (s)->name, __VA_ARGS__))
-
-static bool packed(const struct vhost_session *s)
-{
-	return s->features & BIT(VIRTIO_F_RING_PACKED);
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-/* ---- Rings ---- */
-
-static __attribute__((noinline)) bool has_room(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
-
-	return poll(&p, 1, 0) > 0;
-}
-
-/*
- * Write to an eventfd. That waits when nothing can be added to it, unless O_NONBLOCK is set, which
- * is for the front end to say, for it reads the same open file. So if it is not set, look first.
- * What a front end still can do is to fill its own eventfd and take O_NONBLOCK away: then it has a
- * server that waits until it reads, or until relief.c ends that.
- */
-static void signal_fd(int fd, bool waits)
-{
-	static const uint64_t one = 1;
-	long n;
-
-	if (fd < 0 || (unlikely(waits) && !has_room(fd)))
-		return;
-	n = syscall(SYS_write, fd, &one, sizeof(one)); /* no point of cancellation, as in loop.c */
-	(void)n;
-}
-
-/* Shared memory that the front end has taken away is told by now, if it was touched. */
-static void check_memory(struct vhost_session *s)
-{
-	if (likely(!s->shrunk) || s->ending)
-		return;
-	said(s, LOG_ERROR,
-	     "the front end made a file of its shared memory shorter: its connection is closed");
-	vhost_session_end(s);
-}
-
-/* Is it the device's, and to stay so? */
-static bool serves(const struct ring *r)
-{
-	return r->running && !r->stopping;
-}
-
-static bool in_flight(const struct vhost_session *s)
-{
-	for (unsigned i = 0; i < s->n_used; i++)
-		if (serves(&s->ring[i]) && vq_in_flight(s->ring[i].vq))
-			return true;
-	return false;
-}
-
-/* The next ring after this one, in turn, that has something available. */
-static struct ring *next_available(struct ring *r)
-{
-	struct ring *const first = r->s->ring, *const end = first + r->s->n_used, *it = r;
-
-	do {
-		it = it + 1 == end ? first : it + 1;
-		if (serves(it) && vq_available(it->vq))
-			return it;
-	} while (it != r);
-	return NULL;
-}
-
-/*
- * The ring in which something is made available while we look so often, or NULL. A function of its
- * own, so that what it costs can be told from work (bench/run). On a busy host the front end may
- * have been woken up on this very CPU: it is let in once.
- */
-static __attribute__((noinline)) struct ring *comes_soon(struct ring *r)
-{
-	for (unsigned i = 0; i < SPIN_LOOKS; i++) {
-		struct ring *next = next_available(r);
-
-		if (next)
-			return next;
-		if (unlikely(i == SPIN_YIELD))
-			sched_yield();
-		cpu_relax();
-	}
-	return NULL;
-}
-
-static void set_awake(struct vhost_session *s, bool awake)
-{
-	for (unsigned i = 0; i < s->n_used; i++)
-		if (serves(&s->ring[i]) && vq_awake(s->ring[i].vq, awake))
-			s->dev->ops->kick(s->dev, i);
-}
-
-/* Serve the ring, and what comes close after, in this one or another, unless there is something
- * else to wait for. */
-static __attribute__((noinline)) void work_awake(struct ring *r)
-{
-	struct vhost_session *s = r->s;
-
-	if (in_flight(s)) {
-		s->dev->ops->kick(s->dev, r->index);
-		return;
-	}
-	set_awake(s, true);
-	for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
-		s->dev->ops->kick(s->dev, r->index);
-		if (!serves(r) || in_flight(s))
-			break;
-		r = comes_soon(r);
-		if (!r) {
-			s->spin_pause = s->spin_pause ? s->spin_pause : 1;
-			s->spin_wait = s->spin_pause;
-			if (s->spin_pause < SPIN_RARE)
-				s->spin_pause *= 2;
-			break;
-		}
-		s->spin_pause = 0;
-	}
-	set_awake(s, false);
-}
-
-/* Is it worth a try? */
-static bool try_awake(struct vhost_session *s)
-{
-	if (s->alone)
-		return false;
-	if (s->spin_wait) {
-		s->spin_wait--;
-		return false;
-	}
-	return true;
-}
-
-/*
- * To be woken up takes longer than a read of what is cached. So where requests come one close after
- * the other, wait awake for the next, which then needs no kick; but not while something is in
- * flight, whose answer this thread has to give, not for long, and not on the only CPU that there
- * is. Whether it is worth it shows by trying: each time that it was in vain makes the next tries
- * rarer, up to one in SPIN_RARE kicks; without kicks, there are none.
- */
-static void ring_work(struct ring *r)
-{
-	struct vhost_session *s = r->s;
-
-	if (try_awake(s))
-		work_awake(r);
-	else
-		s->dev->ops->kick(s->dev, r->index);
-	check_memory(s);
-}
-
-static void ring_kicked(struct loop_source *source, uint32_t events)
-{
-	struct ring *r = container_of(source, struct ring, source);
-
-	(void)events;
-	if (serves(r))
-		ring_work(r);
-}
-
-/* VHOST_VRING_NOFD: the front end will not kick. */
-static void ring_poll(struct loop_task *task)
-{
-	struct ring *r = container_of(task, struct ring, poll);
-
-	r->poll_posted = false;
-	if (!serves(r))
-		return;
-	ring_work(r);
-	/* That may have sent the front end away: the session is gone before a task comes to run
-	 * that is posted after its end is. */
-	if (!serves(r))
-		return;
-	r->poll_posted = true;
-	loop_post(r->s->loop, &r->poll);
-}
-
-static void ring_unwatch(struct ring *r)
-{
-	if (r->watched)
-		loop_del(r->s->loop, &r->source);
-	r->watched = false;
-}
-
-/* Where the used ring is also logged (VHOST_VRING_F_LOG). */
-static void ring_log(struct ring *r, gpa_t used)
-{
-	uint64_t len = packed(r->s) ? 0 : 6 + 8ULL * r->state.size; /* virtio 1.2, 2.7 */
-	bool apart = (r->addr.flags & VHOST_VRING_F_LOG) && r->addr.log != used;
-
-	vhost_memory_log_used(&r->s->memory, r->index, used, apart ? len : 0, r->addr.log);
-}
-
-static int ring_place(struct ring *r, uint64_t user, const char *what, gpa_t *gpa, struct err *err)
-{
-	if (vhost_memory_find(&r->s->memory, user, gpa))
-		return 0;
-	return err_set(err, -EFAULT,
-		       "the %s of queue %u, at user address %#llx, is in none of its memory "
-		       "regions",
-		       what, r->index, (unsigned long long)user);
-}
-
-/* Its part of the area for what is in flight, or NULL. */
-static int ring_area(struct ring *r, void **area, struct err *err)
-{
-	const struct vhost_session *s = r->s;
-	size_t bytes = vq_inflight_bytes(s->inflight_queue_size, packed(s));
-
-	*area = NULL;
-	if (!s->inflight.data || r->index >= s->inflight_queues)
-		return 0;
-	if (r->state.size > s->inflight_queue_size || bytes * (r->index + 1) > s->inflight_size)
-		return err_set(err, -EINVAL,
-			       "queue %u has %u entries, but the area for what is in flight is for "
-			       "%u; with QEMU, give the device queue-size=%u",
-			       r->index, r->state.size, s->inflight_queue_size, r->state.size);
-	*area = s->inflight.data + bytes * r->index;
-	return 0;
-}
-
-static bool ring_may_run(const struct ring *r)
-{
-	bool enabled = r->enabled || !(r->s->features & BIT(VHOST_USER_F_PROTOCOL_FEATURES));
-
-	return r->kicked && enabled && r->has_addr && r->state.size;
-}
-
-static int ring_start(struct ring *r, struct err *err)
-{
-	struct vhost_session *s = r->s;
-	void *area;
-	int code = ring_place(r, r->addr.desc, "descriptor table", &r->state.desc, err);
-
-	if (!code)
-		code = ring_place(r, r->addr.avail, "available ring", &r->state.avail, err);
-	if (!code)
-		code = ring_place(r, r->addr.used, "used ring", &r->state.used, err);
-	if (!code)
-		code = ring_area(r, &area, err);
-	if (code)
-		return code;
-	vq_resume(r->vq, area);
-	if (vq_setup(r->vq, &r->state, s->dev->acked))
-		return err_set(err, -EINVAL, "queue %u cannot be: the message before says why",
-			       r->index);
-	ring_log(r, r->state.used);
-	if (vq_resumed(r->vq))
-		said(s, LOG_INFO, "queue %u: %u requests were in flight, and are done again",
-		     r->index, vq_resumed(r->vq));
-	if (r->kick_fd >= 0) {
-		r->source.fd = r->kick_fd;
-		code = loop_add(s->loop, &r->source);
-		if (code)
-			return err_set(err, code, "cannot watch the kick of queue %u: %s", r->index,
-				       strerror(-code));
-		r->watched = true;
-	} else if (!r->poll_posted) {
-		r->poll_posted = true;
-		loop_post(s->loop, &r->poll);
-	}
-	code = s->dev->ops->start(s->dev, r->index, r->vq);
-	if (code) {
-		ring_unwatch(r);
-		return err_set(err, code, "cannot start queue %u: %s", r->index, strerror(-code));
-	}
-	r->running = true;
-	if (s->n_used <= r->index)
-		s->n_used = r->index + 1;
-	r->err_told = false;
-	log_msg(s->log, LOG_INFO, s->name, "queue %u runs, with %u entries", r->index,
-		r->state.size);
-	/* Whoever served the ring before may have published answers and ended before telling. */
-	signal_fd(r->call_fd, r->call_waits);
-	s->dev->ops->kick(s->dev, r->index);
-	return 0;
-}
-
-static void ring_stopped(void *arg)
-{
-	struct ring *r = arg;
-	struct vhost_session *s = r->s;
-
-	r->running = r->stopping = false;
-	r->state = *vq_state(r->vq);
-	vq_reset(r->vq);
-	vhost_memory_log_used(&s->memory, r->index, 0, 0, 0);
-	if (--s->n_stopping == 0 && s->resting)
-		loop_post(s->loop, &s->rested);
-}
-
-/* Bring n rings to rest. True if they are. */
-static bool rest(struct vhost_session *s, struct ring *r, unsigned n)
-{
-	for (; n; n--, r++) {
-		if (!serves(r))
-			continue;
-		r->stopping = true;
-		s->n_stopping++;
-		ring_unwatch(r);
-		s->dev->ops->stop(s->dev, r->index, ring_stopped, r);
-	}
-	return !s->n_stopping;
-}
-
 /* ---- What the device asks for ---- */
-
-static void host_queue_irq(struct virtio_host *host, unsigned q)
-{
-	const struct ring *r = &session_of(host)->ring[q];
-
-	signal_fd(r->call_fd, r->call_waits);
-}
 
 static void tell_config_change(struct vhost_session *s)
 {
@@ -466,7 +62,7 @@ static void host_needs_reset(struct virtio_host *host)
 
 		if (r->running && !r->err_told && vq_state(r->vq)->broken) {
 			r->err_told = true;
-			signal_fd(r->err_fd, true);
+			vhost_ring_signal(r->err_fd, true);
 		}
 	}
 	s->status |= VIRTIO_STATUS_NEEDS_RESET;
@@ -475,7 +71,7 @@ static void host_needs_reset(struct virtio_host *host)
 }
 
 static const struct virtio_host_ops host_ops = {
-	.queue_irq = host_queue_irq,
+	.queue_irq = vhost_ring_queue_irq,
 	.config_change = host_config_change,
 	.needs_reset = host_needs_reset,
 };
@@ -525,7 +121,8 @@ static int set_features(struct vhost_session *s, struct err *err)
 	if (code)
 		return code;
 	for (unsigned i = 0; i < s->n_rings; i++)
-		if (ring_may_run(&s->ring[i]) && ((set ^ s->features) & ~BIT(VHOST_F_LOG_ALL)))
+		if (vhost_ring_may_run(&s->ring[i]) &&
+		    ((set ^ s->features) & ~BIT(VHOST_F_LOG_ALL)))
 			return err_set(err, -EBUSY,
 				       "it changes features from %#llx to %#llx while queue %u "
 				       "runs",
@@ -778,7 +375,7 @@ static int set_vring_call(struct vhost_session *s, struct err *err)
 	replace_eventfd(r, &r->call_fd, fd);
 	r->call_waits = fd >= 0 && !(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	if (r->running) /* an answer may have been told to the one before */
-		signal_fd(fd, r->call_waits);
+		vhost_ring_signal(fd, r->call_waits);
 	return 0;
 }
 
@@ -1063,8 +660,8 @@ static int start_rings(struct vhost_session *s, struct err *err)
 	int code = 0;
 
 	for (unsigned i = 0; i < s->n_rings && !code; i++)
-		if (!s->ring[i].running && ring_may_run(&s->ring[i]))
-			code = ring_start(&s->ring[i], err);
+		if (!s->ring[i].running && vhost_ring_may_run(&s->ring[i]))
+			code = vhost_ring_start(&s->ring[i], err);
 	return code;
 }
 
@@ -1119,8 +716,8 @@ static void session_ready(struct loop_source *source, uint32_t events)
 		return;
 	}
 	if (s->message->scope == SCOPE_NONE ||
-	    rest(s, s->message->scope == SCOPE_ALL ? s->ring : ring,
-		 s->message->scope == SCOPE_ALL ? s->n_rings : 1)) {
+	    vhost_rings_rest(s, s->message->scope == SCOPE_ALL ? s->ring : ring,
+			     s->message->scope == SCOPE_ALL ? s->n_rings : 1)) {
 		handle(s);
 		return;
 	}
@@ -1183,19 +780,8 @@ int vhost_session_create(struct vhost_session **session, const struct vhost_sess
 	s->relief = config->relief;
 	vhost_relief_attach(s->relief, config->fd);
 	code = vhost_memory_init(&s->memory, err);
-	for (; s->n_rings < n; s->n_rings++) {
-		struct ring *r = &s->ring[s->n_rings];
-		char name[32];
-
-		r->s = s;
-		r->index = s->n_rings;
-		r->kick_fd = r->call_fd = r->err_fd = -1;
-		r->source = (struct loop_source){ -1, LOOP_IN | LOOP_EDGE, ring_kicked };
-		r->poll.run = ring_poll;
-		snprintf(name, sizeof(name), "%s.q%u", s->name, s->n_rings);
-		if (!code && vq_create(&r->vq, s->memory.gmem, s->log, name))
-			code = err_set(err, -ENOMEM, "cannot serve a front end: out of memory");
-	}
+	for (; !code && s->n_rings < n; s->n_rings++)
+		code = vhost_ring_init(&s->ring[s->n_rings], s, s->n_rings, err);
 	s->source = (struct loop_source){ config->fd, LOOP_IN, session_ready };
 	if (!code) {
 		session_watch(s, true);
@@ -1221,7 +807,7 @@ void vhost_session_end(struct vhost_session *s)
 	vhost_relief_begin(s->relief);
 	session_watch(s, false);
 	s->resting = true;
-	if (rest(s, s->ring, s->n_rings))
+	if (vhost_rings_rest(s, s->ring, s->n_rings))
 		loop_post(s->loop, &s->rested);
 }
 
@@ -1230,15 +816,8 @@ void vhost_session_destroy(struct vhost_session *s)
 	s->dev->host = NULL;
 	session_watch(s, false);
 	vhost_relief_detach(s->relief);
-	for (unsigned i = 0; i < s->n_rings; i++) {
-		struct ring *r = &s->ring[i];
-
-		ring_unwatch(r);
-		vq_destroy(r->vq);
-		close_fd(&r->kick_fd);
-		close_fd(&r->call_fd);
-		close_fd(&r->err_fd);
-	}
+	for (unsigned i = 0; i < s->n_rings; i++)
+		vhost_ring_fini(&s->ring[i]);
 	vhost_channel_fini(&s->ch);
 	close_fd(&s->backend_fd);
 	vhost_unmap(&s->inflight);
