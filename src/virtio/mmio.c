@@ -225,9 +225,37 @@ void mmio_queues_stop(struct virtio_mmio *m, struct mmio_queue *q, unsigned n)
 	}
 }
 
+bool mmio_kicked(const struct mmio_queue *q)
+{
+	struct pollfd p = { .fd = q->kick.rfd, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/*
+ * Notifications of queues that are not set up reach nobody: the doorbell takes them, and the loop
+ * does not watch it. Under the lock; after that they are gone.
+ */
+static void judge_kicks(struct virtio_mmio *m)
+{
+	if (!m->lint || !(m->status & VIRTIO_STATUS_DRIVER_OK))
+		return;
+	for (unsigned i = 0; i < m->n_queues; i++) {
+		struct mmio_queue *q = &m->queue[i];
+		if (q->regs.ready || q->pfn || !mmio_kicked(q))
+			continue;
+		notifier_clear(&q->kick);
+		lint_report(m->lint, LINT_KICK_NONE, QUEUE_NOTIFY,
+			    "kick for queue %u, which is not ready (QueueReady, legacy: QueuePFN, "
+			    "is 0)",
+			    i);
+	}
+}
+
 /* Status := 0 (2.4, 4.2.2.1): everything but the device's identity and configuration is as new. */
 static void reset(struct virtio_mmio *m)
 {
+	judge_kicks(m);
 	mmio_queues_stop(m, m->queue, m->n_queues);
 	for (unsigned i = 0; i < m->n_queues; i++) {
 		memset(&m->queue[i].regs, 0, sizeof(m->queue[i].regs));
@@ -245,13 +273,6 @@ static void reset(struct virtio_mmio *m)
 		m->dev->acked = 0;
 	irq_acknowledge(m, ~0U);
 	lint_reset(m->lint, false);
-}
-
-bool mmio_kicked(const struct mmio_queue *q)
-{
-	struct pollfd p = { .fd = q->kick.rfd, .events = POLLIN };
-
-	return poll(&p, 1, 0) > 0;
 }
 
 /* Registers. All run under the lock. */
@@ -738,7 +759,12 @@ void virtio_mmio_look(struct virtio_mmio *m, bool dump)
 {
 	struct look look = { .task.run = look_run, .m = m, .dump = dump };
 
-	if (!m->dev || !m->watch)
+	if (!m->dev)
+		return;
+	enter(m);
+	judge_kicks(m);
+	leave(m);
+	if (!m->watch)
 		return;
 	pthread_mutex_lock(&m->lock);
 	loop_post(m->dev->loop, &look.task);

@@ -429,6 +429,13 @@ static void kick_none(struct t *t)
 	vd_set(t->d, VD_QUEUE_NOTIFY, 7);
 }
 
+static void kick_not_ready(struct t *t)
+{
+	before_queue(t);
+	vd_go(t->d);
+	vd_set(t->d, VD_QUEUE_NOTIFY, 0);
+}
+
 static void queue_reset_not_read(struct t *t)
 {
 	up(t, BIT(VIRTIO_F_RING_RESET));
@@ -894,6 +901,7 @@ static const struct {
 	{ LINT_QUEUE_OVERLAP, queue_overlap, 0 },
 	{ LINT_QUEUE_RESET, queue_reset, 0 },
 	{ LINT_KICK_NONE, kick_none, 0 },
+	{ LINT_KICK_NONE, kick_not_ready, 0 },
 	{ LINT_QUEUE_RESET_NOT_READ, queue_reset_not_read, 0 },
 	{ LINT_IDX_JUMPS, idx_jumps, 0 },
 	{ LINT_HEAD, head_beyond, 0 },
