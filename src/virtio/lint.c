@@ -209,6 +209,10 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 	[LINT_TAIL_LATE] = { "V417", MUST, "2.8.17",
 			     "make the first descriptor of a list available after all others",
 			     "writes the flags of the first one last, after a barrier" },
+	[LINT_KICK_EMPTY] = { "V418", SHOULD, "2.7.13, 2.8.21",
+			      "notify after something was made available, in a ring of the kind "
+			      "that was agreed on",
+			      "accepts RING_PACKED only where it has packed rings" },
 	[LINT_KICK_SUPPRESSED] = { "V421", SHOULD_DEEP, "2.7.10.1",
 				   "send no notification while flags is 1, or with EVENT_IDX "
 				   "unless avail_event is passed",

@@ -122,9 +122,21 @@ static inline void queue_kick(struct mmio_queue *q)
 		m->dev->ops->kick(m->dev, q->index);
 }
 
+/* On the loop: kicks are taken; how many. */
+static uint64_t queue_kicks(struct mmio_queue *q)
+{
+	uint64_t n = notifier_clear(&q->kick);
+
+	if (unlikely(q->unkicked) && n) {
+		q->unkicked = false;
+		vq_first_kick(q->vq);
+	}
+	return n;
+}
+
 static uint64_t take_kicks(void *arg)
 {
-	return notifier_clear(arg);
+	return queue_kicks(arg);
 }
 
 static void queue_kicked(struct loop_source *source, uint32_t events)
@@ -132,7 +144,7 @@ static void queue_kicked(struct loop_source *source, uint32_t events)
 	struct mmio_queue *q = container_of(source, struct mmio_queue, source);
 
 	(void)events;
-	vq_kicked(q->vq, notifier_clear(&q->kick));
+	vq_kicked(q->vq, queue_kicks(q));
 	if (q->started)
 		queue_kick(q);
 }
@@ -174,7 +186,7 @@ static void queue_stop(struct loop_task *task)
 	if (q->watched)
 		loop_del(dev->loop, &q->source);
 	q->watched = false;
-	notifier_clear(&q->kick); /* a kick belongs to the queue that it was meant for */
+	queue_kicks(q); /* a kick belongs to the queue that it was meant for */
 	if (q->started)
 		dev->ops->stop(dev, q->index, queue_stopped, q);
 	else
@@ -182,6 +194,13 @@ static void queue_stop(struct loop_task *task)
 }
 
 /* Queues, on a vCPU, the lock held */
+
+bool mmio_kicked(const struct mmio_queue *q)
+{
+	struct pollfd p = { .fd = q->kick.rfd, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0;
+}
 
 void mmio_queue_activate(struct virtio_mmio *m, struct mmio_queue *q)
 {
@@ -192,6 +211,7 @@ void mmio_queue_activate(struct virtio_mmio *m, struct mmio_queue *q)
 		return;
 	}
 	q->active = true;
+	q->unkicked = m->lint && !mmio_kicked(q); /* before its time: another rule's */
 	loop_post(m->dev->loop, &q->start);
 }
 
@@ -223,13 +243,6 @@ void mmio_queues_stop(struct virtio_mmio *m, struct mmio_queue *q, unsigned n)
 		vq_reset(q[i].vq);
 		q[i].regs.ready = 0;
 	}
-}
-
-bool mmio_kicked(const struct mmio_queue *q)
-{
-	struct pollfd p = { .fd = q->kick.rfd, .events = POLLIN };
-
-	return poll(&p, 1, 0) > 0;
 }
 
 /*
@@ -576,7 +589,7 @@ static int queue_init(struct virtio_mmio *m, struct mmio_queue *q, unsigned inde
 		goto fail;
 	}
 	if (m->watch & VQ_WATCH_DEEP)
-		vq_watch_kicks_by(q->vq, take_kicks, &q->kick);
+		vq_watch_kicks_by(q->vq, take_kicks, q);
 	code = bus_doorbell_add(m->bus, &m->region, QUEUE_NOTIFY, index, &q->kick);
 	if (code) {
 		err_set(err, code, "cannot set up the doorbell of queue %u of %s: %s", index,

@@ -64,6 +64,7 @@ struct mmio_queue {
 	struct vq_state regs;
 	uint32_t pfn, align; /* legacy; align 0: not written */
 	bool active;         /* vq is the loop's */
+	bool unkicked;       /* when it became so, and the loop's: it was not kicked since */
 
 	/* The loop's, while active. */
 	bool watched, started;

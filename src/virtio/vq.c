@@ -180,6 +180,18 @@ bool vq_available(const struct vq *vq)
 	return there;
 }
 
+void vq_first_kick(struct vq *vq)
+{
+	/* Nobody lets a ring go round before the first kick, so at 0 nothing was ever taken. */
+	if (!vq->lint || !vq->ring || vq->s.broken || vq->s.next_avail || vq_available(vq))
+		return;
+	lint_report(vq->lint, LINT_KICK_EMPTY, vq->index,
+		    "queue %u notified, and nothing was ever available: %s", vq->index,
+		    vq->ring == &vq_packed ? "the ring is packed, since RING_PACKED was accepted, "
+					     "and its first descriptor is not marked"
+					   : "idx of the available ring is 0");
+}
+
 unsigned vq_in_flight(const struct vq *vq)
 {
 	return vq->in_flight;

@@ -140,6 +140,9 @@ bool vq_kicks(struct vq *vq);
 bool vq_available(const struct vq *vq);
 bool vq_awake(struct vq *vq, bool awake);
 
+/* The first kick since vq_setup(): the lint is told if there never was anything available. */
+void vq_first_kick(struct vq *vq);
+
 /* Chains popped and not pushed yet. */
 unsigned vq_in_flight(const struct vq *vq);
 

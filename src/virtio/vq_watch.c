@@ -281,12 +281,15 @@ enum vq_turn vq_turn(struct vq *vq, struct vq_outside outside, char *why, size_t
 			 used);
 		return VQ_TURN_DRIVERS;
 	}
+	/* Who has accepted all that was offered may not know that it is. */
+	const char *which =
+		vq->ring == &vq_packed ? " of the packed ring, as RING_PACKED has it" : "";
 	if (vq->event_idx)
 		snprintf(why, size,
-			 "all is answered, up to %u; the driver wants an interrupt from %u on",
-			 used, look.irq_event);
+			 "all is answered, up to %u%s; the driver wants an interrupt from %u on",
+			 used, which, look.irq_event);
 	else
-		snprintf(why, size, "all is answered, up to %u; the driver wants %s", used,
+		snprintf(why, size, "all is answered, up to %u%s; the driver wants %s", used, which,
 			 look.irqs_off ? "no interrupts" : "interrupts");
 	return VQ_TURN_NOBODYS;
 }

@@ -622,6 +622,23 @@ static void tail_late(struct t *t)
 	acknowledge(t);
 }
 
+static void kick_empty(struct t *t)
+{
+	up(t, 0);
+	vd_kick_always(&t->q);
+}
+
+/* A driver that accepts all that is offered, and has a split ring. */
+static void kick_other_ring(struct t *t)
+{
+	gpa_t ring;
+
+	up(t, BIT(VIRTIO_F_RING_PACKED));
+	ring = t->q.avail;
+	*(uint16_t *)vd_ptr(t->d, ring + 2, 2) = 1;
+	vd_kick_always(&t->q);
+}
+
 /* ---- Block ---- */
 
 static void blk_short(struct t *t)
@@ -922,6 +939,8 @@ static const struct {
 	{ LINT_EVENT_FLAGS, event_flags, 0 },
 	{ LINT_EVENT_FLAGS, event_flags_reserved, 0 },
 	{ LINT_TAIL_LATE, tail_late, 0 },
+	{ LINT_KICK_EMPTY, kick_empty, 0 },
+	{ LINT_KICK_EMPTY, kick_other_ring, 0 },
 	{ LINT_BLK_SHORT, blk_short, 0 },
 	{ LINT_BLK_CAPACITY, blk_capacity, 0 },
 	{ LINT_BLK_CAPACITY, blk_capacity_write, 0 },
