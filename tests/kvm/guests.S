@@ -329,6 +329,16 @@ guest_triple_fault: /* after leaving its mark on what a reset must clear */
 	movl $0x06060606, %eax
 	movl %eax, %edx
 	wrmsr
+	movl $0x200, %ecx /* MTRRs: PHYSBASE0, FIX4K_F8000, DEF_TYPE with the fixed ones */
+	movl $0xe0000006, %eax
+	xorl %edx, %edx
+	wrmsr
+	movl $0x26f, %ecx
+	movl $0x05050505, %eax
+	wrmsr
+	movl $0x2ff, %ecx
+	movl $0xc06, %eax
+	wrmsr
 	movl $0x1b, %ecx /* APIC_BASE: x2APIC */
 	rdmsr
 	orl $0xc00, %eax
@@ -352,6 +362,15 @@ guest_after_reset: /* what is left of that */
 	rdmsr
 	SAY
 	movl $0x277, %ecx
+	rdmsr
+	SAY
+	movl $0x200, %ecx
+	rdmsr
+	SAY
+	movl $0x26f, %ecx
+	rdmsr
+	SAY
+	movl $0x2ff, %ecx
 	rdmsr
 	SAY
 	movl $0x1b, %ecx

@@ -921,6 +921,9 @@ static void a_triple_fault_resets(void **state)
 	assert_int_equal(go(r), VCPU_KICKED);
 	heard(r, 0);          /* LSTAR */
 	heard(r, 0x00070406); /* PAT (SDM 3A, 11.12.4) */
+	heard(r, 0);          /* IA32_MTRR_PHYSBASE0 */
+	heard(r, 0);          /* IA32_MTRR_FIX4K_F8000 */
+	heard(r, 0x806);      /* IA32_MTRR_DEF_TYPE: write-back */
 	heard(r, 0x800);      /* xAPIC */
 	heard(r, 0x10000);    /* timer masked */
 	heard(r, 0x10000);    /* IOAPIC pin masked */

@@ -54,6 +54,13 @@ enum {
 	MSR_IA32_TSC = 0x10,
 	MSR_IA32_MISC_ENABLE = 0x1a0,
 	MISC_ENABLE_FAST_STRINGS = 1 << 0,
+	MSR_IA32_MTRR_PHYSBASE0 = 0x200,
+	MSR_IA32_MTRR_PHYSMASK7 = 0x20f,
+	MSR_IA32_MTRR_FIX64K_00000 = 0x250,
+	MSR_IA32_MTRR_FIX16K_80000 = 0x258,
+	MSR_IA32_MTRR_FIX16K_A0000 = 0x259,
+	MSR_IA32_MTRR_FIX4K_C0000 = 0x268,
+	MSR_IA32_MTRR_FIX4K_F8000 = 0x26f,
 	MSR_IA32_MTRR_DEF_TYPE = 0x2ff,
 	MTRR_DEF_TYPE_ENABLE = 1 << 11,
 	MTRR_TYPE_WB = 6,
@@ -351,6 +358,26 @@ static struct kvm_msrs *msrs_alloc(unsigned n)
 	return calloc(1, sizeof(struct kvm_msrs) + n * sizeof(struct kvm_msr_entry));
 }
 
+/* KVM keeps these for a vCPU too, and does not list them. */
+static const struct {
+	uint32_t first, last;
+} msrs_unlisted[] = {
+	{ MSR_IA32_MTRR_PHYSBASE0, MSR_IA32_MTRR_PHYSMASK7 },
+	{ MSR_IA32_MTRR_FIX64K_00000, MSR_IA32_MTRR_FIX64K_00000 },
+	{ MSR_IA32_MTRR_FIX16K_80000, MSR_IA32_MTRR_FIX16K_A0000 },
+	{ MSR_IA32_MTRR_FIX4K_C0000, MSR_IA32_MTRR_FIX4K_F8000 },
+	{ MSR_IA32_MTRR_DEF_TYPE, MSR_IA32_MTRR_DEF_TYPE },
+};
+
+static unsigned msrs_unlisted_n(void)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(msrs_unlisted); i++)
+		n += msrs_unlisted[i].last - msrs_unlisted[i].first + 1;
+	return n;
+}
+
 /* All that KVM knows of, but for Hyper-V's; values are zero. NULL with a sentence. */
 static struct kvm_msrs *msrs_list(const struct engine *e, struct err *err)
 {
@@ -362,7 +389,7 @@ static struct kvm_msrs *msrs_list(const struct engine *e, struct err *err)
 	list = calloc(1, sizeof(*list) + size.nmsrs * sizeof(list->indices[0]));
 	if (list) {
 		list->nmsrs = size.nmsrs;
-		msrs = msrs_alloc(size.nmsrs);
+		msrs = msrs_alloc(size.nmsrs + msrs_unlisted_n());
 	}
 	if (!msrs)
 		err_set(err, -ENOMEM, "no memory for MSRs");
@@ -374,24 +401,43 @@ static struct kvm_msrs *msrs_list(const struct engine *e, struct err *err)
 		if (index < MSR_HYPERV_FIRST || index > MSR_HYPERV_LAST)
 			msrs->entries[msrs->nmsrs++].index = index;
 	}
+	for (size_t i = 0; msrs && i < ARRAY_SIZE(msrs_unlisted); i++)
+		for (uint32_t index = msrs_unlisted[i].first; index <= msrs_unlisted[i].last;
+		     index++)
+			msrs->entries[msrs->nmsrs++].index = index;
 	free(list);
 	return msrs;
 }
 
-/* KVM reads up to the first that this CPU has not: that one is dropped, and the rest read. */
+/*
+ * KVM takes up to 255 at once, and a CPU may come to have more than that. It reads up to the first
+ * that this CPU has not: that one is dropped, and the rest read.
+ */
 static int msrs_get(const struct vcpu *v, struct kvm_msrs *msrs)
 {
-	for (;;) {
-		int n = kvm_ioctl(v->fd, KVM_GET_MSRS, msrs);
+	enum { AT_ONCE = 64 };
+	union {
+		struct kvm_msrs msrs;
+		uint8_t room[sizeof(struct kvm_msrs) + AT_ONCE * sizeof(struct kvm_msr_entry)];
+	} some = { 0 };
+	const size_t size = sizeof(msrs->entries[0]);
+	unsigned kept = 0, at = 0;
 
+	while (at < msrs->nmsrs) {
+		unsigned left = msrs->nmsrs - at;
+		int n;
+
+		some.msrs.nmsrs = left < AT_ONCE ? left : AT_ONCE;
+		memcpy(some.msrs.entries, &msrs->entries[at], some.msrs.nmsrs * size);
+		n = kvm_ioctl(v->fd, KVM_GET_MSRS, &some.msrs);
 		if (n < 0)
 			return n;
-		if ((unsigned)n >= msrs->nmsrs)
-			return 0;
-		memmove(&msrs->entries[n], &msrs->entries[n + 1],
-			(msrs->nmsrs - (unsigned)n - 1) * sizeof(msrs->entries[0]));
-		msrs->nmsrs--;
+		memcpy(&msrs->entries[kept], some.msrs.entries, (unsigned)n * size);
+		kept += (unsigned)n;
+		at += (unsigned)n + ((unsigned)n < some.msrs.nmsrs);
 	}
+	msrs->nmsrs = kept;
+	return 0;
 }
 
 static int msr_set(const struct vcpu *v, uint32_t index, uint64_t val)
