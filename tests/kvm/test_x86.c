@@ -973,6 +973,7 @@ static void cpuid_makes_sense(void **state)
 		assert_int_equal(l.ecx, 0x201);
 		assert_int_equal(l.edx, 0);
 	}
+	assert_int_equal(cpuid(r, 7, 0).edx & (1U << 22 | 1U << 24 | 1U << 25), 0); /* AMX */
 	l = cpuid(r, 0x80000001, 0);
 	assert_false(l.ecx & 1U << 2); /* SVM */
 	assert_true(l.edx & 1U << 29); /* long mode */

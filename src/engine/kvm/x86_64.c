@@ -240,6 +240,13 @@ static const struct {
 	 * of its interrupts. */
 	{ 0xa, 0, ~0U, ~0U, ~0U, ~0U },
 	{ 0x80000022, 0, ~0U, ~0U, ~0U, ~0U },
+	/* AMX: a process has to ask Linux for room for its registers, which hako does not. */
+	{ 0x7, 0, .edx = 1U << 22 | 1U << 24 | 1U << 25 },
+	{ 0x7, 1, .eax = 1U << 21, .edx = 1U << 8 },
+	{ 0x1d, 0, ~0U, ~0U, ~0U, ~0U },
+	{ 0x1d, 1, ~0U, ~0U, ~0U, ~0U },
+	{ 0x1e, 0, ~0U, ~0U, ~0U, ~0U },
+	{ 0x1e, 1, ~0U, ~0U, ~0U, ~0U },
 	/* Memory encryption: of the host's guests, and this is not one of them. */
 	{ 0x8000001f, 0, ~0U, ~0U, ~0U, ~0U },
 	/* KVM: hypercalls for which it would ask hako, and migration. */
