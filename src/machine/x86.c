@@ -238,6 +238,26 @@ static bool needs_parameters(struct hako_vm *vm)
 	       kernel_elf_contains(&vm->kernel, signature, sizeof(signature) - 1) == 0;
 }
 
+/*
+ * Where ACPI's hardware is reduced, Linux drives no 8259 and no 8254. What does without the APICs
+ * is then without interrupts: it ends in a panic or in silence, and neither says why. Command lines
+ * for Firecracker have such words, from when it had no ACPI.
+ */
+static void check_cmdline(struct hako_vm *vm)
+{
+	static const char *const words[] = { "noapic", "nolapic", "disableapic" };
+
+	if (has_word(vm->cmdline, "acpi=off"))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (has_word(vm->cmdline, words[i]))
+			log_msg(&vm->log, LOG_WARN, "machine",
+				"'%s' on the kernel command line leaves Linux without interrupts: "
+				"by its ACPI tables, this machine has no others than the APICs'; "
+				"take the word out",
+				words[i]);
+}
+
 /* The kernel's last words on it (kernel-parameters.txt, "virtio_mmio.device="). */
 static int make_cmdline(struct hako_vm *vm, struct err *err)
 {
@@ -305,6 +325,8 @@ static int x86_prepare(struct hako_vm *vm, struct err *err)
 
 	kernel_cut_headers(&vm->kernel, X86_TABLES_END);
 	res = layout_x86(&vm->board->layout, &config, err);
+	if (!res)
+		check_cmdline(vm);
 	if (!res)
 		res = make_cmdline(vm, err);
 	return res ? res : make_acpi(vm, err);

@@ -89,9 +89,11 @@ class Tests:
         status, said, _ = self.run("b", *args)
         yield "slots on the command line", status == 0 and said["cmdline"] == [
             " ".join([line] + (parameters if self.kind == "elf" else []))]
-        status, said, _ = self.run("b acpi=off", *args)
+        status, said, err = self.run("b noapic acpi=off", *args)
         yield "with acpi=off always", status == 0 and said["cmdline"] == [
-            " ".join([line, "acpi=off"] + parameters)]
+            " ".join([line, "noapic", "acpi=off"] + parameters)] and "noapic" not in err
+        status, _, err = self.run("b noapic")
+        yield "no interrupts without the APIC", status == 0 and "take the word out" in err
         if self.kind == "bzimage":
             status, _, err = self.run("b " + "x" * 250)
             yield "a longer one is refused", status == 1 and "takes at most 255" in err
