@@ -485,6 +485,7 @@ static void what_kvm_cannot_do_is_told(void **state)
 	assert_int_equal(engine_kvm.vcpu_run(r->cpu[0], &exit), -EIO);
 	assert_non_null(strstr(r->logged, "KVM cannot go on"));
 	assert_non_null(strstr(r->logged, "0xd0000000"));
+	assert_non_null(strstr(r->logged, "internal error 1): it has no emulation"));
 }
 
 /* ---- devices ---- */

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -731,28 +732,69 @@ static int system_event(struct vcpu *v, enum vcpu_exit *exit)
 	return -EIO;
 }
 
+/* KVM's internal errors by number, and what to make of them. */
+static const char *internal_error(uint32_t suberror)
+{
+	static const char *const known[] = {
+		[KVM_INTERNAL_ERROR_EMULATION] =
+			"it has no emulation of what the guest does there, such as to run where no "
+			"memory is",
+		[KVM_INTERNAL_ERROR_SIMUL_EX] = "two exceptions came together",
+		[KVM_INTERNAL_ERROR_DELIVERY_EV] = "an interrupt or exception cannot be delivered; "
+						   "its tables or its stack may be "
+						   "where no memory is",
+		[KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] =
+			"the host's CPU has left the guest for a reason that KVM does not know; a "
+			"newer "
+			"kernel on the host may",
+	};
+
+	return suberror < ARRAY_SIZE(known) && known[suberror] ? known[suberror]
+							       : "it does not say why";
+}
+
+/* What KVM has put beside the number, such as the instruction (api.rst, KVM_EXIT_INTERNAL_ERROR).
+ */
+static void internal_data(const struct kvm_run *run, char *out, size_t size)
+{
+	size_t n = ARRAY_SIZE(run->internal.data), len = 0;
+
+	if (run->internal.ndata < n)
+		n = run->internal.ndata;
+	*out = 0;
+	for (size_t i = 0; i < n; i++)
+		len += (size_t)snprintf(out + len, size - len, "%s%#llx", i ? " " : "; its data: ",
+					(unsigned long long)run->internal.data[i]);
+}
+
 static int gave_up(struct vcpu *v)
 {
 	struct log *log = v->engine->cfg.log;
 	const struct kvm_run *run = v->run;
 	unsigned long long pc = kvm_arch_get(v, kvm_arch_pc);
+	char data[32 + 16 * 20];
 
-	if (run->exit_reason == KVM_EXIT_FAIL_ENTRY)
+	if (run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
 		log_msg(log, LOG_ERROR, "kvm",
 			"CPU %u at %#llx: the host's CPU does not enter the guest (reason %#llx); "
 			"the guest's state makes no sense to it",
 			v->index, pc,
 			(unsigned long long)run->fail_entry.hardware_entry_failure_reason);
-	else if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
+	} else if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR) {
+		internal_data(run, data, sizeof(data));
 		log_msg(log, LOG_ERROR, "kvm",
-			"CPU %u at %#llx: KVM cannot go on (internal error %u%s); the guest does "
-			"something there that KVM does not, such as to run where no memory is",
-			v->index, pc, run->internal.suberror,
-			run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? ", emulation"
-									       : "");
-	else
+			"CPU %u at %#llx: KVM cannot go on (internal error %u): %s%s", v->index, pc,
+			run->internal.suberror, internal_error(run->internal.suberror), data);
+	} else if (run->exit_reason == KVM_EXIT_UNKNOWN) {
+		log_msg(log, LOG_ERROR, "kvm",
+			"CPU %u at %#llx: the host's CPU has left the guest, and KVM does not know "
+			"why "
+			"(reason %#llx); a newer kernel on the host may",
+			v->index, pc, (unsigned long long)run->hw.hardware_exit_reason);
+	} else {
 		log_msg(log, LOG_ERROR, "kvm", "CPU %u at %#llx: unknown exit %u", v->index, pc,
 			run->exit_reason);
+	}
 	return -EIO;
 }
 
