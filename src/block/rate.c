@@ -82,7 +82,7 @@ static uint64_t cost_ns(uint64_t amount, uint64_t per_s)
 bool rate_take(struct rate *rate, const struct blk_req *req)
 {
 	const struct rate_config *c = &rate->config;
-	uint64_t now = host_ns(), most = now + c->burst_ms * 1000000;
+	uint64_t now = host_ns(), most = now + c->burst_ms * NS_PER_MS;
 	uint64_t full = rate->ops_full > rate->bytes_full ? rate->ops_full : rate->bytes_full;
 
 	if (full > most) {

@@ -31,6 +31,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/ns.h"
 #include "bus/bus.h"
 #include "bus/clock.h"
 #include "host/console.h"
@@ -53,7 +54,7 @@ enum {
 	/* This many looks at LSR in a row, with nothing to send, are a guest that polls for input.
 	 */
 	POLLS_LISTENING = 16,
-	LISTENING_NS = 20000000,
+	LISTENING_NS = 20 * NS_PER_MS,
 
 	/* The divisor that makes 9600 baud of the usual 1.8432 MHz (table III). A reset leaves the
 	 * divisor alone; but who reads it to learn the speed must not find zero. */

@@ -29,6 +29,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/ns.h"
 #include "bus/bus.h"
 #include "bus/clock.h"
 #include "host/console.h"
@@ -58,7 +59,7 @@ enum {
 	/* This many looks at FR in a row, with nothing to send, are a guest that polls for input.
 	 */
 	POLLS_LISTENING = 16,
-	LISTENING_NS = 20000000,
+	LISTENING_NS = 20 * NS_PER_MS,
 
 	/* DR 11:8, RSR 3:0 (DDI0183G 3.3.1, 3.3.2) */
 	DR_ERR_SHIFT = 8,

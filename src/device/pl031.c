@@ -35,7 +35,7 @@ enum pl031_reg {
 	PL031_SIZE = 0x1000,
 };
 
-#define NS_LAST_STEP 10000000ULL /* between looks in the last second before an alarm */
+#define NS_LAST_STEP (10 * NS_PER_MS) /* between looks in the last second before an alarm */
 
 /* What a snapshot saves. */
 struct pl031_state {

@@ -16,6 +16,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/ns.h"
 
 /* Why a file of this kind cannot be a disk or an image; NULL if it can. */
 static const char *refused_kind(mode_t mode)
@@ -134,7 +135,7 @@ int64_t file_size(int fd)
  * takes milliseconds, and whoever starts the next process at once shall not fail by them.
  */
 enum { LOCK_TRIES = 50 };
-static const struct timespec lock_pause = { .tv_nsec = 10000000 };
+static const struct timespec lock_pause = { .tv_nsec = 10 * NS_PER_MS };
 
 int file_lock(int fd, bool exclusive, const char *path, struct err *err)
 {

@@ -13,6 +13,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/ns.h"
 #include "machine/debug.h"
 #include "machine/irq_view.h"
 #include "machine/trace.h"
@@ -22,7 +23,7 @@
 /* LOOKS states of a CPU each time; HITS of them must be known ones, of at most STATES. */
 enum { STATES = 32, LOOKS = 16, HITS = 24, HITS_MAX = 1024 };
 /* A timer later than this is as good as none: so kernels switch it off. */
-static const uint64_t hour_ns = 3600000000000;
+static const uint64_t hour_ns = 3600 * NS_PER_S;
 
 struct hang_cpu {
 	struct {

@@ -11,6 +11,7 @@
 
 #include "base/bits.h"
 #include "base/endian.h"
+#include "base/ns.h"
 #include "bus/bus.h"
 #include "machine/riscv.h"
 #include "machine/vm.h"
@@ -134,7 +135,7 @@ static int uart_get(struct hako_vm *vm)
  * reader. */
 static bool uart_put_wait(struct hako_vm *vm, uint8_t c)
 {
-	static const struct timespec pause = { .tv_nsec = 100000 };
+	static const struct timespec pause = { .tv_nsec = NS_PER_MS / 10 };
 	bool over = false;
 
 	while (!uart_put(vm, c)) {

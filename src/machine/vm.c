@@ -14,6 +14,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/ns.h"
 #include "boot/symbols.h"
 #include "bus/bus.h"
 #include "hako/doctor.h"
@@ -27,13 +28,13 @@
 #include "machine/vm_disks.h"
 
 /* How often the control thread looks at the disks' queues, ns: virtio_mmio_look(). */
-enum { LOOK_NS = 500000000 };
+#define LOOK_NS (500 * NS_PER_MS)
 
 /* How often it looks whether the guest can still run, ns; more often for those who are to be told.
  */
 static uint64_t watch_interval(const struct hako_vm *vm)
 {
-	return vm->report ? 200000000 : LOOK_NS;
+	return vm->report ? 200 * NS_PER_MS : LOOK_NS;
 }
 
 /* ---- vCPU threads ---- */
@@ -415,7 +416,7 @@ int hako_vm_run(struct hako_vm *vm, enum hako_outcome *outcome, struct hako_err 
 	vm->outcome = HAKO_STOPPED;
 	if (vm->timeout_ms)
 		clock_arm(vm->host_clock, &vm->timeout,
-			  clock_now(vm->host_clock) + vm->timeout_ms * 1000000);
+			  clock_now(vm->host_clock) + vm->timeout_ms * NS_PER_MS);
 	clock_arm(vm->host_clock, &vm->watch, clock_now(vm->host_clock) + watch_interval(vm));
 
 	for (unsigned i = 0; i < vm->n_cpus && !res; i++) {
