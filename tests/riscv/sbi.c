@@ -20,7 +20,7 @@ enum {
 	SIP_STIP = 1 << 5,
 };
 
-static volatile xlen_t second_hart, second_opaque, second_go;
+static volatile xlen_t second_hart, second_opaque, second_counters, second_go;
 
 static struct sbiret call(xlen_t eid, xlen_t fid, xlen_t a0, xlen_t a1)
 {
@@ -44,6 +44,15 @@ static xlen_t sip(void)
 	xlen_t v;
 
 	__asm__ volatile("csrr %0, sip" : "=r"(v));
+	return v;
+}
+
+/* What U-mode may read of cycle, time and instret. */
+static xlen_t scounteren(void)
+{
+	xlen_t v;
+
+	__asm__ volatile("csrr %0, scounteren" : "=r"(v));
 	return v;
 }
 
@@ -88,6 +97,7 @@ void guest_second(xlen_t hart, xlen_t opaque)
 {
 	second_hart = hart;
 	second_opaque = opaque;
+	second_counters = scounteren();
 	__atomic_store_n(&second_go, 1, __ATOMIC_SEQ_CST);
 	while (!(sip() & SIP_SSIP))
 		;
@@ -156,6 +166,7 @@ static void harts(void)
 	is(sbi(HSM, 0, 1, (xlen_t)second_start, 0x1234, 0, 0), 0, 0, "the second starts");
 	wait_for(1);
 	check(second_hart == 1 && second_opaque == 0x1234, "with its number and our value");
+	check(second_counters == 7, "and counters that U-mode may read");
 	is(call(HSM, 2, 1, 0), 0, 0, "and is started");
 	is(call(IPI, 0, 4, 0), INVALID_PARAM, 0, "no IPI to a third");
 	call(4, 0, (xlen_t)&nobody, 0);
@@ -210,6 +221,7 @@ void guest_main(xlen_t hart, const uint8_t *dtb)
 
 	(void)hart;
 	(void)dtb;
+	check(scounteren() == 7, "U-mode may read the counters");
 	is(call(BASE, 0, 0, 0), 0, 0x02000000, "version 2.0");
 	for (size_t i = 0; i < sizeof(here) / sizeof(here[0]); i++)
 		all = all && call(BASE, 3, here[i], 0).value == 1;
