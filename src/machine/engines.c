@@ -141,10 +141,14 @@ int engines_create(const struct engine_ops **ops, struct engine **engine, const 
 		struct err why = ERR_INIT;
 
 		if (create(engines[i].ops, config, machine_mode, engine, &why) == 0) {
+			/* Another would be much faster, and does not work here: that is worth a
+			 * line. */
+			bool pity = first.code && first.code != -ENOTSUP;
+
 			*ops = engines[i].ops;
-			log_msg(config->log, LOG_INFO, "engine", "%s runs the CPUs%s%s%s",
-				(*ops)->name, first.code ? " (" : "", first.msg,
-				first.code ? ")" : "");
+			log_msg(config->log, pity ? LOG_WARN : LOG_INFO, "engine",
+				"%s runs the CPUs%s%s%s", (*ops)->name, first.code ? " (" : "",
+				first.msg, first.code ? ")" : "");
 			return 0;
 		}
 		if (!first.code)
