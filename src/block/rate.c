@@ -23,7 +23,6 @@ struct rate {
 	struct rate_config config;
 	uint64_t ops_full, bytes_full; /* the moments, CLOCK_MONOTONIC ns */
 	struct loop_source source;     /* the timer */
-	bool watched;
 };
 
 static void rate_ready(struct loop_source *source, uint32_t events)
@@ -61,8 +60,7 @@ void rate_destroy(struct rate *rate)
 {
 	if (!rate)
 		return;
-	if (rate->watched)
-		loop_del(rate->config.loop, &rate->source);
+	loop_del(rate->config.loop, &rate->source);
 	close(rate->source.fd);
 	free(rate);
 }
@@ -92,10 +90,8 @@ bool rate_take(struct rate *rate, const struct blk_req *req)
 			.it_value = { (time_t)(at / NS_PER_S), (long)(at % NS_PER_S) },
 		};
 
-		if (!rate->watched)
-			rate->watched = !loop_add(c->loop, &rate->source);
 		/* Without a timer, better too fast than never. */
-		if (rate->watched &&
+		if (!loop_add(c->loop, &rate->source) &&
 		    !timerfd_settime(rate->source.fd, TFD_TIMER_ABSTIME, &timer, NULL))
 			return false;
 	}

@@ -37,7 +37,7 @@ struct uring {
 	struct io_uring ring;
 	struct loop_source source;
 	struct loop_task retry; /* the kernel would not take what was added */
-	bool started, retry_posted;
+	bool retry_posted;
 	unsigned added;     /* not submitted yet */
 	unsigned in_flight; /* these and those submitted */
 };
@@ -111,7 +111,9 @@ int uring_create(struct uring **uring, const struct uring_config *config, struct
 	}
 	for (unsigned i = 0; i < ENTRIES; i++)
 		u->ring.sq.sqes[i] = (struct io_uring_sqe){ .fd = config->fd };
-	u->source = (struct loop_source){ u->ring.ring_fd, LOOP_IN, uring_ready };
+	u->source = (struct loop_source){ .fd = u->ring.ring_fd,
+					  .events = LOOP_IN,
+					  .ready = uring_ready };
 	u->retry.run = uring_retry;
 	*uring = u;
 	return 0;
@@ -121,8 +123,7 @@ void uring_destroy(struct uring *uring)
 {
 	if (!uring)
 		return;
-	if (uring->started)
-		loop_del(uring->config.loop, &uring->source);
+	loop_del(uring->config.loop, &uring->source);
 	io_uring_queue_exit(&uring->ring);
 	free(uring);
 }
@@ -167,9 +168,8 @@ bool uring_add(struct uring *uring, struct blk_req *req)
 	if (req->op > BLK_FLUSH || req->len > LEN_MAX)
 		return false;
 	/* Watching the ring is the loop's thread's to do. */
-	if (!uring->started && loop_add(uring->config.loop, &uring->source))
+	if (unlikely(!uring->source.watched) && loop_add(uring->config.loop, &uring->source))
 		return false;
-	uring->started = true;
 	if (!room(uring))
 		uring_submit(uring);
 	if (!room(uring))
@@ -191,7 +191,8 @@ unsigned uring_add_reads(struct uring *uring, struct blk_req **list)
 {
 	struct io_uring_sq *const sq = &uring->ring.sq;
 	struct io_uring_sqe *const sqes = sq->sqes;
-	const unsigned begin = sq->sqe_tail, end = begin + (uring->started ? room(uring) : 0);
+	const unsigned begin = sq->sqe_tail,
+		       end = begin + (uring->source.watched ? room(uring) : 0);
 	struct blk_req *req = *list;
 	unsigned at = begin;
 

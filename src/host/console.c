@@ -55,7 +55,6 @@ struct channel {
 	struct loop_source source; /* its fd is ours: opened anew, or a duplicate */
 	bool nonblock;             /* opened anew, with O_NONBLOCK */
 	bool direct;               /* cannot be polled: always ready */
-	bool watched;              /* in the loop now */
 	bool closed;               /* no descriptor, end of file, or the other side is gone */
 };
 
@@ -119,25 +118,14 @@ static void channel_init(struct channel *ch, int fd, int flags, uint32_t events,
 /* Have the loop tell when the descriptor is ready. False when it cannot: then it always is. */
 static bool channel_watch(struct channel *ch, struct loop *loop)
 {
-	if (!ch->watched && !ch->direct) {
-		if (loop_add(loop, &ch->source) == 0)
-			ch->watched = true;
-		else
-			ch->direct = true;
-	}
-	return ch->watched;
-}
-
-static void channel_unwatch(struct channel *ch, struct loop *loop)
-{
-	if (ch->watched)
-		loop_del(loop, &ch->source);
-	ch->watched = false;
+	if (!ch->direct && loop_add(loop, &ch->source))
+		ch->direct = true;
+	return ch->source.watched;
 }
 
 static void channel_close(struct channel *ch, struct loop *loop)
 {
-	channel_unwatch(ch, loop);
+	loop_del(loop, &ch->source);
 	if (!ch->closed)
 		close(ch->source.fd);
 	ch->closed = true;
@@ -266,10 +254,10 @@ static void flush(struct console *con)
 		if (n < 0)
 			channel_close(&con->out, con->config.loop);
 		else
-			channel_unwatch(&con->out, con->config.loop);
+			loop_del(con->config.loop, &con->out.source);
 		return;
 	}
-	if (!con->out.watched)
+	if (!con->out.source.watched)
 		loop_post(con->config.loop, &con->out_task);
 }
 
@@ -368,10 +356,10 @@ static void pump_input(struct console *con)
 		return;
 	room = in_room(con);
 	if (!room) {
-		channel_unwatch(&con->in, con->config.loop);
+		loop_del(con->config.loop, &con->in.source);
 		return;
 	}
-	if (!con->in.watched && channel_watch(&con->in, con->config.loop))
+	if (!con->in.source.watched && channel_watch(&con->in, con->config.loop))
 		return; /* readable: we are called again at once */
 
 	n = channel_read(&con->in, buf, room);

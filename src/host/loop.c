@@ -108,7 +108,12 @@ int loop_add(struct loop *loop, struct loop_source *source)
 {
 	struct epoll_event ev = { .events = source->events, .data.ptr = source };
 
-	return epoll_ctl(loop->epfd, EPOLL_CTL_ADD, source->fd, &ev) < 0 ? -errno : 0;
+	if (source->watched)
+		return 0;
+	if (epoll_ctl(loop->epfd, EPOLL_CTL_ADD, source->fd, &ev) < 0)
+		return -errno;
+	source->watched = true;
+	return 0;
 }
 
 int loop_mod(struct loop *loop, struct loop_source *source, uint32_t events)
@@ -123,6 +128,9 @@ int loop_mod(struct loop *loop, struct loop_source *source, uint32_t events)
 
 void loop_del(struct loop *loop, struct loop_source *source)
 {
+	if (!source->watched)
+		return;
+	source->watched = false;
 	epoll_ctl(loop->epfd, EPOLL_CTL_DEL, source->fd, NULL);
 	for (int i = 0; i < loop->n_batch; i++)
 		if (loop->batch[i].data.ptr == source)

@@ -35,6 +35,7 @@ struct loop_source {
 	 * and again until loop_del(). */
 	uint32_t events;
 	void (*ready)(struct loop_source *source, uint32_t events);
+	bool watched; /* between loop_add() and loop_del(), which set it */
 };
 
 int loop_create(struct loop **loop, struct err *err);
@@ -49,7 +50,9 @@ int loop_run(struct loop *loop);
  */
 void loop_stop(struct loop *loop);
 
-/* Loop thread, or before loop_run(). A descriptor that cannot be polled (a regular file) is -EPERM.
+/*
+ * Loop thread, or before loop_run(). A descriptor that cannot be polled (a regular file) is -EPERM.
+ * To add what is watched already, or to take off what is not, changes nothing.
  */
 int loop_add(struct loop *loop, struct loop_source *source);
 int loop_mod(struct loop *loop, struct loop_source *source, uint32_t events);

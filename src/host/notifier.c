@@ -34,7 +34,7 @@ int notifier_watch(struct notifier *n, struct loop *loop, struct loop_source *so
 
 	if (code)
 		return code;
-	*source = (struct loop_source){ n->rfd, LOOP_IN, ready };
+	*source = (struct loop_source){ .fd = n->rfd, .events = LOOP_IN, .ready = ready };
 	code = loop_add(loop, source);
 	if (code)
 		err_set(err, code, "the event loop takes no eventfd: %s", strerror(-code));

@@ -188,13 +188,6 @@ static void ring_poll(struct loop_task *task)
 
 /* ---- Start and rest ---- */
 
-static void ring_unwatch(struct ring *r)
-{
-	if (r->watched)
-		loop_del(r->s->loop, &r->source);
-	r->watched = false;
-}
-
 /* Where the used ring is also logged (VHOST_VRING_F_LOG). */
 static void ring_log(struct ring *r, gpa_t used)
 {
@@ -267,14 +260,13 @@ int vhost_ring_start(struct ring *r, struct err *err)
 		if (code)
 			return err_set(err, code, "cannot watch the kick of queue %u: %s", r->index,
 				       strerror(-code));
-		r->watched = true;
 	} else if (!r->poll_posted) {
 		r->poll_posted = true;
 		loop_post(s->loop, &r->poll);
 	}
 	code = s->dev->ops->start(s->dev, r->index, r->vq);
 	if (code) {
-		ring_unwatch(r);
+		loop_del(r->s->loop, &r->source);
 		return err_set(err, code, "cannot start queue %u: %s", r->index, strerror(-code));
 	}
 	r->running = true;
@@ -309,7 +301,7 @@ bool vhost_rings_rest(struct vhost_session *s, struct ring *r, unsigned n)
 			continue;
 		r->stopping = true;
 		s->n_stopping++;
-		ring_unwatch(r);
+		loop_del(r->s->loop, &r->source);
 		s->dev->ops->stop(s->dev, r->index, ring_stopped, r);
 	}
 	return !s->n_stopping;
@@ -324,7 +316,9 @@ int vhost_ring_init(struct ring *r, struct vhost_session *s, unsigned index, str
 	r->s = s;
 	r->index = index;
 	r->kick_fd = r->call_fd = r->err_fd = -1;
-	r->source = (struct loop_source){ -1, LOOP_IN | LOOP_EDGE, ring_kicked };
+	r->source = (struct loop_source){ .fd = -1,
+					  .events = LOOP_IN | LOOP_EDGE,
+					  .ready = ring_kicked };
 	r->poll.run = ring_poll;
 	snprintf(name, sizeof(name), "%s.q%u", s->name, index);
 	if (vq_create(&r->vq, s->memory.gmem, s->log, name))
@@ -334,7 +328,7 @@ int vhost_ring_init(struct ring *r, struct vhost_session *s, unsigned index, str
 
 void vhost_ring_fini(struct ring *r)
 {
-	ring_unwatch(r);
+	loop_del(r->s->loop, &r->source);
 	vq_destroy(r->vq);
 	close_fd(&r->kick_fd);
 	close_fd(&r->call_fd);

@@ -41,8 +41,8 @@ struct ring {
 	int call_fd, err_fd; /* -1: nobody wants to know */
 	bool call_waits;     /* call_fd has no O_NONBLOCK */
 
-	bool running, stopping;    /* the device has it; and is to give it back */
-	bool watched, poll_posted; /* its source, its task, is the loop's */
+	bool running, stopping; /* the device has it; and is to give it back */
+	bool poll_posted;       /* the task is the loop's */
 	bool err_told;
 	struct loop_source source;
 	struct loop_task poll;
@@ -63,7 +63,6 @@ struct vhost_session {
 
 	struct vhost_channel ch;
 	struct loop_source source;
-	bool watched;
 	const struct message *message; /* being handled */
 	union vhost_payload reply;
 	size_t reply_size;

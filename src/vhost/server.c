@@ -28,7 +28,7 @@ struct vhost_server {
 	struct loop_source source; /* the listening socket */
 	dev_t dev;                 /* which socket it is, to remove no other */
 	ino_t ino;
-	bool bound, watched, stopping;
+	bool bound, stopping;
 	bool refused;                          /* the last try to accept */
 	struct vhost_session *_Atomic session; /* atomic: for a signal handler */
 	struct loop_task over;
@@ -37,13 +37,10 @@ struct vhost_server {
 
 static void listen_on(struct vhost_server *s, bool on)
 {
-	if (s->watched == on)
-		return;
-	s->watched = on;
-	if (!on)
+	if (on)
+		loop_add(s->loop, &s->source);
+	else
 		loop_del(s->loop, &s->source);
-	else if (loop_add(s->loop, &s->source))
-		s->watched = false;
 }
 
 static void over(struct loop_task *task)
@@ -185,7 +182,7 @@ int vhost_server_create(struct vhost_server **server, const struct vhost_server_
 		return err_set(err, -ENOMEM, "cannot serve '%s': out of memory", config->path);
 	s->config = *config;
 	s->loop = config->dev->loop;
-	s->source = (struct loop_source){ -1, LOOP_IN, somebody_connects };
+	s->source = (struct loop_source){ .fd = -1, .events = LOOP_IN, .ready = somebody_connects };
 	s->over.run = over;
 	s->addr.sun_family = AF_UNIX;
 	if (len && len < sizeof(s->addr.sun_path)) {
@@ -201,7 +198,7 @@ int vhost_server_create(struct vhost_server **server, const struct vhost_server_
 		code = vhost_relief_create(&s->relief, config->stop_fd, err);
 	if (!code) {
 		listen_on(s, true);
-		if (!s->watched)
+		if (!s->source.watched)
 			code = err_set(err, -ENOMEM, "cannot watch the socket '%s'", config->path);
 	}
 	if (code) {

@@ -600,17 +600,6 @@ static const struct message messages[VHOST_MESSAGES] = {
 	LINE(GET_STATUS, get_status, NOTHING, NEEDS(STATUS), .replies = true),
 };
 
-static void session_watch(struct vhost_session *s, bool on)
-{
-	if (s->watched == on)
-		return;
-	s->watched = on;
-	if (!on)
-		loop_del(s->loop, &s->source);
-	else if (loop_add(s->loop, &s->source))
-		s->watched = false;
-}
-
 /* Close the connection, and say why. */
 static void refuse(struct vhost_session *s, const struct err *err)
 {
@@ -722,7 +711,7 @@ static void session_ready(struct loop_source *source, uint32_t events)
 		return;
 	}
 	s->resting = true;
-	session_watch(s, false);
+	loop_del(s->loop, &s->source);
 }
 
 static void rested(struct loop_task *task)
@@ -740,7 +729,7 @@ static void rested(struct loop_task *task)
 		s->ended(s->arg);
 		return;
 	}
-	session_watch(s, true);
+	loop_add(s->loop, &s->source);
 	handle(s);
 }
 
@@ -782,10 +771,10 @@ int vhost_session_create(struct vhost_session **session, const struct vhost_sess
 	code = vhost_memory_init(&s->memory, err);
 	for (; !code && s->n_rings < n; s->n_rings++)
 		code = vhost_ring_init(&s->ring[s->n_rings], s, s->n_rings, err);
-	s->source = (struct loop_source){ config->fd, LOOP_IN, session_ready };
+	s->source =
+		(struct loop_source){ .fd = config->fd, .events = LOOP_IN, .ready = session_ready };
 	if (!code) {
-		session_watch(s, true);
-		if (!s->watched)
+		if (loop_add(s->loop, &s->source))
 			code = err_set(err, -ENOMEM, "cannot watch a front end's socket");
 	}
 	s->dev->host = &s->host;
@@ -805,7 +794,7 @@ void vhost_session_end(struct vhost_session *s)
 		return;
 	s->ending = true;
 	vhost_relief_begin(s->relief);
-	session_watch(s, false);
+	loop_del(s->loop, &s->source);
 	s->resting = true;
 	if (vhost_rings_rest(s, s->ring, s->n_rings))
 		loop_post(s->loop, &s->rested);
@@ -814,7 +803,7 @@ void vhost_session_end(struct vhost_session *s)
 void vhost_session_destroy(struct vhost_session *s)
 {
 	s->dev->host = NULL;
-	session_watch(s, false);
+	loop_del(s->loop, &s->source);
 	vhost_relief_detach(s->relief);
 	for (unsigned i = 0; i < s->n_rings; i++)
 		vhost_ring_fini(&s->ring[i]);

@@ -154,11 +154,10 @@ static void queue_start(struct loop_task *task)
 	struct mmio_queue *q = container_of(task, struct mmio_queue, start);
 	struct virtio_dev *dev = q->mmio->dev;
 
-	q->watched = !loop_add(dev->loop, &q->source);
-	if (!q->watched)
+	if (loop_add(dev->loop, &q->source))
 		log_msg(q->mmio->log, LOG_ERROR, q->mmio->name,
 			"cannot watch the doorbell of queue %u", q->index);
-	q->started = q->watched && !dev->ops->start(dev, q->index, q->vq);
+	q->started = q->source.watched && !dev->ops->start(dev, q->index, q->vq);
 	if (q->started)
 		/* The driver may have made buffers available before DRIVER_OK. */
 		queue_kick(q);
@@ -183,9 +182,7 @@ static void queue_stop(struct loop_task *task)
 	struct mmio_queue *q = container_of(task, struct mmio_queue, stop);
 	struct virtio_dev *dev = q->mmio->dev;
 
-	if (q->watched)
-		loop_del(dev->loop, &q->source);
-	q->watched = false;
+	loop_del(dev->loop, &q->source);
 	queue_kicks(q); /* a kick belongs to the queue that it was meant for */
 	if (q->started)
 		dev->ops->stop(dev, q->index, queue_stopped, q);

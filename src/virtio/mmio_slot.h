@@ -67,7 +67,7 @@ struct mmio_queue {
 	bool unkicked;       /* when it became so, and the loop's: it was not kicked since */
 
 	/* The loop's, while active. */
-	bool watched, started;
+	bool started;
 	struct notifier kick;
 	struct loop_source source;
 	struct loop_task start, stop;

@@ -193,6 +193,30 @@ static void files_cannot_be_watched(void **state)
 	assert_int_equal(loop_mod(*state, &s, LOOP_OUT), -EBADF);
 }
 
+/* Adding what is there, and taking off what is not. */
+static void twice_is_as_once(void **state)
+{
+	struct loop *loop = *state;
+	struct watched w;
+
+	watch(&w, loop, stop);
+	assert_true(w.source.watched);
+	assert_int_equal(loop_add(loop, &w.source), 0);
+	assert_int_equal(write(w.fds[1], "x", 1), 1);
+	assert_int_equal(loop_run(loop), 0);
+	assert_int_equal(w.count, 1);
+	loop_del(loop, &w.source);
+	assert_false(w.source.watched);
+	loop_del(loop, &w.source);
+	loop_stop(loop);
+	assert_int_equal(loop_run(loop), 0);
+	assert_int_equal(w.count, 1);
+	assert_int_equal(loop_add(loop, &w.source), 0);
+	assert_int_equal(loop_run(loop), 0);
+	assert_int_equal(w.count, 2);
+	unwatch(&w);
+}
+
 /* Tasks */
 
 struct job {
@@ -360,6 +384,7 @@ int main(void)
 		TEST(mod_counts_for_events_already_fetched),
 		TEST(hang_up_is_always_reported),
 		TEST(files_cannot_be_watched),
+		TEST(twice_is_as_once),
 		TEST(tasks_run_once_and_in_order),
 		TEST(a_task_may_free_itself),
 		TEST(a_task_that_posts_itself_starves_nobody),

@@ -532,7 +532,7 @@ void rv_csr_reset(struct rv_cpu *c)
 		c->csr.mideleg = S_INTERRUPTS;
 		c->csr.medeleg = EXCEPTIONS;
 		c->csr.mcounteren = 7;
-		/* And as OpenSBI has it: Linux leaves it so, and its vDSO reads `time` in U-mode. */
+		/* And as OpenSBI has it: Linux leaves it so, its vDSO reads `time` in U-mode. */
 		c->csr.scounteren = 7;
 		c->csr.menvcfg = RV_ENVCFG_STCE | RV_ENVCFG_ADUE | RV_ENVCFG_PBMTE |
 				 RV_ENVCFG_CBZE | RV_ENVCFG_CBCFE | RV_ENVCFG_CBIE;
