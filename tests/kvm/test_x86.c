@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -1011,17 +1012,22 @@ static void no_kvm_is_told(void **state)
 	refused("/tmp", -EISDIR, "does not open");
 
 	/* As a user who may not; as root, by becoming one. */
-	assert_int_equal(chmod(path, 0), 0);
-	child = fork();
-	if (child == 0) {
-		struct err err = ERR_INIT;
+	for (mode_t mode = 0; mode <= 060; mode += 060) {
+		assert_int_equal(chmod(path, mode), 0);
+		child = fork();
+		if (child == 0) {
+			struct err err = ERR_INIT;
 
-		if (geteuid() == 0 && setuid(65534) < 0)
-			_exit(2);
-		_exit(kvm_open(path, &err) != -EACCES || !strstr(err.msg, "usermod -aG kvm"));
+			if (geteuid() == 0 &&
+			    (setgroups(0, NULL) < 0 || setgid(65534) < 0 || setuid(65534) < 0))
+				_exit(2);
+			_exit(kvm_open(path, &err) != -EACCES ||
+			      !strstr(err.msg, "usermod -aG kvm") ||
+			      !strstr(err.msg, "chmod g+rw") != (mode != 0));
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
 	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(status, 0);
 	unlink(path);
 }
 

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -89,6 +90,9 @@ static int check_needs(int kvm, const struct kvm_need *need, struct err *err)
 
 static int open_failed(const char *path, int code, struct err *err)
 {
+	enum { GROUP_RW = S_IRGRP | S_IWGRP };
+	struct stat st;
+
 	switch (code) {
 	case -ENOENT:
 		return err_set(err, code,
@@ -101,6 +105,13 @@ static int open_failed(const char *path, int code, struct err *err)
 			       path);
 	case -EACCES:
 	case -EPERM:
+		/* In containers, the device is often its owner's alone. */
+		if (stat(path, &st) == 0 && (st.st_mode & GROUP_RW) != GROUP_RW)
+			return err_set(err, code,
+				       "you may not open %s, and its group may not either; let the "
+				       "group, and be a member of it (as root: chgrp kvm %s; chmod "
+				       "g+rw %s; usermod -aG kvm YOU), and log in again",
+				       path, path, path);
 		return err_set(err, code,
 			       "you may not open %s; become a member of the group that owns it (as "
 			       "root: usermod -aG kvm YOU) and log in again",
