@@ -162,14 +162,10 @@ static void arm64_destroy(struct hako_vm *vm)
 	if (!b)
 		return;
 	for (unsigned i = 0; i < VIRTIO_SLOTS; i++)
-		if (b->virtio[i])
-			virtio_mmio_destroy(b->virtio[i]);
-	if (b->rtc)
-		pl031_destroy(b->rtc);
-	if (b->uart)
-		pl011_destroy(b->uart);
-	if (b->gic)
-		gicv3_destroy(b->gic);
+		virtio_mmio_destroy(b->virtio[i]);
+	pl031_destroy(b->rtc);
+	pl011_destroy(b->uart);
+	gicv3_destroy(b->gic);
 	free(b);
 	vm->board = NULL;
 }

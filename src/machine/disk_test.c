@@ -682,10 +682,8 @@ static void teardown(struct tester *t)
 	disk_dev_close(&t->disk);
 	if (t->has_driver)
 		mmio_driver_fini(&t->driver);
-	if (t->bus)
-		bus_destroy(t->bus);
-	if (t->mem)
-		gmem_destroy(t->mem);
+	bus_destroy(t->bus);
+	gmem_destroy(t->mem);
 	loop_destroy(t->loop);
 	if (t->fd >= 0)
 		close(t->fd);

@@ -144,18 +144,12 @@ static void riscv_destroy(struct hako_vm *vm)
 	if (!b)
 		return;
 	for (unsigned i = 0; i < VIRTIO_SLOTS; i++)
-		if (b->virtio[i])
-			virtio_mmio_destroy(b->virtio[i]);
-	if (b->finisher)
-		finisher_destroy(b->finisher);
-	if (b->rtc)
-		goldfish_rtc_destroy(b->rtc);
-	if (b->uart)
-		ns16550_destroy(b->uart);
-	if (b->aclint)
-		aclint_destroy(b->aclint);
-	if (b->plic)
-		plic_destroy(b->plic);
+		virtio_mmio_destroy(b->virtio[i]);
+	finisher_destroy(b->finisher);
+	goldfish_rtc_destroy(b->rtc);
+	ns16550_destroy(b->uart);
+	aclint_destroy(b->aclint);
+	plic_destroy(b->plic);
 	free(b);
 	vm->board = NULL;
 }

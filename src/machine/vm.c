@@ -816,8 +816,7 @@ void hako_vm_destroy(struct hako_vm *vm)
 		vm->engine_ops->destroy(vm->engine);
 	report_destroy(vm->report);
 	symbols_close(vm->symbols);
-	if (vm->console)
-		console_destroy(vm->console);
+	console_destroy(vm->console);
 	if (vm->has_initrd)
 		initrd_close(&vm->initrd);
 	if (vm->has_firmware)
@@ -829,8 +828,7 @@ void hako_vm_destroy(struct hako_vm *vm)
 	free(vm->cmdline);
 	bus_destroy(vm->pio);
 	bus_destroy(vm->mmio);
-	if (vm->mem)
-		gmem_destroy(vm->mem);
+	gmem_destroy(vm->mem);
 	trace_destroy(vm->tracer);
 	clock_destroy(vm->clock);
 	clock_destroy(vm->host_clock);

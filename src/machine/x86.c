@@ -95,13 +95,11 @@ static void x86_destroy(struct hako_vm *vm)
 	if (!b)
 		return;
 	for (unsigned i = 0; i < VIRTIO_SLOTS; i++)
-		if (b->virtio[i])
-			virtio_mmio_destroy(b->virtio[i]);
+		virtio_mmio_destroy(b->virtio[i]);
 	acpi_pm_destroy(b->pm);
 	i8042_destroy(b->kbc);
 	cmos_destroy(b->cmos);
-	if (b->uart)
-		ns16550_destroy(b->uart);
+	ns16550_destroy(b->uart);
 	free(b->acpi);
 	free(b->cmdline);
 	free(b);

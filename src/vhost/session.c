@@ -802,6 +802,8 @@ void vhost_session_end(struct vhost_session *s)
 
 void vhost_session_destroy(struct vhost_session *s)
 {
+	if (!s)
+		return;
 	s->dev->host = NULL;
 	loop_del(s->loop, &s->source);
 	vhost_relief_detach(s->relief);
