@@ -911,6 +911,7 @@ static void a_triple_fault_resets(void **state)
 
 	start(r, guest_triple_fault);
 	assert_int_equal(go(r), VCPU_RESET);
+	assert_non_null(strstr(r->logged, "triple fault"));
 	heard(r, 0x7f);
 	/* As a machine does. */
 	assert_int_equal(engine_kvm.reset(r->engine, &err), 0);

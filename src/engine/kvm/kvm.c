@@ -81,10 +81,11 @@ static int check_needs(int kvm, const struct kvm_need *need, struct err *err)
 {
 	for (; need->name; need++)
 		if (kvm_ioctl(kvm, KVM_CHECK_EXTENSION, number((unsigned long)need->cap)) <= 0)
-			return err_set(err, -ENODEV,
-				       "the host's KVM has no %s, which Linux has since %s; a "
-				       "newer kernel on the host will do",
-				       need->name, need->since);
+			return err_set(
+				err, -ENODEV,
+				"the host's KVM has no %s, which Linux has since %s unless it "
+				"is built without; another kernel on the host will do",
+				need->name, need->since);
 	return 0;
 }
 

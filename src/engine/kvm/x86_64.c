@@ -794,8 +794,14 @@ int kvm_arch_exit(struct vcpu *v, enum vcpu_exit *exit)
 		kvm_count(v, COUNT_PORT);
 		port(v);
 		return 0;
-	case KVM_EXIT_SHUTDOWN: /* a triple fault */
+	case KVM_EXIT_SHUTDOWN: /* what is meant as a reset, or the end of a guest that says nothing
+				 */
 		kvm_count(v, COUNT_SYSTEM);
+		log_guest(v->engine->cfg.log, &v->limit, LOG_WARN, "kvm",
+			  "CPU %u: triple fault, which is a reset: an exception found no handler "
+			  "that "
+			  "can be entered",
+			  v->index);
 		*exit = VCPU_RESET;
 		return 0;
 	}
