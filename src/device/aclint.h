@@ -20,8 +20,8 @@ struct err;
 struct log;
 
 enum {
-	ACLINT_SIZE = 0x10000,
-	ACLINT_TIMEBASE = 10000000, /* Hz; the device tree's timebase-frequency */
+	ACLINT_SIZE = 0x10000, /* of MSWI and MTIMER, one behind the other, as a CLINT has them */
+	ACLINT_TIMEBASE = 10000000, /* Hz; the harts' too, see machine/riscv.c */
 	ACLINT_MAX_CPUS = 16,
 };
 

@@ -21,6 +21,7 @@
 #include "device/goldfish_rtc.h"
 #include "device/ns16550.h"
 #include "device/plic.h"
+#include "engine/soft/rv/cpu.h"
 #include "host/console.h"
 #include "machine/riscv.h"
 #include "machine/trace.h"
@@ -46,6 +47,10 @@ enum {
 
 /* Untranslated, an address of a 32-bit hart has 32 bits. */
 #define RAM_MAX_RV32 (2ULL << 30)
+
+/* `time` is a copy of mtime (privileged architecture, 3.1.10), and the tree says one rate for both.
+ */
+_Static_assert((int)ACLINT_TIMEBASE == (int)RV_TIMEBASE, "a tick of MTIME is one of `time`");
 
 struct board {
 	struct plic *plic;
