@@ -116,6 +116,8 @@ unsigned long kvm_arch_vm_type(int kvm)
 
 int kvm_arch_create(struct engine *e, struct err *err)
 {
+	struct kvm_enable_cap no_pmu = { .cap = KVM_CAP_PMU_CAPABILITY,
+					 .args = { KVM_PMU_CAP_DISABLE } };
 	uint64_t map = IDENTITY_MAP;
 	int res;
 
@@ -135,6 +137,11 @@ int kvm_arch_create(struct engine *e, struct err *err)
 	 */
 	if (res >= 0)
 		kvm_ioctl(e->vm, KVM_SET_TSC_KHZ, NULL);
+	/* No performance counters, for the reason that cpuid_hidden gives: the four that each CPU
+	 * of AMD's has are not in CPUID, and guests find them. Before the first vCPU; since 5.18.
+	 */
+	if (res >= 0 && (kvm_cap(e, KVM_CAP_PMU_CAPABILITY) & KVM_PMU_CAP_DISABLE))
+		kvm_ioctl(e->vm, KVM_ENABLE_CAP, &no_pmu);
 	return res;
 }
 
