@@ -476,6 +476,10 @@ static int msrs_reset(struct vcpu *v)
 
 	memcpy(now, fresh, sizeof(*fresh) + fresh->nmsrs * sizeof(fresh->entries[0]));
 	res = msrs_get(v, now);
+	if (res)
+		log_msg(v->engine->cfg.log, LOG_ERROR, "kvm",
+			"CPU %u: MSRs cannot be reset: KVM does not tell them: %s", v->index,
+			strerror(-res));
 	for (unsigned i = 0, j = 0; i < fresh->nmsrs && !res; i++) {
 		const struct kvm_msr_entry *f = &fresh->entries[i];
 
@@ -544,7 +548,7 @@ static int save_fresh(struct vcpu *v, struct err *err)
 		return res;
 	a->fresh.msrs = msrs_list(v->engine, err);
 	if (!a->fresh.msrs)
-		return -ENOMEM;
+		return err ? err->code : -ENOMEM;
 	res = msrs_get(v, a->fresh.msrs);
 	if (res)
 		return err_set(err, res, "KVM cannot tell a CPU's MSRs: %s", strerror(-res));
