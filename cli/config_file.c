@@ -728,6 +728,7 @@ static const struct key top_keys[] = {
 int config_file_parse(struct config_file **file, const char *name, const char *text, size_t size,
 		      const struct config_file_target *target)
 {
+	static const char mark[] = "\xef\xbb\xbf";
 	struct loading l = { .target = target };
 	json_error_t err;
 	int res;
@@ -735,6 +736,9 @@ int config_file_parse(struct config_file **file, const char *name, const char *t
 	*file = l.file = calloc(1, sizeof(*l.file));
 	if (!l.file)
 		return say_usage("out of memory");
+	/* The mark of UTF-8 that some editors begin a file with (RFC 8259, 8.1). */
+	if (size >= strlen(mark) && memcmp(text, mark, strlen(mark)) == 0)
+		text += strlen(mark), size -= strlen(mark);
 	l.file->root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &err);
 	if (!l.file->root)
 		return say_usage("%s, line %d, column %d: %s", name, err.line, err.column,

@@ -325,6 +325,7 @@ CONFIGS = [
     (["line 1", "too big"], b'{"machine-config": {"mem_size_mib": 99999999999999999999}}'),
     (["end of file"], b'{"drives": []} {}'),
     (["drvies", "'drives'"], b'{"drvies": []}'),
+    (["drvies", "'drives'"], b'\xef\xbb\xbf{"drvies": []}'),
     (["boot_source", "'boot-source'"], b'{"boot_source": {}}'),
     (["xyzzy: there is no such key"], b'{"xyzzy": {}}'),
     (["a?[31mb"], b'{"a\\u001b[31mb": {}}'),
