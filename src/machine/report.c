@@ -333,12 +333,17 @@ static bool is_for_el2(uint32_t insn)
 	return (insn & 0xffd00000) == 0xd5100000 && (insn >> 16 & 7) >= 4 && (insn >> 16 & 7) <= 6;
 }
 
-/* A program that wants to begin at a higher level than it is started at: what to do; or NULL. */
+/* A program that wants to begin at another level than it is started at: what to do; or NULL. */
 static const char *wants_more(struct vm_cpu *cpu, const struct debug_trap *t)
 {
 	uint32_t insn = 0;
 
-	if (t->kind == DEBUG_TRAP_INTERRUPT || t->from != 1)
+	if (t->kind == DEBUG_TRAP_INTERRUPT)
+		return NULL;
+	if (cpu->vm->no_firmware && t->cause == 11 && t->from == 3)
+		return "that is a call of the firmware (SBI), and there is none: leave out "
+		       "--firmware none";
+	if (t->from != 1)
 		return NULL;
 	if (cpu->vm->kernel.arch == KERNEL_ARM64)
 		return !(t->cause >> 26) && debug_insn(cpu, t->pc, &insn) && is_for_el2(insn)

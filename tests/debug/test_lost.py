@@ -238,6 +238,11 @@ def main():
         sentence, text = SHORT[CASE], said(*options)
         checks.append((f"without --debug-guest: {sentence}",
                        bool(re.search(sentence, text or "")) if sentence else text is None))
+    if CASE == "M_MODE":
+        # The other way round: what has printed is a kernel for S-mode.
+        text = said("--firmware", "none") or ""
+        checks.append(("an SBI call in M-mode", re.search(
+            r"a trap has no handler .*\(mtvec is 0\): ecall in M-mode.*leave out --firmware", text)))
     for i, (name, good) in enumerate(checks, 1):
         print("%sok %d - %s" % ("" if good else "not ", i, name))
     print("1..%d" % len(checks))

@@ -163,9 +163,13 @@ static void nested(struct vcpu *v, const struct debug_trap *trap)
 	struct soft_debug *d = &v->debug;
 
 	/* A debugger sees for itself. */
-	if (trap->kind == DEBUG_TRAP_CALL || d->due)
+	if (d->due)
 		return;
-	if (!d->nested || trap->pc != d->fault.pc || trap->cause != d->fault.cause) {
+	if (trap->kind == DEBUG_TRAP_CALL) {
+		/* It may be what finds no handler, and comes from wherever it likes to. */
+		d->fault = *trap;
+		d->nested = 1;
+	} else if (!d->nested || trap->pc != d->fault.pc || trap->cause != d->fault.cause) {
 		d->any_opener = d->nested;
 		d->opener = d->fault;
 		d->fault = *trap;
