@@ -435,6 +435,7 @@ static void soft_vcpu_destroy(struct vcpu *v)
 static void soft_vcpu_reset(struct vcpu *v)
 {
 	v->engine->arch->reset(v);
+	v->debug.nested = 0; /* a fault of before opens nothing any more */
 }
 
 static uint64_t soft_vcpu_get(struct vcpu *v, unsigned reg)
