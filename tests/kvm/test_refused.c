@@ -36,6 +36,7 @@ static struct {
 	unsigned no_pmu, vcpus;  /* the numbers of those calls */
 	unsigned more_msrs;      /* it lists so many more */
 	unsigned largest;        /* of all lists of MSRs that it was given */
+	unsigned clock_told;     /* calls of KVM_KVMCLOCK_CTRL */
 	int run_fails;           /* KVM_RUN does, so; 0: see `exit` */
 	struct kvm_run *run, exit;
 } host;
@@ -99,6 +100,7 @@ int ioctl(int fd, unsigned long request, ...)
 		return get_msrs(fd, arg);
 	if (request == KVM_RUN)
 		return run();
+	host.clock_told += request == KVM_KVMCLOCK_CTRL;
 	if (request == KVM_CREATE_VCPU && !host.vcpus)
 		host.vcpus = host.calls;
 	if (host.pmu && request == KVM_CHECK_EXTENSION && (uintptr_t)arg == KVM_CAP_PMU_CAPABILITY)
@@ -265,6 +267,25 @@ static void counters_are_switched_off(void **state)
 	host.pmu = false;
 }
 
+/* KVM_RUN ends for a kick, or since the process was stopped. */
+static void a_stop_is_no_kick(void **state)
+{
+	enum vcpu_exit exit;
+	struct rig r;
+
+	(void)state;
+	assert_int_equal(make(&r, NULL), 0);
+	host.run_fails = EINTR;
+	host.clock_told = 0;
+	engine_kvm.vcpu_kick(r.cpu);
+	assert_int_equal(engine_kvm.vcpu_run(r.cpu, &exit), 0);
+	assert_int_equal(host.clock_told, 0);
+	assert_int_equal(engine_kvm.vcpu_run(r.cpu, &exit), 0);
+	assert_int_equal(exit, VCPU_KICKED);
+	assert_int_equal(host.clock_told, 1);
+	unmake(&r);
+}
+
 /* What KVM_RUN returns with, and what is said of it. */
 static void ends_of_a_run(void **state)
 {
@@ -323,6 +344,7 @@ int main(void)
 		cmocka_unit_test(each_call_of_a_reset_may_fail),
 		cmocka_unit_test(a_kernel_with_many_msrs),
 		cmocka_unit_test(counters_are_switched_off),
+		cmocka_unit_test(a_stop_is_no_kick),
 		cmocka_unit_test(ends_of_a_run),
 	};
 	struct err err = ERR_INIT;

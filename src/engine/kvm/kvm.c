@@ -673,16 +673,19 @@ static void kvm_vcpu_kick(struct vcpu *v)
 		pthread_kill(v->thread, kick_signal());
 }
 
-static void take_kick_back(struct vcpu *v)
+/* False: there was none. */
+static bool take_kick_back(struct vcpu *v)
 {
 	const struct timespec now = { 0 };
 	sigset_t kick;
+	int res;
 
 	sigemptyset(&kick);
 	sigaddset(&kick, kick_signal());
-	while (sigtimedwait(&kick, NULL, &now) < 0 && errno == EINTR)
-		;
-	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	do {
+		res = sigtimedwait(&kick, NULL, &now);
+	} while (res < 0 && errno == EINTR);
+	return __atomic_exchange_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST) || res >= 0;
 }
 
 /* On the vCPU's thread: is the vCPU asleep for good? See kvm_vcpu_stuck(). */
@@ -862,7 +865,11 @@ static int kvm_vcpu_run(struct vcpu *v, enum vcpu_exit *exit)
 			res = handle(v, exit);
 		} else if (errno == EINTR) {
 			kvm_count(v, COUNT_KICK);
-			take_kick_back(v);
+			/* Then the process was stopped, for who knows how long (SIGSTOP, a
+			 * freezer). A guest with x86's kvmclock is told, lest it take that for a
+			 * lockup. */
+			if (!take_kick_back(v))
+				kvm_ioctl(v->fd, KVM_KVMCLOCK_CTRL, NULL);
 			look(v);
 			return 0;
 		} else if (errno != EAGAIN) { /* EAGAIN: it has been given its start, say SIPI */
