@@ -3,6 +3,7 @@
  * hako: boot Linux from a disk image, on a virtual machine of its own. hako(1).
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -160,6 +161,14 @@ static int fill_standard_fds(void)
 	return fd < 0 ? -1 : 0;
 }
 
+/* Who reads the pipe has seen enough, as head(1) does: nobody wants to be told. */
+static bool reader_is_gone(void)
+{
+	struct pollfd p = { .fd = STDOUT_FILENO };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
 int main(int argc, char **argv)
 {
 	int status;
@@ -168,7 +177,8 @@ int main(int argc, char **argv)
 		return EXIT_FAILED;
 	status = dispatch(argc, argv);
 	if (fflush(stdout) || ferror(stdout)) {
-		say("cannot write to the standard output");
+		if (!reader_is_gone())
+			say("cannot write to the standard output");
 		if (status == EXIT_OK)
 			status = EXIT_FAILED;
 	}

@@ -568,6 +568,11 @@ def output_that_cannot_be_written():
     with open("/dev/full", "w") as full:
         run = subprocess.run([HAKO, "help"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert run.returncode == 1 and "cannot write" in run.stderr
+    # A reader that has seen enough is none that wants to be told.
+    with subprocess.Popen([HAKO, "disk", "test", "data"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as run:
+        run.stdout.close()
+        assert run.stderr.read() == b"" and run.wait() == 1
 
 
 def doctor():
