@@ -430,7 +430,11 @@ int kvm_arch_enter(struct vcpu *v)
 	return 0;
 }
 
-/* The guest gets a synchronous external abort at the access that has just come back. */
+/*
+ * The guest gets a synchronous external abort at the access that has just come back. Linux that
+ * does not have 6.13's "Don't retire aborted MMIO instruction", which stable kernels took over,
+ * warns in its log and takes the guest to a wrong vector; there is no way around that from here.
+ */
 static void external_abort(struct vcpu *v)
 {
 	struct kvm_vcpu_events events = { .exception.ext_dabt_pending = 1 };

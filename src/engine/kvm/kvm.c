@@ -845,7 +845,10 @@ static void does_not_run(struct vcpu *v, int code)
 {
 	const char *hint = code == -EFAULT       ? "; the guest's memory cannot be had"
 			   : code == -EOPNOTSUPP ? "; it may run where no memory is"
-						 : "";
+			   /* arm64 without KVM_CAP_ARM_NISV_TO_USER: before 5.5 */
+			   : code == -ENOSYS ? "; an instruction may access a device in a way that "
+					       "this KVM cannot do (a pair, a vector, write-back)"
+					     : "";
 
 	log_msg(v->engine->cfg.log, LOG_ERROR, "kvm", "CPU %u at %#llx does not run: %s%s",
 		v->index, (unsigned long long)kvm_arch_get(v, kvm_arch_pc), strerror(-code), hint);
