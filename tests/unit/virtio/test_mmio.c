@@ -585,6 +585,8 @@ static void *other_run(void *arg)
 	wait_for(&o->reading, 1);
 	for (int i = 0; i < 100; i++)
 		sched_yield();
+	/* The control thread is not kept waiting: the device may be slow, or hang. */
+	virtio_mmio_look(o->t->rig.mmio, false);
 	vrig_on_loop(&o->t->rig, raise_and_let_go, o);
 	pthread_join(o->reader, NULL);
 	return NULL;
