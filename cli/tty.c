@@ -166,12 +166,19 @@ static void on_tstp(int signo)
 	errno = saved;
 }
 
+/* nohup and shells ignore signals for their children; so be it. */
+static bool is_ignored(int signo)
+{
+	struct sigaction old;
+
+	return sigaction(signo, NULL, &old) == 0 && old.sa_handler == SIG_IGN;
+}
+
 void tty_signals(void (*stop)(void), void (*refresh)(void), void (*dump)(void))
 {
 	static const int stopping[] = { SIGTERM, SIGINT, SIGHUP };
 	static const int fatal[] = { SIGQUIT, SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,    SIGABRT, SIGSYS,
 				     SIGXCPU, SIGUSR2, SIGALRM, SIGTRAP, SIGVTALRM, SIGPROF };
-	struct sigaction old;
 
 	tty.stop = stop;
 	tty.refresh = refresh;
@@ -179,8 +186,7 @@ void tty_signals(void (*stop)(void), void (*refresh)(void), void (*dump)(void))
 		tty.controlling = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	tty.dump = dump;
 	for (size_t i = 0; i < sizeof(stopping) / sizeof(stopping[0]); i++) {
-		/* nohup and shells ignore signals for their children; so be it. */
-		if (sigaction(stopping[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+		if (is_ignored(stopping[i]))
 			continue;
 		if (refresh && stopping[i] == SIGHUP)
 			install_info(SIGHUP, on_hangup);
@@ -188,7 +194,8 @@ void tty_signals(void (*stop)(void), void (*refresh)(void), void (*dump)(void))
 			install(stopping[i], on_stop, 0);
 	}
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
-		install(fatal[i], on_fatal, (int)SA_RESETHAND);
+		if (!is_ignored(fatal[i]))
+			install(fatal[i], on_fatal, (int)SA_RESETHAND);
 	install(SIGTSTP, on_tstp, SA_RESTART);
 	if (dump)
 		install(SIGUSR1, on_dump, SA_RESTART);

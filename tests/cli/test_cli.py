@@ -1026,10 +1026,10 @@ def config_example():
 
 
 @contextlib.contextmanager
-def spinning(*args, stdin=subprocess.DEVNULL):
+def spinning(*args, stdin=subprocess.DEVNULL, **kwargs):
     """hako with a guest that runs for ever; killed at the end of the block if still there."""
     run = subprocess.Popen([HAKO, "run", "-k", "spin", *args], stdin=stdin,
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
     try:
         yield run
     finally:
@@ -1074,6 +1074,24 @@ def signals():
         need_vm(err)
         assert run.returncode == 128 + signo, "%d: %s" % (run.returncode, err)
         assert signal.Signals(signo).name in err, err
+
+
+def signals_that_are_ignored():
+    """As whoever starts hako has them; of all that end it or would."""
+    ignored = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR2, signal.SIGALRM)
+
+    def ignore():
+        for signo in ignored:
+            signal.signal(signo, signal.SIG_IGN)
+    with spinning(preexec_fn=ignore) as run:
+        assert is_running(run, signal.SIGTERM)
+        for signo in ignored:
+            run.send_signal(signo)
+        time.sleep(0.1)
+        assert run.poll() is None, "ended by signal %d" % -run.returncode
+        run.terminate()
+        run.communicate()
+    assert run.returncode == 128 + signal.SIGTERM, run.returncode
 
 
 def signals_that_come_together_are_one():
@@ -1322,7 +1340,7 @@ TESTS += [
     guest_powers_off, an_image_that_is_not_raw_is_told_of, guest_resets, guest_is_stuck, guest_runs_too_long, guest_resets_for_ever,
     more_memory_than_the_host,
     dump_dtb, the_root, config_says_what_the_guest_gets, config_says_what_it_ignores,
-    config_runs_a_guest, config_example, timing, signals, signals_that_come_together_are_one,
+    config_runs_a_guest, config_example, timing, signals, signals_that_are_ignored, signals_that_come_together_are_one,
     hangup_has_disks_looked_at_again, hangup_of_the_terminal_ends_the_run,
     disk_in_use,
     keys, terminal_after_sigterm, terminal_after_sigquit, terminal_after_sigsegv, terminal_after_sigusr2,
