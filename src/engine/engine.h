@@ -179,6 +179,9 @@ struct engine_ops {
 	 * know: create asks the same, and KVM makes a VM for the answer.
 	 */
 	int (*probe)(enum guest_arch arch, struct err *err);
+	/* NULL, or the host's user should know, in a sentence, why guests are slow here; NULL:
+	 * never. */
+	const char *(*slow)(void);
 	int (*create)(struct engine **engine, const struct engine_config *config, struct err *err);
 	void (*destroy)(struct engine *engine);
 

@@ -54,6 +54,11 @@ static bool probe_all(const struct engine_ops *ops, char *names, size_t size, st
 	return len > 0;
 }
 
+static const char *slow_here(const struct engine_ops *ops)
+{
+	return ops->slow ? ops->slow() : NULL;
+}
+
 size_t hako_engines(struct hako_engine *out, size_t max)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(engines) && i < max; i++) {
@@ -62,8 +67,10 @@ size_t hako_engines(struct hako_engine *out, size_t max)
 
 		out[i].name = engines[i].ops->name;
 		out[i].available = probe_all(engines[i].ops, names, sizeof(names), &why);
-		snprintf(out[i].note, sizeof(out[i].note), "%s: %s%s", engines[i].about,
-			 out[i].available ? names : why.msg, out[i].available ? " guests" : "");
+		const char *slow = out[i].available ? slow_here(engines[i].ops) : NULL;
+		snprintf(out[i].note, sizeof(out[i].note), "%s: %s%s%s%s", engines[i].about,
+			 out[i].available ? names : why.msg, out[i].available ? " guests" : "",
+			 slow ? "; " : "", slow ? slow : "");
 	}
 	return ARRAY_SIZE(engines);
 }
@@ -141,14 +148,15 @@ int engines_create(const struct engine_ops **ops, struct engine **engine, const 
 		struct err why = ERR_INIT;
 
 		if (create(engines[i].ops, config, machine_mode, engine, &why) == 0) {
-			/* Another would be much faster, and does not work here: that is worth a
-			 * line. */
-			bool pity = first.code && first.code != -ENOTSUP;
+			const char *slow = slow_here(engines[i].ops);
+			const char *why_slow = slow ? slow : first.msg;
+			/* It is worth a line that it could be much faster, and what is missing. */
+			bool warn = slow || (first.code && first.code != -ENOTSUP);
 
 			*ops = engines[i].ops;
-			log_msg(config->log, pity ? LOG_WARN : LOG_INFO, "engine",
-				"%s runs the CPUs%s%s%s", (*ops)->name, first.code ? " (" : "",
-				first.msg, first.code ? ")" : "");
+			log_msg(config->log, warn ? LOG_WARN : LOG_INFO, "engine",
+				"%s runs the CPUs%s%s%s", (*ops)->name, *why_slow ? " (" : "",
+				why_slow, *why_slow ? ")" : "");
 			return 0;
 		}
 		if (!first.code)

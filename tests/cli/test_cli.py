@@ -580,6 +580,10 @@ def doctor():
     assert code == 0 and err == ""
     for word in ["soft", "kvm", "arm64"]:
         assert word in out, out
+    if os.uname().machine == "x86_64" and re.search(r"kvm +yes ", out):
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            hardware = re.search(r"\b(vmx|svm)\b", f.read())
+        assert bool(hardware) != ("neither VT-x nor AMD-V" in out), out
 
 
 def lint_list():

@@ -49,6 +49,11 @@ const unsigned kvm_arch_pc = VCPU_REG_PC;
 /* GICD_ICFGR: all SPIs are levels until the guest says otherwise. */
 const bool kvm_arch_trigger_is_guests = true;
 
+const char *kvm_arch_slow(void)
+{
+	return NULL;
+}
+
 const struct kvm_need kvm_arch_needs[] = {
 	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP", "2.6.20" },
 	{ KVM_CAP_IRQFD, "KVM_CAP_IRQFD", "2.6.32" },

@@ -960,6 +960,7 @@ const struct engine_ops engine_kvm = {
 	.name = "kvm",
 	.starts_cpus = true,
 	.probe = kvm_probe,
+	.slow = kvm_arch_slow,
 	.create = kvm_create,
 	.destroy = kvm_destroy,
 	.map = kvm_map,

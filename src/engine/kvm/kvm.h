@@ -125,6 +125,7 @@ void kvm_stats_say(const struct kvm_stats *stats,
 
 extern const enum guest_arch kvm_arch_guest;
 extern const char *const kvm_arch_name;        /* of such guests, for messages */
+const char *kvm_arch_slow(void);               /* engine_ops.slow */
 extern const unsigned kvm_arch_pc;             /* the register that tells where a vCPU is */
 extern const struct kvm_need kvm_arch_needs[]; /* ends with a name of NULL */
 /* It is the guest who tells the interrupt controller what is an edge and what a level, and it need

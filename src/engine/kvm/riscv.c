@@ -41,6 +41,11 @@ const char *const kvm_arch_name = "riscv64";
 const unsigned kvm_arch_pc = VCPU_REG_PC;
 const bool kvm_arch_trigger_is_guests = false; /* there are no such lines */
 
+const char *kvm_arch_slow(void)
+{
+	return NULL;
+}
+
 const struct kvm_need kvm_arch_needs[] = {
 	{ KVM_CAP_ONE_REG, "KVM_CAP_ONE_REG", "5.16" },
 	{ KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE", "5.16" },

@@ -10,6 +10,7 @@
  * Numbers of CPUID leaves, registers and descriptors are those of Intel's Software Developer's
  * Manual (SDM) and AMD's Architecture Programmer's Manual (APM).
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,20 @@ const struct kvm_need kvm_arch_needs[] = {
 	{ KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS", "2.6.35" },
 	{ 0, NULL, NULL },
 };
+
+/* There are modules for KVM that do with less, and take over much of what a guest does. */
+const char *kvm_arch_slow(void)
+{
+	enum { VMX = 1 << 5, SVM = 1 << 2 }; /* leaf 1 (SDM 2, CPUID), leaf 0x80000001 (APM 3) */
+	unsigned eax, ebx, ecx, edx;
+
+	if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) && ecx & VMX)
+		return NULL;
+	if (__get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) && ecx & SVM)
+		return NULL;
+	return "this CPU shows neither VT-x nor AMD-V, and KVM does without them: guests are slow, "
+	       "and large ones may not start; in a virtual machine, nested virtualization helps";
+}
 
 /*
  * Four pages below 4 GiB, for Intel CPUs that cannot run real mode: KVM puts an identity map into
