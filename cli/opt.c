@@ -64,8 +64,8 @@ const char *nearest(const char *word, const void *names, size_t n, size_t stride
 		const char *name = *(const char *const *)((const char *)names + i * stride);
 		unsigned d = distance(word, name);
 
-		/* The beginning of a name is near it, however long the rest: "init" for "initrd".
-		 */
+		/* The beginning of a name is near it, however long the rest: "init"
+		 * for "initrd". */
 		if (len >= 2 && strncasecmp(name, word, len) == 0)
 			d = d ? 1 : 0;
 		if (d < best) {

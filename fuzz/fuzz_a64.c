@@ -119,8 +119,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	word = BRANCH_BACK;
 	gmem_write(f.mem, RAM + CODE + size * 4 + 4, &word, 4);
 
-	/* Each word begins a run of its own, so that one that jumps away does not hide the others.
-	 */
+	/* Each word begins a run of its own, so that one that jumps away does not hide
+	 * the others. */
 	for (unsigned i = 0; i < size; i++) {
 		enum vcpu_exit exit = VCPU_KICKED;
 

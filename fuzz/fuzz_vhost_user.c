@@ -105,8 +105,8 @@ static void connect_again(struct target *t)
 	fuzz_check(!vhost_session_create(&t->session, &config, &err));
 }
 
-/* The session reads nothing while its rings come to rest, which may take longer than there is room.
- */
+/* The session reads nothing while its rings come to rest, which may take longer than there
+ * is room. */
 static void wait_for_room(struct target *t)
 {
 	struct pollfd room = { .fd = t->front.sock, .events = POLLOUT };

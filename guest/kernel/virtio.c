@@ -35,8 +35,8 @@ bool virtio_find(struct virtio *dev, uintptr_t base, u32 device_id)
 	enum { MAGIC = 0x74726976 }; /* "virt" */
 
 	*dev = (struct virtio){ .base = base };
-	/* 4.2.2.2: in this order, and nothing else of a device that is not ours. 0: an empty slot.
-	 */
+	/* 4.2.2.2: in this order, and nothing else of a device that is not ours. 0: an
+	 * empty slot. */
 	if (virtio_read(dev, MAGIC_VALUE) != MAGIC)
 		return false;
 	u32 version = virtio_read(dev, VERSION);

@@ -49,8 +49,8 @@ struct hako_disk_details {
 	/* What the first bytes look like: "ext4 file system", "GPT partition table", "all zeros",
 	 * "unknown data". */
 	char contents[64];
-	bool container; /* it is in a format of its own, and a guest would see that: a warning, too
-			 */
+	bool container; /* it is in a format of its own, and a guest would see that: a
+			 * warning, too */
 	/* Why a guest may not see what the user expects, a sentence; "" when there is no doubt. */
 	char warning[256];
 };

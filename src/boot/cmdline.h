@@ -28,8 +28,8 @@ struct cmdline_config {
 /* What Linux takes, the final NUL included (COMMAND_LINE_SIZE in arch/.../uapi/asm/setup.h). */
 enum { CMDLINE_SIZE_ARM64 = 2048, CMDLINE_SIZE_RISCV = 1024, CMDLINE_SIZE_X86 = 2048 };
 
-/* *out is the caller's to free. -E2BIG with both lengths when it is longer than the kernel takes.
- */
+/* *out is the caller's to free. -E2BIG with both lengths when it is longer than the
+ * kernel takes. */
 int cmdline_make(char **out, const struct cmdline_config *config, struct err *err);
 
 #endif

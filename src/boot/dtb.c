@@ -297,8 +297,8 @@ enum { HART_SSI = 1, HART_MSI = 3, HART_MTI = 7, HART_SEI = 9, HART_MEI = 11 };
 /* What the harts call their interrupt controllers, and others the rest. */
 enum { PHANDLE_PLIC = 1, PHANDLE_TEST = 2, PHANDLE_HART = 0x10 };
 
-/* The registers of sifive_test, and what is written to them (QEMU, include/hw/misc/sifive_test.h)
- */
+/* The registers of sifive_test, and what is written to them
+ * (QEMU, include/hw/misc/sifive_test.h) */
 enum { TEST_PASS = 0x5555, TEST_RESET = 0x7777 };
 
 /* The UART's clock, from which 115200 baud divides down (1.8432 MHz, doubled). */

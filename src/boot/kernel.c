@@ -239,8 +239,8 @@ static int refuse_bzimage(const struct kernel *k, const uint8_t *head, size_t n,
 	return refuse(k, what, k->wanted & KERNEL_X86_64 ? UNPACK_GZIP : WRONG_CPU, err);
 }
 
-/* An EFI program other than an arm64 Image: PE machine types as the PE/COFF specification has them.
- */
+/* An EFI program other than an arm64 Image: PE machine types as the PE/COFF specification
+ * has them. */
 static int refuse_pe(const struct kernel *k, const uint8_t *head, size_t n, struct err *err)
 {
 	uint32_t pe = n >= 0x40 ? head32(head, 0x3c) : 0;

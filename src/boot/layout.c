@@ -194,8 +194,8 @@ int layout_riscv(struct layout *l, const struct layout_config *c, struct err *er
 	bool rv32 = k->arch == KERNEL_RV32;
 	/* A 32-bit Linux reaches the first GiB without further ado. */
 	uint64_t limit = rv32 && c->ram_size > 1ULL << 30 ? 1ULL << 30 : c->ram_size;
-	/* Linux maps itself in blocks of 2 MiB, or 4 MiB on 32 bits (boot.rst, "Kernel location").
-	 */
+	/* Linux maps itself in blocks of 2 MiB, or 4 MiB on 32 bits (boot.rst,
+	 * "Kernel location"). */
 	uint64_t block = rv32 ? 2 * BLOCK : BLOCK;
 	struct range firmware = { 0 }, kernel = { 0 }, tree;
 	uint64_t initrd = 0, page;

@@ -39,8 +39,8 @@ enum {
 	X86_ACPI = 0xe0000,
 	X86_ACPI_END = 0xffff0,
 	/* A kernel that knows no better way to reset jumps here in real mode (Linux does, with
-	 * hardware-reduced ACPI and no EFI): there is code that has the keyboard controller do it.
-	 */
+	 * hardware-reduced ACPI and no EFI): there is code that has the keyboard controller
+	 * do it. */
 	X86_RESET = 0xffff0,
 	X86_TABLES_END = 0x100000,
 };

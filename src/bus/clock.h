@@ -46,8 +46,8 @@ uint64_t clock_wall_ns(const struct clock *clock);
 void clock_stop(struct clock *clock);
 void clock_go(struct clock *clock);
 
-/* When the first of all timers is due, UINT64_MAX: none is armed. Maybe over when it is returned.
- */
+/* When the first of all timers is due, UINT64_MAX: none is armed. Maybe over when it
+ * is returned. */
 uint64_t clock_next(struct clock *clock);
 
 /*

@@ -29,8 +29,8 @@ struct gicv3_config {
 	struct bus *bus;
 	uint64_t dist_base, redist_base;
 	unsigned n_cpus; /* 1 to 16; vCPU n has affinity 0.0.0.n */
-	/* The IRQ (group 1) and FIQ (group 0) inputs of a vCPU; called with the GIC's mutex held.
-	 */
+	/* The IRQ (group 1) and FIQ (group 0) inputs of a vCPU; called with the GIC's
+	 * mutex held. */
 	void (*cpu_irq)(void *arg, unsigned cpu, bool fiq, bool level);
 	void *arg;
 	struct log *log;

@@ -51,8 +51,8 @@ enum ns16550_reg {
 
 enum {
 	FIFO_DEPTH = 16,
-	/* This many looks at LSR in a row, with nothing to send, are a guest that polls for input.
-	 */
+	/* This many looks at LSR in a row, with nothing to send, are a guest that polls
+	 * for input. */
 	POLLS_LISTENING = 16,
 	LISTENING_NS = 20 * NS_PER_MS,
 
@@ -367,8 +367,8 @@ static void ns16550_write_lcr(struct ns16550_state *s, uint8_t val)
 	uint8_t changed = s->lcr ^ val;
 
 	s->lcr = val;
-	/* A break is a zero without a stop bit (8.4, bit 4); only in loopback does anyone see it.
-	 */
+	/* A break is a zero without a stop bit (8.4, bit 4); only in loopback does anyone
+	 * see it. */
 	if ((changed & val & LCR_BREAK) && (s->mcr & MCR_LOOP))
 		ns16550_rx_push(s, 0, LSR_BI | LSR_FE);
 }

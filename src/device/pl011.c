@@ -56,8 +56,8 @@ enum pl011_reg {
 
 enum {
 	FIFO_DEPTH = 32,
-	/* This many looks at FR in a row, with nothing to send, are a guest that polls for input.
-	 */
+	/* This many looks at FR in a row, with nothing to send, are a guest that polls
+	 * for input. */
 	POLLS_LISTENING = 16,
 	LISTENING_NS = 20 * NS_PER_MS,
 

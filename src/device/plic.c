@@ -115,8 +115,8 @@ static uint32_t plic_claim(struct plic_state *s, unsigned context)
 	return source;
 }
 
-/* Not asked: who claimed it. Ignored: what is not enabled for the context ("Interrupt Completion").
- */
+/* Not asked: who claimed it. Ignored: what is not enabled for the context
+ * ("Interrupt Completion"). */
 static void plic_complete(struct plic_state *s, unsigned context, uint32_t source)
 {
 	if (source < PLIC_N_SOURCES)

@@ -30,8 +30,8 @@ struct plic_config {
 	struct bus *bus;
 	uint64_t base;
 	unsigned n_cpus; /* 1 to PLIC_MAX_CPUS */
-	/* The external interrupt input of a hart, MEIP or SEIP; called with the PLIC's mutex held.
-	 */
+	/* The external interrupt input of a hart, MEIP or SEIP; called with the PLIC's
+	 * mutex held. */
 	void (*cpu_irq)(void *arg, unsigned cpu, bool is_m, bool level);
 	void *arg;
 	struct log *log;

@@ -144,8 +144,8 @@ struct engine_config {
 
 /* What a machine connects to a vCPU before it runs. */
 struct vcpu_wiring {
-	bool sbi; /* RISC-V: hako is the firmware, the hart starts in S mode and ECALL is VCPU_CALL
-		   */
+	bool sbi; /* RISC-V: hako is the firmware, the hart starts in S mode and ECALL
+		   * is VCPU_CALL */
 	const struct vcpu_sysreg_ops *icc; /* GIC CPU interface */
 	void *icc_dev;
 	void (*timer_irq)(void *dev, unsigned cpu, enum vcpu_timer timer, bool level);

@@ -81,8 +81,8 @@ static int open_blk(struct blk **blk, const struct disk_dev_config *config, stru
 	return blk_open_raw(blk, &backend, err);
 }
 
-/* An image in a format of its own is served as it is: say so before the guest finds no disk in it.
- */
+/* An image in a format of its own is served as it is: say so before the guest finds no disk
+ * in it. */
 static void warn_of_format(const struct disk_dev_config *config)
 {
 	const char *path = config->disk->path;

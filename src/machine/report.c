@@ -32,8 +32,8 @@
 #include "machine/vm.h"
 #include "machine/walk.h"
 
-/* How often the same fault must come. A page fault of a working kernel may come back a few times.
- */
+/* How often the same fault must come. A page fault of a working kernel may come back a
+ * few times. */
 enum { NESTED_LIMIT = 64, RETRY_LIMIT = 10000, STORM_LIMIT = 100000 };
 enum { JUMPS_MAX = 4, PANICS_MAX = 4, NEAR_BYTES = 1024, NULL_BYTES = 4096 };
 
@@ -326,8 +326,8 @@ static bool is_for_m_mode(uint64_t insn)
 	return insn == mret || (csr && (insn >> 28 & 3) == 3);
 }
 
-/* MRS or MSR of a register that EL1 has not: op1 is 4 or 5 of EL2's, 6 of EL3's (DDI0487 C5.1.2).
- */
+/* MRS or MSR of a register that EL1 has not: op1 is 4 or 5 of EL2's, 6 of EL3's
+ * (DDI0487 C5.1.2). */
 static bool is_for_el2(uint32_t insn)
 {
 	return (insn & 0xffd00000) == 0xd5100000 && (insn >> 16 & 7) >= 4 && (insn >> 16 & 7) <= 6;
@@ -420,8 +420,7 @@ static void tell_stack(struct report *r, struct vm_cpu *cpu, uint64_t addr)
 	if (addr - (sp - NEAR_BYTES) < 2 * NEAR_BYTES)
 		tell(r,
 		     "  that is at the stack pointer, 0x%llx: has the stack overflowed, or was "
-		     "there "
-		     "never one?",
+		     "there never one?",
 		     ull(sp));
 }
 
@@ -555,8 +554,7 @@ bool report_look(struct report *r)
 		return false;
 	r->told_hang = true;
 	tell(r, "the guest hangs: it goes round in a loop in which nothing changes, neither a "
-		"register "
-		"nor memory, and nothing can interrupt it");
+		"register nor memory, and nothing can interrupt it");
 	tell_cpus(r);
 	vm_resume(r->vm);
 	return !r->vm->gdb; /* who has a debugger may want to look */

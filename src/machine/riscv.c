@@ -48,8 +48,8 @@ enum {
 /* Untranslated, an address of a 32-bit hart has 32 bits. */
 #define RAM_MAX_RV32 (2ULL << 30)
 
-/* `time` shows mtime (volume II, where it tells of mcounteren), and the tree has one rate for both.
- */
+/* `time` shows mtime (volume II, where it tells of mcounteren), and the tree has one rate
+ * for both. */
 _Static_assert((int)ACLINT_TIMEBASE == (int)RV_TIMEBASE, "a tick of MTIME is one of `time`");
 
 struct board {

@@ -30,8 +30,8 @@
 /* How often the control thread looks at the disks' queues, ns: virtio_mmio_look(). */
 #define LOOK_NS (500 * NS_PER_MS)
 
-/* How often it looks whether the guest can still run, ns; more often for those who are to be told.
- */
+/* How often it looks whether the guest can still run, ns; more often for those who are to
+ * be told. */
 static uint64_t watch_interval(const struct hako_vm *vm)
 {
 	return vm->report ? 200 * NS_PER_MS : LOOK_NS;

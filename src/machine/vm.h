@@ -169,16 +169,16 @@ struct board_ops {
 	bool has_dtb;        /* else it has ACPI tables */
 	bool takes_firmware; /* there is a privilege level below the kernel, for it */
 	unsigned code_align; /* instructions are at multiples of it */
-	/* RAM and devices; the engine exists, its vCPUs do not. Leaves nothing behind on failure.
-	 */
+	/* RAM and devices; the engine exists, its vCPUs do not. Leaves nothing behind
+	 * on failure. */
 	int (*create)(struct hako_vm *vm, struct err *err);
 	void (*destroy)(struct hako_vm *vm);
 	/* How vCPU `index` is wired. */
 	struct vcpu_wiring (*wiring)(struct hako_vm *vm, unsigned index);
 	/* Decide where things go, and make the device tree. Once. */
 	int (*prepare)(struct hako_vm *vm, struct err *err);
-	/* Load everything into cleared RAM and point vCPU 0 at it. At start and after each reset.
-	 */
+	/* Load everything into cleared RAM and point vCPU 0 at it. At start and after
+	 * each reset. */
 	int (*load)(struct hako_vm *vm, struct err *err);
 	/* Every device to its reset state. vCPUs parked, loops running. */
 	void (*reset)(struct hako_vm *vm);

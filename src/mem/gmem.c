@@ -140,8 +140,8 @@ void gmem_remove(struct gmem *mem, gpa_t base)
 	}
 }
 
-/* 0 for a page of zeros: whether the host has given it yet, as reading one may do, is all the same.
- */
+/* 0 for a page of zeros: whether the host has given it yet, as reading one may do, is all
+ * the same. */
 static uint64_t page_sum(const uint8_t *page)
 {
 	uint64_t sum = 0, v;

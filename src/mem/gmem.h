@@ -84,8 +84,8 @@ const struct gmem_region *gmem_find(const struct gmem *mem, gpa_t gpa);
 int gmem_read(struct gmem *mem, gpa_t gpa, void *dst, size_t len);
 int gmem_write(struct gmem *mem, gpa_t gpa, const void *src, size_t len);
 
-/* Little-endian ring indices: load-acquire, store-release. -EFAULT outside RAM or when gpa is odd.
- */
+/* Little-endian ring indices: load-acquire, store-release. -EFAULT outside RAM or when gpa
+ * is odd. */
 int gmem_load16(struct gmem *mem, gpa_t gpa, uint16_t *val);
 int gmem_store16(struct gmem *mem, gpa_t gpa, uint16_t val);
 

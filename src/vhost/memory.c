@@ -75,8 +75,8 @@ void vhost_unmap(struct vhost_map *map)
 {
 	void *base = map->base;
 
-	/* First: vhost_memory_fault() must not put anything where another mapping may be by then.
-	 */
+	/* First: vhost_memory_fault() must not put anything where another mapping may be
+	 * by then. */
 	map->base = NULL;
 	atomic_signal_fence(memory_order_seq_cst);
 	if (base)

@@ -122,8 +122,8 @@ void vhost_ring_fini(struct ring *r);
 /* Has the front end said all that it takes, and does it want it? */
 bool vhost_ring_may_run(const struct ring *r);
 int vhost_ring_start(struct ring *r, struct err *err);
-/* Bring n rings to rest. True if they are; else s->rested is posted when they are, if s->resting.
- */
+/* Bring n rings to rest. True if they are; else s->rested is posted when they are,
+ * if s->resting. */
 bool vhost_rings_rest(struct vhost_session *s, struct ring *r, unsigned n);
 
 /*

@@ -298,8 +298,7 @@ const struct lint_rule lint_rules[LINT_RULES] = {
 				     "accept FLUSH only if it is used: what was written is safe "
 				     "only after one",
 				     "reads writeback, and where there is a cache flushes it for "
-				     "file "
-				     "systems and fsync()" },
+				     "file systems and fsync()" },
 	[LINT_BLK_DIRECTION] = { "V517", MUST, "5.2.6",
 				 "make the data of a read device-writable, and that of a write "
 				 "device-readable",

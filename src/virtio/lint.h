@@ -34,8 +34,8 @@ struct virtio_dev;
 enum lint_level {
 	LINT_OFF,
 	LINT_WARN,   /* say it */
-	LINT_STRICT, /* and after a broken MUST the device needs a reset (2.1.2) and takes no more
-		      */
+	LINT_STRICT, /* and after a broken MUST the device needs a reset (2.1.2) and takes
+		      * no more */
 };
 
 /* In the order of the table. */
@@ -200,8 +200,8 @@ void lint_status_write(struct lint *lint, uint8_t status, uint8_t val);
 void lint_reset(struct lint *lint, bool power);
 void lint_config_read(struct lint *lint, struct virtio_dev *dev, uint64_t offered, uint8_t status,
 		      uint32_t off, unsigned size);
-/* Since the reset: has the driver read the byte at `off` of the configuration, one of the first 64?
- */
+/* Since the reset: has the driver read the byte at `off` of the configuration, one of the
+ * first 64? */
 bool lint_config_was_read(const struct lint *lint, uint32_t off);
 void lint_config_write(struct lint *lint, uint8_t status, uint32_t off);
 void lint_generation_read(struct lint *lint);

@@ -101,8 +101,8 @@ static bool features_acceptable(struct virtio_mmio *m)
 }
 
 /* A driver must accept VERSION_1 (6.1). A device may then refuse to go on (6.2), but on QEMU such
- * drivers work, xv6's for one, and here too: the registers are all that it makes a difference to.
- */
+ * drivers work, xv6's for one, and here too: the registers are all that it makes a
+ * difference to. */
 static void judge_version(const struct virtio_mmio *m)
 {
 	if (!(m->driver_features & BIT(VIRTIO_F_VERSION_1)))

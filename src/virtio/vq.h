@@ -43,8 +43,8 @@ enum { VQ_SIZE_MAX = 1024, VQ_CHAIN_MAX = 256 };
 	 BIT(VIRTIO_F_IN_ORDER))
 
 /* What a queue is: plain state, the part that a snapshot saves. avail and used are the packed
- * ring's driver area and device area; its positions have bit 15 set while their wrap counter is 0.
- */
+ * ring's driver area and device area; its positions have bit 15 set while their wrap counter
+ * is 0. */
 struct vq_state {
 	uint16_t size;  /* entries, of the split ring a power of two; 0 when not set up */
 	uint8_t ready;  /* the transport's: the driver says that the fields are final */

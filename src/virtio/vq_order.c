@@ -139,8 +139,8 @@ static void split_published(struct vq_order *o, const struct gmem_store *s)
 			break;
 		}
 	}
-	/* By bytes, as compilers do it for what may not be aligned, it may seem to jump half-way.
-	 */
+	/* By bytes, as compilers do it for what may not be aligned, it may seem to
+	 * jump half-way. */
 	if (n <= vq->s.size || whole)
 		o->next = idx;
 }

@@ -137,8 +137,8 @@ void vq_shadow_pop(struct vq *vq, const struct vq_chain *c, uint16_t pos, bool a
 		judge_id(vq, c->slot);
 }
 
-/* Count what was used since the last time. At most a ring full: each chain given back comes here.
- */
+/* Count what was used since the last time. At most a ring full: each chain given back
+ * comes here. */
 static void count_used(const struct vq *vq)
 {
 	struct vq_shadow *s = shadow(vq);

@@ -276,8 +276,7 @@ enum vq_turn vq_turn(struct vq *vq, struct vq_outside outside, char *why, size_t
 	if (outside.irq) {
 		snprintf(why, size,
 			 "all is answered, up to %u, and the interrupt not acknowledged: the "
-			 "driver's "
-			 "turn, 4.2.3.4.1",
+			 "driver's turn, 4.2.3.4.1",
 			 used);
 		return VQ_TURN_DRIVERS;
 	}

@@ -115,8 +115,8 @@ static bool differs(struct test *t, struct batch *b, const struct insn_record *r
 	       !same(KIND_STREAM, rec, &o, &h, NULL);
 }
 
-/* Only what is needed to differ; the rest becomes no-operations. Returns the index of the last one.
- */
+/* Only what is needed to differ; the rest becomes no-operations. Returns the index of the
+ * last one. */
 static uint32_t shrink(struct test *t, struct batch *b, unsigned i, struct insn_record *rec)
 {
 	const struct insn_result *ours = &b->ours[i], *theirs = &b->theirs[i];

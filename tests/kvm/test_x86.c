@@ -566,8 +566,8 @@ static void a_doorbell_does_not_come_to_hako(void **state)
 	notifier_fini(&bell);
 }
 
-/* Reads come from the page, writes to the device, which changes the page; a doorbell still rings.
- */
+/* Reads come from the page, writes to the device, which changes the page; a doorbell
+ * still rings. */
 static void a_mirror_answers_reads(void **state)
 {
 	struct rig *r = *state;

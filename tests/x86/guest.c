@@ -225,8 +225,8 @@ static void print_nobody(void)
 }
 
 #ifndef PVH
-/* A word at 4 GiB, by a page table of our own: the fifth GiB, whose entry is next to the others'.
- */
+/* A word at 4 GiB, by a page table of our own: the fifth GiB, whose entry is next to
+ * the others'. */
 static void use_high_memory(void)
 {
 	static uint64_t directory[512] __attribute__((aligned(4096)));

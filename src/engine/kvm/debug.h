@@ -44,8 +44,8 @@ struct kvm_debug {
 		uint8_t was[KVM_BRK_MAX];
 	} patches[DEBUG_POINTS_MAX]; /* by point */
 	unsigned version;            /* of all that */
-	/* Memory was loaded anew: the patches are not there. Under the lock; false is seen without.
-	 */
+	/* Memory was loaded anew: the patches are not there. Under the lock; false is
+	 * seen without. */
 	atomic_bool lost;
 	pthread_mutex_t lock;
 	/* What the guest's time was when it was stopped: arm64: CNTVCT; x86: the TSC, and kvmclock

@@ -760,16 +760,15 @@ static const char *internal_error(uint32_t suberror)
 						   "where no memory is",
 		[KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] =
 			"the host's CPU has left the guest for a reason that KVM does not know; a "
-			"newer "
-			"kernel on the host may",
+			"newer kernel on the host may",
 	};
 
 	return suberror < ARRAY_SIZE(known) && known[suberror] ? known[suberror]
 							       : "it does not say why";
 }
 
-/* What KVM has put beside the number, such as the instruction (api.rst, KVM_EXIT_INTERNAL_ERROR).
- */
+/* What KVM has put beside the number, such as the instruction
+ * (api.rst, KVM_EXIT_INTERNAL_ERROR). */
 static void internal_data(const struct kvm_run *run, char *out, size_t size)
 {
 	size_t n = ARRAY_SIZE(run->internal.data), len = 0;
@@ -803,8 +802,7 @@ static int gave_up(struct vcpu *v)
 	} else if (run->exit_reason == KVM_EXIT_UNKNOWN) {
 		log_msg(log, LOG_ERROR, "kvm",
 			"CPU %u at %#llx: the host's CPU has left the guest, and KVM does not know "
-			"why "
-			"(reason %#llx); a newer kernel on the host may",
+			"why (reason %#llx); a newer kernel on the host may",
 			v->index, pc, (unsigned long long)run->hw.hardware_exit_reason);
 	} else {
 		log_msg(log, LOG_ERROR, "kvm", "CPU %u at %#llx: unknown exit %u", v->index, pc,

@@ -75,8 +75,8 @@ struct vcpu {
 	struct kvm_run *run; /* shared with the kernel */
 	pthread_t thread;
 	atomic_bool has_thread; /* `thread` is set: it can be sent a signal */
-	/* What went wrong where no error can be returned (registers, reset): vcpu_run reports it.
-	 */
+	/* What went wrong where no error can be returned (registers, reset): vcpu_run
+	 * reports it. */
 	int failed;
 	/* Only the vCPU's thread writes them, so a store is enough; anyone may read. */
 	_Atomic uint64_t counts[COUNT_N];

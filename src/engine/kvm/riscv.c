@@ -255,8 +255,8 @@ static size_t reg_size(uint64_t id)
 	return (size_t)1 << ((id & KVM_REG_SIZE_MASK) >> KVM_REG_SIZE_SHIFT);
 }
 
-/* Does a reset write it? The timer is more than its registers, and the rest is how a vCPU is made.
- */
+/* Does a reset write it? The timer is more than its registers, and the rest is how a vCPU
+ * is made. */
 static bool is_state(uint64_t id)
 {
 	switch (id & KVM_REG_RISCV_TYPE_MASK) {

@@ -153,8 +153,8 @@ int kvm_arch_create(struct engine *e, struct err *err)
 	if (res >= 0)
 		kvm_ioctl(e->vm, KVM_SET_TSC_KHZ, NULL);
 	/* No performance counters, for the reason that cpuid_hidden gives: the four that each CPU
-	 * of AMD's has are not in CPUID, and guests find them. Before the first vCPU; since 5.18.
-	 */
+	 * of AMD's has are not in CPUID, and guests find them. Before the first vCPU;
+	 * since 5.18. */
 	if (res >= 0 && (kvm_cap(e, KVM_CAP_PMU_CAPABILITY) & KVM_PMU_CAP_DISABLE))
 		kvm_ioctl(e->vm, KVM_ENABLE_CAP, &no_pmu);
 	return res;
@@ -820,13 +820,12 @@ int kvm_arch_exit(struct vcpu *v, enum vcpu_exit *exit)
 		kvm_count(v, COUNT_PORT);
 		port(v);
 		return 0;
-	case KVM_EXIT_SHUTDOWN: /* what is meant as a reset, or the end of a guest that says nothing
-				 */
+	case KVM_EXIT_SHUTDOWN: /* what is meant as a reset, or the end of a guest that
+				 * says nothing */
 		kvm_count(v, COUNT_SYSTEM);
 		log_guest(v->engine->cfg.log, &v->limit, LOG_WARN, "kvm",
 			  "CPU %u: triple fault, which is a reset: an exception found no handler "
-			  "that "
-			  "can be entered",
+			  "that can be entered",
 			  v->index);
 		*exit = VCPU_RESET;
 		return 0;

@@ -385,8 +385,8 @@ bool kvm_arch_time_stop(struct engine *e)
 	return true;
 }
 
-/* A timer that was due meanwhile has fired, once: what a guest does then is to look at its clock.
- */
+/* A timer that was due meanwhile has fired, once: what a guest does then is to look at
+ * its clock. */
 void kvm_arch_time_go(struct engine *e)
 {
 	struct kvm_clock_data clock = { .clock = e->debug.clock };

@@ -185,8 +185,8 @@ void soft_do_jobs(struct vcpu *v);
  */
 void soft_sleep(struct vcpu *v, uint64_t ns, bool for_ever);
 
-/* Own thread: ask every other vCPU to do something. soft_dsb() waits until the running ones have.
- */
+/* Own thread: ask every other vCPU to do something. soft_dsb() waits until the running
+ * ones have. */
 void soft_broadcast(struct vcpu *v, const struct soft_job *job);
 /* The same for those of the others that are in the mask. */
 void soft_ask(struct vcpu *v, uint64_t mask, const struct soft_job *job);

@@ -39,8 +39,8 @@ void tlb_flush_range(struct tlb *t, uint64_t va, uint64_t pages)
 		return;
 	bool blocks = first <= t->block_last && t->block_first <= last + 4095;
 	if (!blocks && pages < 64) {
-		/* No entry here was cut from a larger block: only a page's own slots can hold it.
-		 */
+		/* No entry here was cut from a larger block: only a page's own slots can
+		 * hold it. */
 		for (uint64_t a = first; pages--; a += 4096) {
 			struct tlb_entry *e = tlb_d(t, a);
 			if (e->r == a || e->w == a)

@@ -294,8 +294,8 @@ __attribute__((format(printf, 4, 5))) bool check_abort(u64 ec, u64 iss, u64 far,
 /* The last el0() run: it came to EL0_DONE. */
 __attribute__((format(printf, 1, 2))) bool check_el0_done(const char *fmt, ...);
 _Noreturn void bail(const char *why);
-/* For guests that end otherwise than by SYSTEM_OFF: the plan, and with which status hako must end.
- */
+/* For guests that end otherwise than by SYSTEM_OFF: the plan, and with which status hako
+ * must end. */
 void note_plan(unsigned status);
 /* Comments: what a failed check saw, and the like. */
 #define note(fmt, ...) print("# " fmt "\n", ##__VA_ARGS__)
@@ -364,8 +364,8 @@ enum {
 
 /* A zeroed page for tables. */
 u64 *pt_page(void);
-/* The descriptor for va at `level`, in the tree whose root is of level `start`; tables come to be.
- */
+/* The descriptor for va at `level`, in the tree whose root is of level `start`; tables come
+ * to be. */
 u64 *pt_entry(u64 *root, int start, u64 va, int level);
 /* Map one page or block, as `level` says; attr has PT_VALID and the rest. */
 void pt_map(u64 *root, int start, u64 va, u64 pa, int level, u64 attr);

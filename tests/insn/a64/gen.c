@@ -294,8 +294,8 @@ static uint32_t set_words(uint32_t w, enum branch b, int64_t words)
 	}
 }
 
-/* Words from the tested instruction to another of its slot's that both sides know. Not 0: a loop.
- */
+/* Words from the tested instruction to another of its slot's that both sides know. Not 0:
+ * a loop. */
 static int64_t gen_near(struct rng *r)
 {
 	int64_t words = (int64_t)(8 + rng_below(r, SLOT_LITERALS - 16)) - SLOT_CODE;

@@ -60,8 +60,8 @@ enum {
 #define DESC_PXN BIT(53)
 #define DESC_UXN BIT(54)
 
-/* TCR_EL1: 48-bit TTBR0, 4 KiB granule, write-back tables; TTBR1 off; 40-bit PA; TBI0 (D17.2.131)
- */
+/* TCR_EL1: 48-bit TTBR0, 4 KiB granule, write-back tables; TTBR1 off; 40-bit PA;
+ * TBI0 (D17.2.131) */
 #define TCR                                                                                     \
 	(16ULL | 1 << 8 | 1 << 10 | 3 << 12 | 16ULL << 16 | 1 << 23 | 2ULL << 30 | 2ULL << 32 | \
 	 BIT(37))

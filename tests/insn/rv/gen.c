@@ -339,8 +339,8 @@ static void emit_patch(struct rng *r, uint32_t w, struct insn_record *rec, struc
 
 	*p = (struct patch){ rec->n, true, rt };
 	emit_li(rec, rt, 0); /* made right when the place is known */
-	/* the data may not be a positive number of 31 bits: LUI and ADDIW wrap where ADDI does not
-	 */
+	/* the data may not be a positive number of 31 bits: LUI and ADDIW wrap where ADDI
+	 * does not */
 	emit(rec, ((w + 0x800) & 0xfffff000) | data << 7 | 0x37);
 	emit(rec, (w & 0xfff) << 20 | data << 15 | data << 7 | (rv_is_64 ? 0x1b : 0x13));
 	/* SW, or SH for a compressed one */

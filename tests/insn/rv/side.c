@@ -275,8 +275,8 @@ void side_run(struct side *s, const struct insn_record *rec, struct insn_result 
 			break;
 		}
 	run(s, rec, slot_pc(rec->slot), res);
-	/* Once more, now that it is decoded and its pages are in the TLB; half of the time kicked.
-	 */
+	/* Once more, now that it is decoded and its pages are in the TLB; half of the
+	 * time kicked. */
 	if (variant == 2)
 		engine_soft.vcpu_kick(s->vcpu);
 	run(s, rec, slot_pc(rec->slot), &again);

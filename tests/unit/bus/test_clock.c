@@ -128,8 +128,8 @@ static void it_stands_still(void **state)
 	assert_true(due.order < soon.order && soon.order < end.order);
 	assert_true(soon.at >= now + 2 * MS);
 
-	/* All of the host's time but what it stood still: no more than since it was stopped first.
-	 */
+	/* All of the host's time but what it stood still: no more than since it was
+	 * stopped first. */
 	uint64_t before = clock_now(host), from = clock_now(w->clock);
 	clock_stop(w->clock);
 	usleep(20000);

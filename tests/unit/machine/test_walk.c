@@ -417,8 +417,8 @@ static void rv_compare(struct rig *r, struct rv_cpu *c, unsigned va_bits)
 		a.va = (uint32_t)a.va;
 	rv_level(c, a.level);
 	walk_va(r->cpu, &a, &w);
-	/* A table that is written to may be the one in use; only where the words are is compared.
-	 */
+	/* A table that is written to may be the one in use; only where the words are
+	 * is compared. */
 	bool data = w.ok && w.pa - DATA < DATA_SIZE;
 	bool ram = w.ok && w.pa - RAM < RAM_SIZE;
 	if (ram && !data && a.access == DEBUG_WRITE)

@@ -324,8 +324,8 @@ static void test_write_through(void **state)
 }
 
 /* virtio 1.2, 5.2.6.2, 5.2.5.2: with CONFIG_WCE, the `writeback` field says, at any time; a reset
- * forgets it. Only 0 and 1 are values of it, and no other byte of the configuration can be written.
- */
+ * forgets it. Only 0 and 1 are values of it, and no other byte of the configuration can
+ * be written. */
 static void test_config_wce(void **state)
 {
 	enum { WRITEBACK = 32 };

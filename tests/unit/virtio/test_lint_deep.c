@@ -488,8 +488,8 @@ static void test_silence(void **state)
 		     k + 1);
 }
 
-/* A notification that comes late is no slip, nor one for nothing (2.9), nor any in the packed ring.
- */
+/* A notification that comes late is no slip, nor one for nothing (2.9), nor any in the
+ * packed ring. */
 static void test_kicks_that_are_no_slip(void **state)
 {
 	struct vqrig rig;

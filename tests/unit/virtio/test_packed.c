@@ -357,8 +357,8 @@ static void test_indirect_not_negotiated(void **state)
 	vqrig_fini(&t);
 }
 
-/* Classes 1 and 5: what is in flight is marked available again, lap after lap; the same id twice.
- */
+/* Classes 1 and 5: what is in flight is marked available again, lap after lap; the same
+ * id twice. */
 static void test_in_flight_bound(void **state)
 {
 	struct vq_chain *c[SIZE];

@@ -628,8 +628,8 @@ static void test_many(void **state)
 	many(BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER));
 }
 
-/* While somebody looks, no kick is asked for; a chain that came without one is told of at the end.
- */
+/* While somebody looks, no kick is asked for; a chain that came without one is told of at
+ * the end. */
 static void awake(uint64_t features)
 {
 	struct vqrig rig;

@@ -96,8 +96,8 @@ static inline uint64_t a64_extend(uint64_t v, unsigned option, unsigned shift)
 	return v << shift;
 }
 
-/* DecodeBitMasks() for logical immediates: an element of imms+1 ones rotated by immr, replicated.
- */
+/* DecodeBitMasks() for logical immediates: an element of imms+1 ones rotated by
+ * immr, replicated. */
 static inline uint64_t a64_bitmask(unsigned n, unsigned immr, unsigned imms)
 {
 	unsigned len = 31 - (unsigned)__builtin_clz(n << 6 | (~imms & 0x3f));

@@ -222,8 +222,8 @@ bool a64_debug_return_ss(const struct a64_cpu *c, uint64_t spsr);
 void a64_debug_before(struct a64_cpu *c);
 /* That instruction, `word`, is complete and took no exception. */
 void a64_debug_after(struct a64_cpu *c, uint32_t word);
-/* While c->watching: is something in this page watched? Then accesses to it go through a64_watch(),
- */
+/* While c->watching: is something in this page watched? Then accesses to it go
+ * through a64_watch(), */
 bool a64_watched_page(const struct a64_cpu *c, uint64_t page);
 /* which takes the watchpoint exception for an access, after it was translated and before it is
  * made. */

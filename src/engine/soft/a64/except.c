@@ -86,8 +86,8 @@ static void tell(struct a64_cpu *c, enum vector vector, uint8_t from)
 					   .remapped = c->sys.elr_el1 == c->vcpu.debug.remapped });
 }
 
-/* Take an exception to EL1 with this return address: state is changed, execution goes on at c->pc.
- */
+/* Take an exception to EL1 with this return address: state is changed, execution goes on
+ * at c->pc. */
 static void take(struct a64_cpu *c, enum vector vector, uint64_t return_pc)
 {
 	uint8_t from = c->el;

@@ -170,8 +170,8 @@ EXEC(MOVK)
 	a64_xw(c, F(MOVK, Rd), a64_zext(F(MOVK, sf), v | (uint64_t)F(MOVK, imm16) << shift));
 }
 
-/* SBFM, BFM, UBFM (C6.2): either extract imms:immr to the bottom, or insert imms:0 at size - immr
- */
+/* SBFM, BFM, UBFM (C6.2): either extract imms:immr to the bottom, or insert imms:0 at size
+ * - immr */
 struct field {
 	unsigned from, to, width;
 };
@@ -273,8 +273,8 @@ SHIFT_VAR(LSRV, 1)
 SHIFT_VAR(ASRV, 2)
 SHIFT_VAR(RORV, 3)
 
-/* Reflected CRC, bit by bit over at most 8 bytes; the polynomials of C6.2.74 and C6.2.75, reversed.
- */
+/* Reflected CRC, bit by bit over at most 8 bytes; the polynomials of C6.2.74 and
+ * C6.2.75, reversed. */
 static uint32_t crc(uint32_t acc, uint64_t v, unsigned bytes, uint32_t poly)
 {
 	for (unsigned i = 0; i < bytes; i++, v >>= 8) {
@@ -345,8 +345,8 @@ EXEC(CLS)
 {
 	bool sf = F(CLS, sf);
 	uint64_t v = a64_xr(c, F(CLS, Rn));
-	/* Bits equal to the sign bit below it: leading zeros of v ^ (v >> 1), the top bit excluded.
-	 */
+	/* Bits equal to the sign bit below it: leading zeros of v ^ (v >> 1), the top
+	 * bit excluded. */
 	v = sf ? v : (uint64_t)(int32_t)v;
 	a64_xw(c, F(CLS, Rd), clz((uint64_t)((int64_t)v >> 1) ^ v, sf) - 1);
 }

@@ -10,8 +10,8 @@
 
 #define EXEC(NAME) void a64_exec_##NAME(struct a64_cpu *c, uint32_t w)
 
-/* ---- Copy: the lowest set bit of imm5 is the element size, the bits above it are the index ----
- */
+/* ---- Copy: the lowest set bit of imm5 is the element size, the bits above it are the
+ * index ---- */
 
 static unsigned imm5_size(unsigned imm5)
 {

@@ -114,8 +114,8 @@ EXEC(DSB)
 	soft_dsb(&c->vcpu);
 }
 
-/* Decoded instructions may be stale until here: the run loop does what others asked for (soft.h).
- */
+/* Decoded instructions may be stale until here: the run loop does what others asked
+ * for (soft.h). */
 EXEC(ISB)
 {
 	(void)c;

@@ -574,8 +574,8 @@ static uint64_t base(struct a64_cpu *c, const struct op *op)
 		RD = convert(v);                                                         \
 		NEXT;                                                                    \
 	}
-/* A store may hit this very instruction, whose op is then undecoded: what follows goes by a copy.
- */
+/* A store may hit this very instruction, whose op is then undecoded: what follows goes by
+ * a copy. */
 #define KEEP_OP                         \
 	const struct op *next = op + 1; \
 	const struct op kept = *op;     \

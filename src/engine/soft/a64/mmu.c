@@ -273,8 +273,8 @@ static struct place resolve(struct a64_cpu *c, struct tlb *t, uint64_t va, unsig
 	p.host = r->host + (w.pa - r->base);
 	p.untagged = true;
 
-	/* The fast path looks neither at alignment nor at watchpoints: it gets what needs neither.
-	 */
+	/* The fast path looks neither at alignment nor at watchpoints: it gets what
+	 * needs neither. */
 	if (!w.device && !(c->sys.sctlr_el1 & SCTLR_A) &&
 	    !(c->watching && a64_watched_page(c, page)) && !soft_watched_page(&c->vcpu, page)) {
 		if (e->w != TLB_NO_TAG)
@@ -497,8 +497,8 @@ void a64_ic_ivau(struct a64_cpu *c, uint64_t va)
 	struct a64_walk w;
 	if (!a64_translate(c, untag(c, va), A64_READ, c->el, false, &w))
 		a64_data_abort(c, va, w.fsc, A64_ISS_CM | A64_ISS_WNR);
-	/* Stores to code are tracked exactly, so nothing is stale; this is for the manual's sake.
-	 */
+	/* Stores to code are tracked exactly, so nothing is stale; this is for the
+	 * manual's sake. */
 	soft_code_written(&c->vcpu, w.pa & ~63ULL, 64);
 }
 
@@ -568,8 +568,8 @@ static void tlbi_here(struct a64_cpu *c, const struct a64_tlbi *t)
 	soft_protect(&c->vcpu);
 	for (unsigned i = 0; i < A64_N_CTXS; i++) {
 		struct tlb *tlb = &c->ctx[i];
-		/* EL1's contexts follow the current ASID; invalidating too much is always allowed.
-		 */
+		/* EL1's contexts follow the current ASID; invalidating too much is
+		 * always allowed. */
 		bool mine = i < A64_CTX_EL0 || c->ctx_asid[i - A64_CTX_EL0] == t->asid;
 		switch (t->kind) {
 		case A64_TLBI_ALL: tlb_flush(tlb); break;

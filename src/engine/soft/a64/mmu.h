@@ -65,8 +65,8 @@ void a64_atomic_done(struct a64_cpu *c, gpa_t gpa, unsigned size);
 /* The context that LDTR and STTR use: EL0's, whatever the current level. */
 struct tlb *a64_unpriv_tlb(struct a64_cpu *c);
 
-/* The ops for the instruction at va; takes the fault itself and returns NULL (c->pc is the vector).
- */
+/* The ops for the instruction at va; takes the fault itself and returns NULL (c->pc is
+ * the vector). */
 const struct op *a64_fetch(struct a64_cpu *c, uint64_t va);
 
 /* DC ZVA: zero a 64-byte block. */

@@ -426,8 +426,8 @@ static const struct a64_sysreg table[] = {
 	CONST(S(3, 0, 0, 0, 0), R, "MIDR_EL1", 0x000f4b00),
 	FUNC(S(3, 0, 0, 0, 5), R, "MPIDR_EL1", read_mpidr, NULL),
 	CONST(S(3, 0, 0, 0, 6), R, "REVIDR_EL1", 0),
-	/* EL0 and EL1 AArch64 only; FP and AdvSIMD without FP16; GIC system registers; CSV2, CSV3
-	 */
+	/* EL0 and EL1 AArch64 only; FP and AdvSIMD without FP16; GIC system registers;
+	 * CSV2, CSV3 */
 	ID(4, 0, "ID_AA64PFR0_EL1", 0x11 | 1ULL << 24 | 1ULL << 56 | 1ULL << 60),
 	/* Armv8 debug, 6 breakpoints, 4 watchpoints, 2 of the former context-aware; no PMU, no
 	   trace */

@@ -28,8 +28,8 @@ enum { A64_NO_STATE = 0xffff };
 
 /* NULL: not a register that this CPU has. */
 const struct a64_sysreg *a64_sysreg_find(unsigned encoding);
-/* Access with the checks of the current exception level; `w` is the MRS or MSR, for the syndrome.
- */
+/* Access with the checks of the current exception level; `w` is the MRS or MSR, for
+ * the syndrome. */
 uint64_t a64_sysreg_read(struct a64_cpu *c, const struct a64_sysreg *r, uint32_t w);
 void a64_sysreg_write(struct a64_cpu *c, const struct a64_sysreg *r, uint32_t w, uint64_t v);
 /* The syndrome of a trapped MSR, MRS or SYS. */

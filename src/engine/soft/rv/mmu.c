@@ -186,8 +186,8 @@ static void translate(struct rv_cpu *c, uint64_t va, enum access a, unsigned pri
 			fault(c, va, a, true);
 		uint64_t want = pte | BIT(PTE_A) | (a == WRITE ? BIT(PTE_D) : 0);
 		if (want != pte) {
-			/* Svadu: hardware updates A and D; without it, software does after a fault.
-			 */
+			/* Svadu: hardware updates A and D; without it, software does after
+			 * a fault. */
 			if (!(c->csr.menvcfg & RV_ENVCFG_ADUE))
 				fault(c, va, a, true);
 			if (!pmp_ok(c, at, size, WRITE, RV_S, &whole))
