@@ -122,11 +122,12 @@ static void wait_for(atomic_uint *counter, unsigned at_least)
 		sched_yield();
 }
 
-static void begin_with(struct t *t, bool notification_data)
+static void begin_with(struct t *t, bool notification_data, enum lint_level lint)
 {
 	memset(t, 0, sizeof(*t));
 	vrig_init(&t->rig, 4 << 20);
 	t->rig.notification_data = notification_data;
+	t->rig.lint = lint;
 	t->fake.dev.ops = &fake_ops;
 	t->fake.dev.loop = t->rig.loop;
 	for (unsigned i = 0; i < CONFIG_BYTES; i++)
@@ -137,7 +138,7 @@ static void begin_with(struct t *t, bool notification_data)
 
 static void begin(struct t *t)
 {
-	begin_with(t, false);
+	begin_with(t, false, LINT_OFF);
 }
 
 static void end(struct t *t)
@@ -628,7 +629,7 @@ static void test_queue_stop_waits(void **state)
 	struct t t;
 
 	(void)state;
-	begin(&t);
+	begin_with(&t, false, LINT_WARN);
 	start_all(&t);
 	o.t = &t;
 	t.fake.slow_stop = true;
@@ -698,7 +699,7 @@ static void test_notification_data(void **state)
 	start_all(&t);
 	assert_false(t.d->features & BIT(VIRTIO_F_NOTIFICATION_DATA));
 	end(&t);
-	begin_with(&t, true);
+	begin_with(&t, true, LINT_OFF);
 	for (unsigned packed = 0; packed < 2; packed++) {
 		unsigned before;
 
