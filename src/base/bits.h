@@ -55,11 +55,10 @@ static inline bool range_ok(uint64_t off, uint64_t len, uint64_t size)
 {
 	return len <= size && off <= size - len;
 }
-/* Do two ranges, neither of them empty, have anything in common? Then one begins inside
- * the other. */
+/* Do two ranges have anything in common? Then neither is empty, and one begins inside the other. */
 static inline bool ranges_meet(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 {
-	return a - b < b_len || b - a < a_len;
+	return a_len && b_len && (a - b < b_len || b - a < a_len);
 }
 
 /* To the CPU: this is a loop that waits. */

@@ -219,7 +219,6 @@ static const struct content contents[] = {
 	{ M(0, "\x28\xb5\x2f\xfd"), "zstd-compressed data", PACKED },
 	{ M(0, "BZh"), "bzip2-compressed data", PACKED },
 	{ M(0, "\x04\x22\x4d\x18"), "lz4-compressed data", PACKED },
-	{ M(0, "\x5d\0\0"), "lzma-compressed data", PACKED },
 	{ M(0, "PK\3\4"), "zip archive", PACKED },
 	{ M(0, "7z\xbc\xaf\x27\x1c"), "7-Zip archive", PACKED },
 	{ M(0x101, "ustar"), "tar archive", NULL },

@@ -712,6 +712,7 @@ int hako_disk_test(const struct hako_disk_test_options *o, struct hako_err *publ
 	disk.on_error = HAKO_ON_ERROR_REPORT; /* to us */
 	disk.readonly = !o->write;
 	res = setup(t, &disk);
+	t->said[0] = 0; /* about the image: not why a request fails */
 	if (!res) {
 		res = keep_init(&t->keep, t->path, err);
 		if (!res)

@@ -109,9 +109,9 @@ static int open_failed(const char *path, int code, struct err *err)
 		/* In containers, the device is often its owner's alone. */
 		if (stat(path, &st) == 0 && (st.st_mode & GROUP_RW) != GROUP_RW)
 			return err_set(err, code,
-				       "you may not open %s, and its group may not either; let the "
-				       "group, and be a member of it (as root: chgrp kvm %s; chmod "
-				       "g+rw %s; usermod -aG kvm YOU), and log in again",
+				       "you may not open %s, and nor may its group; give it to a "
+				       "group that you are a member of (as root: chgrp kvm %s; "
+				       "chmod g+rw %s; usermod -aG kvm YOU), and log in again",
 				       path, path, path);
 		return err_set(err, code,
 			       "you may not open %s; become a member of the group that owns it (as "

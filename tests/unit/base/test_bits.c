@@ -59,6 +59,17 @@ static void ranges(void **state)
 	assert_false(range_ok(UINT64_MAX, 1, 16));
 	assert_false(range_ok(8, UINT64_MAX - 4, 16)); /* the sum would wrap to 3 */
 	assert_true(range_ok(0, UINT64_MAX, UINT64_MAX));
+
+	assert_true(ranges_meet(8, 8, 8, 8));
+	assert_true(ranges_meet(8, 8, 15, 1));
+	assert_true(ranges_meet(15, 1, 8, 8));
+	assert_true(ranges_meet(0, 32, 8, 8));
+	assert_false(ranges_meet(8, 8, 16, 8));
+	assert_false(ranges_meet(16, 8, 8, 8));
+	assert_false(ranges_meet(8, 0, 8, 8)); /* what is empty meets nothing */
+	assert_false(ranges_meet(12, 8, 12, 0));
+	assert_true(ranges_meet(UINT64_MAX - 7, 8, UINT64_MAX, 1));
+	assert_false(ranges_meet(UINT64_MAX - 7, 8, 0, 8));
 }
 
 static void wire(void **state)
