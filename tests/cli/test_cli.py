@@ -1354,6 +1354,9 @@ TESTS += [
 
 def main():
     failed = 0
+    # A shell that starts this in the background has them ignored, and so would every hako here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     print("1..%d" % len(TESTS))
     with tempfile.TemporaryDirectory(prefix="hako-cli-") as folder:
         os.chdir(folder)
