@@ -34,6 +34,7 @@ static struct {
 	unsigned calls, refused; /* the call of this number is, 0: none; from 1 on */
 	bool pmu;                /* it has one, and a way to do without */
 	unsigned no_pmu, vcpus;  /* the numbers of those calls */
+	unsigned tsc_khz;        /* that of the last KVM_SET_TSC_KHZ */
 	unsigned more_msrs;      /* it lists so many more */
 	unsigned largest;        /* of all lists of MSRs that it was given */
 	unsigned clock_told;     /* calls of KVM_KVMCLOCK_CTRL */
@@ -101,6 +102,8 @@ int ioctl(int fd, unsigned long request, ...)
 	if (request == KVM_RUN)
 		return run();
 	host.clock_told += request == KVM_KVMCLOCK_CTRL;
+	if (request == KVM_SET_TSC_KHZ)
+		host.tsc_khz = host.calls;
 	if (request == KVM_CREATE_VCPU && !host.vcpus)
 		host.vcpus = host.calls;
 	if (host.pmu && request == KVM_CHECK_EXTENSION && (uintptr_t)arg == KVM_CAP_PMU_CAPABILITY)
@@ -268,6 +271,18 @@ static void counters_are_switched_off(void **state)
 }
 
 /* KVM_RUN ends for a kick, or since the process was stopped. */
+/* Linux may measure its TSC at any time, and a vCPU must get what it knows then. */
+static void the_tsc_has_the_rate_of_now(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	host = (typeof(host)){ 0 };
+	assert_int_equal(make(&r, NULL), 0);
+	assert_true(host.vcpus > 1 && host.tsc_khz == host.vcpus - 1);
+	unmake(&r);
+}
+
 static void a_stop_is_no_kick(void **state)
 {
 	enum vcpu_exit exit;
@@ -344,6 +359,7 @@ int main(void)
 		cmocka_unit_test(each_call_of_a_reset_may_fail),
 		cmocka_unit_test(a_kernel_with_many_msrs),
 		cmocka_unit_test(counters_are_switched_off),
+		cmocka_unit_test(the_tsc_has_the_rate_of_now),
 		cmocka_unit_test(a_stop_is_no_kick),
 		cmocka_unit_test(ends_of_a_run),
 	};

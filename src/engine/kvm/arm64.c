@@ -332,6 +332,11 @@ int kvm_arch_vcpu_reset(struct vcpu *v)
 	return kvm_ioctl(v->fd, KVM_ARM_VCPU_INIT, &init);
 }
 
+void kvm_arch_vcpu_prepare(struct engine *e)
+{
+	(void)e;
+}
+
 int kvm_arch_vcpu_create(struct vcpu *v, struct err *err)
 {
 	int res = kvm_arch_vcpu_reset(v);

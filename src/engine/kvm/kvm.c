@@ -616,6 +616,7 @@ static int kvm_vcpu_create(struct engine *e, unsigned index, const struct vcpu_w
 	v->stats.fd = -1;
 	v->exits_seen = UINT64_MAX;
 	v->looked_at = UINT64_MAX;
+	kvm_arch_vcpu_prepare(e);
 	res = v->fd = kvm_do(e->vm, KVM_CREATE_VCPU, number(index), "create a CPU", err);
 	if (res >= 0) {
 		void *run = mmap(NULL, e->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);

@@ -146,6 +146,8 @@ uint32_t kvm_arch_irq_line(unsigned pin);
 /* engine_ops.reset. */
 int kvm_arch_reset(struct engine *engine, struct err *err);
 
+/* Before the next vCPU is made. */
+void kvm_arch_vcpu_prepare(struct engine *engine);
 /* vcpu->fd and ->run are there. */
 int kvm_arch_vcpu_create(struct vcpu *vcpu, struct err *err);
 void kvm_arch_vcpu_destroy(struct vcpu *vcpu);

@@ -327,6 +327,11 @@ int kvm_arch_vcpu_reset(struct vcpu *v)
 
 /* ---- vCPUs ---- */
 
+void kvm_arch_vcpu_prepare(struct engine *e)
+{
+	(void)e;
+}
+
 int kvm_arch_vcpu_create(struct vcpu *v, struct err *err)
 {
 	uint64_t on = 1;

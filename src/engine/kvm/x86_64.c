@@ -142,22 +142,25 @@ int kvm_arch_create(struct engine *e, struct err *err)
 	res = kvm_do(e->vm, KVM_SET_IDENTITY_MAP_ADDR, &map, "place its identity map", err);
 	if (res >= 0)
 		res = kvm_do(e->vm, KVM_SET_TSS_ADDR, (void *)(uintptr_t)TSS, "place its TSS", err);
-	/*
-	 * 0: the guest's TSC has the rate that the host's has, as far as Linux knows now. Without
-	 * an invariant TSC, Linux takes what it knew when KVM was loaded. It measures once more a
-	 * second later; when the two differ by 250 ppm and the CPU cannot scale, vCPUs are left
-	 * with a scale of 0 (set_tsc_khz() in x86.c, Linux 6.1). KVM then takes the guest's TSC for
-	 * 0 all the time, and a deadline for an interval: each tick comes after twice the time of
-	 * the one before. Linux before 5.16 refuses, and goes on with what it has.
-	 */
-	if (res >= 0)
-		kvm_ioctl(e->vm, KVM_SET_TSC_KHZ, NULL);
 	/* No performance counters, for the reason that cpuid_hidden gives: the four that each CPU
 	 * of AMD's has are not in CPUID, and guests find them. Before the first vCPU;
 	 * since 5.18. */
 	if (res >= 0 && (kvm_cap(e, KVM_CAP_PMU_CAPABILITY) & KVM_PMU_CAP_DISABLE))
 		kvm_ioctl(e->vm, KVM_ENABLE_CAP, &no_pmu);
 	return res;
+}
+
+/*
+ * 0: the vCPU's TSC has the rate that the host's has, as far as Linux knows now. Without an
+ * invariant TSC, Linux takes what it knew when KVM was loaded. It measures once more a second
+ * later; when the two differ by 250 ppm and the CPU cannot scale, vCPUs are left with a scale of 0
+ * (set_tsc_khz() in x86.c, Linux 6.1). KVM then takes the guest's TSC for 0 all the time, and a
+ * deadline for an interval: each tick comes after twice the time of the one before. So this is the
+ * last thing before each vCPU is made. Linux before 5.16 refuses, and goes on with what it has.
+ */
+void kvm_arch_vcpu_prepare(struct engine *e)
+{
+	kvm_ioctl(e->vm, KVM_SET_TSC_KHZ, NULL);
 }
 
 void kvm_arch_destroy(struct engine *e)
