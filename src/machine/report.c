@@ -179,6 +179,12 @@ static const char *unit(const struct hako_vm *vm)
 	return is_arm64(vm) ? "CPU" : "hart";
 }
 
+/* An illegal instruction: RISC-V's exception 2, A64's exception class 0. */
+static bool is_illegal(const struct hako_vm *vm, const struct debug_trap *t)
+{
+	return is_arm64(vm) ? !(t->cause >> 26) : t->cause == 2;
+}
+
 static void words_of(const struct hako_vm *vm, const struct debug_trap *t, struct trap_words *w)
 {
 	if (is_arm64(vm))
@@ -220,7 +226,7 @@ static void sentence(struct vm_cpu *cpu, const struct debug_trap *t, char *text,
 	if (!w.access) {
 		uint32_t insn = 0;
 		/* RISC-V has it in tval, and so in w.what. */
-		if (is_arm64(vm) && !(t->cause >> 26) && debug_insn(cpu, t->pc, &insn))
+		if (is_arm64(vm) && is_illegal(vm, t) && debug_insn(cpu, t->pc, &insn))
 			snprintf(why, sizeof(why), " 0x%x%s", insn,
 				 insn ? "" : " (zeros are no code)");
 		snprintf(text, size, "%s%s in %s", w.what, why, w.in);
@@ -343,13 +349,13 @@ static const char *wants_more(struct vm_cpu *cpu, const struct debug_trap *t)
 	if (cpu->vm->no_firmware && t->cause == 11 && t->from == 3)
 		return "that is a call of the firmware (SBI), and there is none: leave out "
 		       "--firmware none";
-	if (t->from != 1)
+	if (t->from != 1 || !is_illegal(cpu->vm, t))
 		return NULL;
-	if (cpu->vm->kernel.arch == KERNEL_ARM64)
-		return !(t->cause >> 26) && debug_insn(cpu, t->pc, &insn) && is_for_el2(insn)
+	if (is_arm64(cpu->vm))
+		return debug_insn(cpu, t->pc, &insn) && is_for_el2(insn)
 			       ? "that is for EL2 or EL3 only: CPUs begin at EL1 here"
 			       : NULL;
-	return t->cause == 2 && is_for_m_mode(t->addr)
+	return is_for_m_mode(t->addr)
 		       ? "that is for M-mode only: a kernel that is its own firmware is started "
 			 "with --firmware none"
 		       : NULL;
@@ -476,18 +482,12 @@ bool report_trapped(struct report *r, struct vm_cpu *cpu)
 	return how != LOST_JUMP && how != LOST_STORM;
 }
 
-/* An illegal instruction: RISC-V's exception 2, A64's exception class 0. */
-static bool is_no_code(const struct hako_vm *vm, const struct debug_trap *t)
-{
-	return is_arm64(vm) ? !(t->cause >> 26) : t->cause == 2;
-}
-
 void report_nested(struct vm_cpu *cpu, const struct debug_stop *stop)
 {
 	struct hako_vm *vm = cpu->vm;
 	/* There is no instruction where the handler should be: what tells is the trap before. */
 	bool none = stop->any_opener && stop->fault.pc == stop->fault.vector &&
-		    (stop->fault.kind == DEBUG_TRAP_FETCH || is_no_code(vm, &stop->fault));
+		    (stop->fault.kind == DEBUG_TRAP_FETCH || is_illegal(vm, &stop->fault));
 	const struct debug_trap *t = none ? &stop->opener : &stop->fault;
 	const char *more = wants_more(cpu, t);
 	struct symbols *own = NULL;
